@@ -1,0 +1,70 @@
+# make demo    set everything up and run the main job for real: camera and node, over DDS
+# make test    set everything up and run the tests
+# make lint    check the style
+# make clean   remove everything that make made
+#
+# Needs Python >= 3.10 (with venv), gcc and make. The environment is .venv; what was done once is not done again.
+
+PYTHON       ?= python3
+DEMO_SECONDS ?= 20
+DEMO_OUTPUT  ?= out/demo
+PYTEST_ARGS  ?=
+
+VENV := .venv
+RUN  := $(VENV)/bin/python
+LOG  := $(VENV)/install.log
+PIP  := $(RUN) -m pip install --disable-pip-version-check --no-input --progress-bar off
+
+# What is compiled or copied by the installation.
+SOURCES := CMakeLists.txt package.xml pyproject.toml setup.py \
+           $(sort $(shell find cliff_ros msg cmake config launch pip_support scripts -type f ! -name '*.pyc'))
+
+# $(call step,what,command): a line for people; the output goes to the log, and on the screen if it fails.
+define step
+@printf '%s ... ' '$(1)'; start=$$(date +%s); \
+if { $(2); } >>$(LOG) 2>&1; then echo "$$(( $$(date +%s) - start )) s"; \
+else echo 'failed:'; tail -n 25 $(LOG); echo 'All of it is in $(LOG).'; exit 1; fi
+endef
+
+.PHONY: demo test lint clean FORCE
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/installed
+	@$(RUN) -m cliff_ros.cli demo --seconds $(DEMO_SECONDS) --output $(DEMO_OUTPUT)
+
+test: $(VENV)/tools
+	@$(RUN) -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/tools
+	@$(RUN) -m ruff check .
+
+clean:
+	rm -rf $(VENV) build out *.egg-info .hypothesis .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
+	  || { echo 'cliff_ros needs Python 3.10 or newer: make PYTHON=/path/to/python3'; exit 1; }
+	@rm -rf $(VENV)
+	@$(PYTHON) -m venv $(VENV) \
+	  || { rm -rf $(VENV); echo 'Python has no venv module; on Debian and Ubuntu: apt install python3-venv'; exit 1; }
+	@touch $@
+
+$(VENV)/requirements: $(VENV)/created pyproject.toml scripts/requirements.py
+	$(call step,Installing ROS 2 and libraries (about a minute),\
+	  $(RUN) scripts/requirements.py >$@.txt && $(PIP) -r $@.txt)
+	@touch $@
+
+# Changes when a file appears or vanishes, which time stamps alone do not show.
+$(VENV)/sources.txt: $(VENV)/created FORCE
+	@echo $(SOURCES) | cmp -s - $@ || echo $(SOURCES) >$@
+
+$(VENV)/installed: $(VENV)/requirements $(VENV)/sources.txt $(SOURCES)
+	$(call step,Building messages and installing cliff_ros (about a minute),$(PIP) --no-build-isolation .)
+	@touch $@
+
+# torch may not exist for this Python yet; the tests that need it skip then, and say so.
+$(VENV)/tools: $(VENV)/installed
+	$(call step,Installing what the tests need,\
+	  $(PIP) 'cliff_ros[test]' || { echo 'Going on without torch'; $(PIP) 'cliff_ros[test-base]'; })
+	@touch $@
