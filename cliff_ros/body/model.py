@@ -1,0 +1,157 @@
+"""The SMPL body as data, and its forward function in numpy.
+
+`smplx` is the reference implementation: the forward here agrees with it to 1e-5 m (test/test_body.py).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from cliff_ros.body.names import JOINT_NAMES, NUM_JOINTS
+from cliff_ros.errors import ModelError
+
+
+@dataclass(frozen=True, eq=False)
+class BodyModel:
+    """An SMPL-format body (Loper et al. 2015). Lengths in metres; axes x left, y up, z out of the chest.
+
+    v_template (V, 3); shapedirs (V, 3, B); posedirs (V, 3, 207) or None where all are zero;
+    weights (V, 24) skinning; J_regressor (24, V); parents (24,) with -1 for the root; faces (F, 3),
+    counter-clockwise seen from outside. J_regressor_h36m (17, V) or None: Human3.6M's joints are
+    ``J_regressor_h36m @ vertices``, for the 3DPW and Human3.6M protocols.
+    """
+
+    name: str
+    v_template: np.ndarray
+    shapedirs: np.ndarray
+    posedirs: np.ndarray | None
+    weights: np.ndarray
+    J_regressor: np.ndarray
+    parents: np.ndarray
+    faces: np.ndarray
+    licence: str = 'unknown'
+    sha256: str = ''
+    joint_names: tuple[str, ...] = field(default=JOINT_NAMES)
+    J_regressor_h36m: np.ndarray | None = None
+
+    @classmethod
+    def from_arrays(cls, arrays: dict, name: str = 'smpl', sha256: str = '') -> BodyModel:
+        """From SMPL's own array names (v_template, shapedirs, ..., kintree_table, f), checked.
+
+        Raises
+        ------
+        ModelError
+            naming the first array that is missing or has the wrong shape.
+        """
+        def take(key: str, *shape: int | None) -> np.ndarray:
+            if key not in arrays:
+                raise ModelError(f"body model {name!r} has no array '{key}': it is not an SMPL-format file")
+            value = np.asarray(arrays[key])
+            if value.ndim != len(shape) or any(
+                    want not in (None, got) for want, got in zip(shape, value.shape, strict=True)):
+                want_text = ' x '.join('any' if s is None else str(s) for s in shape)
+                raise ModelError(f"body model {name!r}: '{key}' has shape {value.shape}, expected {want_text}")
+            if value.dtype.kind == 'f' and not np.isfinite(value).all():
+                raise ModelError(f"body model {name!r}: '{key}' holds values that are not finite")
+            return value
+
+        template = take('v_template', None, 3).astype(np.float32)
+        num_vertices = len(template)
+        tree = take('kintree_table', 2, NUM_JOINTS)
+        parents = tree[0].astype(np.int64)
+        parents[0] = -1
+        posedirs = arrays.get('posedirs')
+        if posedirs is not None:
+            posedirs = take('posedirs', num_vertices, 3, (NUM_JOINTS - 1) * 9)
+            posedirs = posedirs.astype(np.float32) if np.any(posedirs) else None
+        h36m = arrays.get('J_regressor_h36m')
+        if h36m is not None:
+            h36m = take('J_regressor_h36m', 17, num_vertices).astype(np.float32)
+        return cls(
+            name=str(arrays.get('name', name)), v_template=template,
+            shapedirs=take('shapedirs', num_vertices, 3, None).astype(np.float32), posedirs=posedirs,
+            weights=take('weights', num_vertices, NUM_JOINTS).astype(np.float32),
+            J_regressor=take('J_regressor', NUM_JOINTS, num_vertices).astype(np.float32), parents=parents,
+            faces=take('f', None, 3).astype(np.int32), licence=str(arrays.get('licence', 'unknown')),
+            sha256=sha256 or _digest(template, arrays['shapedirs'], arrays['weights']), J_regressor_h36m=h36m)
+
+    @property
+    def num_vertices(self) -> int:
+        return len(self.v_template)
+
+    @property
+    def num_betas(self) -> int:
+        return self.shapedirs.shape[2]
+
+    @cached_property
+    def shape_basis(self) -> np.ndarray:
+        """(B, 3 V): shapedirs as a matrix, betas @ shape_basis moves the vertices."""
+        return np.ascontiguousarray(self.shapedirs.reshape(-1, self.num_betas).T)
+
+    @cached_property
+    def rest_joint_basis(self) -> tuple[np.ndarray, np.ndarray]:
+        """Joints (24, 3) of the mean T-pose, and how each beta moves them (B, 24, 3)."""
+        regressor = self.J_regressor.astype(np.float64)
+        return (regressor @ self.v_template).astype(np.float32), \
+            np.einsum('jv,vck->kjc', regressor, self.shapedirs).astype(np.float32)
+
+    def rest_joints(self, betas: np.ndarray) -> np.ndarray:
+        """Joints of the T-pose, (B, 24, 3), for betas (B, up to num_betas)."""
+        template, directions = self.rest_joint_basis
+        betas = np.asarray(betas, np.float32)
+        return template + np.tensordot(betas, directions[:betas.shape[1]], 1)
+
+    def joints(self, betas: np.ndarray, rotations: np.ndarray, translation: np.ndarray) -> np.ndarray:
+        """Joints only, (B, 24, 3): much cheaper than the mesh. Arguments as for the call."""
+        return self.bones(self.rest_joints(betas), np.asarray(rotations, np.float32))[1] \
+            + np.asarray(translation, np.float32)[:, None]
+
+    def bones(self, rest: np.ndarray, rotations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """World rotation (B, 24, 3, 3) and position (B, 24, 3) of every joint along SMPL's tree."""
+        world, position = rotations.copy(), rest.copy()
+        for j in range(1, NUM_JOINTS):
+            p = self.parents[j]
+            world[:, j] = world[:, p] @ rotations[:, j]
+            position[:, j] = position[:, p] + (world[:, p] @ (rest[:, j] - rest[:, p])[..., None])[..., 0]
+        return world, position
+
+    def __call__(self, betas: np.ndarray, rotations: np.ndarray, translation: np.ndarray
+                 ) -> tuple[np.ndarray, np.ndarray]:
+        """Linear blend skinning.
+
+        Parameters
+        ----------
+        betas: (B, up to num_betas)
+        rotations: (B, 24, 3, 3) parent-relative; [:, 0] is the root
+        translation: (B, 3), SMPL's ``transl``: added after the pelvis offset, as in smplx
+
+        Returns
+        -------
+        joints (B, 24, 3), vertices (B, V, 3), float32, in the frame that root and translation are given in.
+        """
+        betas, rotations = np.asarray(betas, np.float32), np.asarray(rotations, np.float32)
+        translation, batch = np.asarray(translation, np.float32), len(betas)
+        rest = self.rest_joints(betas)
+        shaped = (betas @ self.shape_basis[:betas.shape[1]]).reshape(batch, -1, 3) + self.v_template
+        if self.posedirs is not None:
+            feature = (rotations[:, 1:] - np.eye(3, dtype=np.float32)).reshape(batch, -1)
+            shaped += (feature @ self.posedirs.reshape(-1, feature.shape[1]).T).reshape(batch, -1, 3)
+        world, position = self.bones(rest, rotations)
+        offset = position - (world @ rest[..., None])[..., 0]
+        bones = np.concatenate([world, offset[..., None]], -1).reshape(batch, NUM_JOINTS, 12)
+        blend = (self.weights @ bones).reshape(batch, -1, 3, 4)
+        vertices = blend[..., 3] + translation[:, None]
+        for axis in range(3):  # three multiply-adds on contiguous memory: no (V, 3, 3) @ (V, 3) small products
+            vertices += blend[..., axis] * shaped[..., axis:axis + 1]
+        return position + translation[:, None], vertices
+
+
+def _digest(*arrays: np.ndarray) -> str:
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array, np.float32))
+    return digest.hexdigest()

@@ -1,0 +1,49 @@
+"""Vectorised arithmetic on boxes: (N, 4) arrays of left, top, right, bottom."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Intersection over union of every box of a (N, 4) with every box of b (M, 4): (N, M)."""
+    a, b = np.reshape(a, (-1, 4)), np.reshape(b, (-1, 4))
+    low = np.maximum(a[:, None, :2], b[None, :, :2])
+    sides = np.maximum(np.minimum(a[:, None, 2:], b[None, :, 2:]) - low, 0)
+    overlap = sides[..., 0] * sides[..., 1]
+    size_a, size_b = a[:, 2:] - a[:, :2], b[:, 2:] - b[:, :2]
+    area_a, area_b = size_a[:, 0] * size_a[:, 1], size_b[:, 0] * size_b[:, 1]
+    union = area_a[:, None] + area_b[None] - overlap
+    return np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
+
+
+def widen(boxes: np.ndarray, fraction: float) -> np.ndarray:
+    """Boxes (N, 4) grown on every side by a fraction of their own width and height."""
+    boxes = np.reshape(boxes, (-1, 4))
+    margin = fraction * (boxes[:, 2:] - boxes[:, :2])
+    return np.concatenate([boxes[:, :2] - margin, boxes[:, 2:] + margin], 1)
+
+
+def nms(boxes: np.ndarray, scores: np.ndarray, threshold: float) -> np.ndarray:
+    """Greedy non-maximum suppression: indices of the boxes that stay, best score first."""
+    order = np.argsort(-scores, kind='stable')
+    overlaps = iou(boxes[order], boxes[order]) > threshold
+    alive = np.ones(len(order), bool)
+    for i in range(len(order)):
+        if alive[i]:
+            alive[i + 1:] &= ~overlaps[i, i + 1:]
+    return order[alive]
+
+
+def to_center(xyxy: np.ndarray) -> np.ndarray:
+    """(..., 4) left, top, right, bottom -> centre x, centre y, width, height."""
+    return xyxy @ _TO_CENTER
+
+
+def from_center(cxcywh: np.ndarray) -> np.ndarray:
+    """Inverse of `to_center`."""
+    return cxcywh @ _FROM_CENTER
+
+
+_TO_CENTER = np.array([[0.5, 0, -1, 0], [0, 0.5, 0, -1], [0.5, 0, 1, 0], [0, 0.5, 0, 1]])
+_FROM_CENTER = np.linalg.inv(_TO_CENTER)

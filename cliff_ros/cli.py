@@ -1,0 +1,78 @@
+"""The command line: ``cliff COMMAND``, or ``python -m cliff_ros.cli COMMAND``.
+
+Exit codes: 0 it worked; 1 it did not; 2 the arguments or their files cannot be used (one sentence says why);
+130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+from importlib import import_module
+from types import ModuleType
+
+from cliff_ros import __version__
+from cliff_ros.commands import COMMANDS
+from cliff_ros.errors import CliffError
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    argv = sys.argv[1:] if argv is None else argv
+    # Small matrix products: BLAS threads cost more than they give. Read when numpy loads, which is later.
+    os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')
+    parser, module = _parser(argv)
+    args = parser.parse_args(argv)
+    if module is None:
+        parser.print_help()
+        return 2
+    level = logging.DEBUG if args.debug else logging.WARNING
+    logging.basicConfig(format='%(levelname)s: %(message)s', level=level)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        return module.run(args)
+    except KeyboardInterrupt:
+        print('\ninterrupted', file=sys.stderr)
+        return 130
+    except CliffError as error:
+        return _fail(args, error, str(error), 2)
+    except Exception as error:  # noqa: BLE001  the last station before the user: a sentence, not a traceback
+        sentence = f'{type(error).__name__}: {error} (cliff --debug {args.command} ... shows where)'
+        return _fail(args, error, sentence, 1)
+
+
+def _parser(argv: list[str]) -> tuple[argparse.ArgumentParser, ModuleType | None]:
+    """The parser, with the options of only the command that ``argv`` names: other modules stay unimported."""
+    parser = argparse.ArgumentParser(
+        prog='cliff', description='From a calibrated camera to 3D people (SMPL) in real time.',
+        epilog='cliff COMMAND --help tells more about a command.')
+    parser.add_argument('--version', action='version', version=f'cliff_ros {__version__}')
+    parser.add_argument('--debug', action='store_true', help='full tracebacks and debug log')
+    commands = parser.add_subparsers(dest='command', metavar='COMMAND')
+    wanted = next((word for word in argv if not word.startswith('-')), None)
+    module = None
+    for name, summary in COMMANDS.items():
+        sub = commands.add_parser(name, help=summary, description=f'{summary[0].upper()}{summary[1:]}.')
+        if name == wanted:
+            module = import_module(f'cliff_ros.commands.{name.replace("-", "_")}')
+            module.add_arguments(sub)
+    return parser, module
+
+
+def _fail(args: argparse.Namespace, error: Exception, sentence: str, code: int) -> int:
+    if args.debug:
+        raise error
+    print(f'cliff {args.command}: {sentence}', file=sys.stderr)
+    return code
+
+
+def _interrupt(signum, frame) -> None:
+    """SIGTERM ends a command the way Ctrl-C does: what was done so far is written."""
+    raise KeyboardInterrupt
+
+
+if __name__ == '__main__':
+    sys.exit(main())

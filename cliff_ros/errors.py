@@ -1,0 +1,21 @@
+"""Errors that a user can act on: each says what is wrong and what to do about it."""
+
+
+class CliffError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+
+class InputError(CliffError, ValueError):
+    """An image, CameraInfo, box or parameter that cannot be used."""
+
+
+class ModelError(CliffError, ValueError):
+    """A network, body or engine file that is missing, damaged, unsafe or of an unknown form."""
+
+
+class MissingExtra(CliffError, ImportError):
+    """An optional library is not installed."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what} needs the extra '{extra}': pip install 'cliff_ros[{extra}]'")
+        self.extra = extra

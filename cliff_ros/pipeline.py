@@ -1,0 +1,272 @@
+"""From an image to people: the stations of the data flow, one after the other.
+
+    frame -> detect -> boxes -> track -> boxes with ids -> crop -> engine (network, body) -> smooth -> people
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+
+from cliff_ros.body import load_body
+from cliff_ros.cliff.features import View, crop, view_of
+from cliff_ros.detect import load_detector
+from cliff_ros.engine import load_engine
+from cliff_ros.errors import InputError, ModelError
+from cliff_ros.people import Box, Frame, Person, TrackState
+from cliff_ros.track import Motion, Smoother, SmootherOptions, Track, Tracker
+
+STAGES = ('detect', 'track', 'crop', 'infer', 'smooth')
+NEAREST = 0.1  # [m] a pelvis closer to the camera than this is a failure of the network
+logger = logging.getLogger(__name__)
+
+
+class Pipeline:
+    """Finds the people in the images of one camera. Call it from one thread.
+
+    Parameters
+    ----------
+    model: ``'embedded'`` or a runtime graph (.onnx) from ``cliff export``.
+    body: ``'embedded'`` or an SMPL file; the one the graph was exported with.
+    engine: ``'auto'``, ``'onnx'`` or ``'tensorrt'``.
+    detector: ``'embedded'``, an ONNX file of the YOLO family, or ``'none'`` where every call brings boxes.
+    smoothing: filter people over time; True, False, or how (`SmootherOptions`).
+    smooth_boxes: cut crops along smoothed boxes, which jitter less than a detector's.
+    max_people: most people in an image; of more, those with the best scores are kept.
+    detection_interval: look for people in every n-th image only; in between boxes are predicted.
+    detection_threshold: smallest score of a detection; None takes the detector's default.
+    coast: seconds a person lost by the detector is still reported, moved on, before being dropped.
+    upright: degrees by which images must be turned clockwise for people to stand upright in them.
+    threads: CPU threads of the networks; 0 chooses.
+    progress: told (fraction, what) while an engine is built.
+
+    Attributes: ``engine``, ``body``, ``detector``; ``timings``, stage -> ms of the last call.
+    """
+
+    def __init__(self, model: str | Path = 'embedded', body: str | Path = 'embedded', engine: str = 'auto',
+                 detector: str | Path = 'embedded', smoothing: bool | SmootherOptions = True,
+                 smooth_boxes: bool = True, max_people: int = 32, detection_interval: int = 1,
+                 detection_threshold: float | None = None, coast: float = 0.2, upright: int = 0,
+                 threads: int = 0, progress: Callable[[float, str], None] | None = None) -> None:
+        if max_people < 1 or detection_interval < 1:
+            raise InputError('max_people and detection_interval must be at least 1')
+        self.body = load_body(body)
+        self.detector = load_detector(detector, detection_threshold, threads)
+        self.engine = load_engine(model, engine, max_people, threads, progress)
+        if self.engine.metadata['body_sha256'] != self.body.sha256:
+            raise ModelError(f"the graph {self.engine.metadata['model']!r} was exported with the body "
+                             f"{self.engine.metadata['body']!r}, which is not {self.body.name!r} given here: "
+                             f"give that body, or export the graph again with this one")
+        self.smooth_boxes, self.coast, self.upright = smooth_boxes, coast, upright
+        self.max_people, self.detection_interval = max_people, detection_interval
+        self.timings = dict.fromkeys(STAGES, 0.0)
+        self._smoother_options = smoothing if isinstance(smoothing, SmootherOptions) else None
+        self._smoother = Smoother(self._smoother_options) if smoothing else None
+        self._tracker, self._motion = Tracker(), Motion()
+        spec = self.engine.spec
+        # The first run plans and allocates, and should not keep the first image waiting.
+        self.engine(np.zeros((1, spec.height, spec.width, 3), np.uint8), np.float32([[0, 0, 0.5]]),
+                    vertices=not smoothing)
+        self._last_seen: dict[int, tuple[float, Person]] = {}
+        self._undetected = 0
+        self._said: set[str] = set()
+
+    @property
+    def smoothing(self) -> bool:
+        """Whether people are smoothed over time. May be changed between two images."""
+        return self._smoother is not None
+
+    @smoothing.setter
+    def smoothing(self, on: bool) -> None:
+        if on != self.smoothing:
+            self._smoother = Smoother(self._smoother_options) if on else None
+
+    def reset(self) -> None:
+        """Forget everybody, as between two recordings. Ids are still never used again."""
+        self._tracker.reset()
+        self._motion.reset()
+        if self._smoother:
+            self._smoother.reset()
+        self._last_seen.clear()
+        self._undetected = 0
+
+    def __call__(self, frame: Frame, boxes: Sequence[Box] | None = None,
+                 vertices: bool = True) -> list[Person]:
+        """The people in an image, in the order of their ids.
+
+        boxes: where they are, raw pixels, instead of the detector; ids they have are kept.
+        vertices: whether ``Person.vertices`` is wanted.
+
+        Images come in the order of their stamps; when one goes back (a bag that starts again), everybody
+        is forgotten. Raises InputError for an image that does not fit its camera.
+        """
+        height, width = frame.image.shape[:2]
+        if (width, height) != (frame.camera.width, frame.camera.height):
+            raise InputError(f'the image is {width}x{height} but its camera {frame.camera.width}x'
+                             f'{frame.camera.height}: give the calibration of this image')
+        with self._timed('detect'):
+            boxes = self._detect(frame, boxes)
+        with self._timed('track'):
+            tracks = self._track(boxes, frame.stamp)
+        with self._timed('crop'):
+            seen, views, crops = self._look(frame, tracks)
+        with self._timed('infer'):
+            seen, bodies = self._infer(seen, views, crops, vertices and not self._smoother)
+        with self._timed('smooth'):
+            people = self._smooth(frame, seen, bodies, vertices)
+            people += self._coast(frame, tracks, vertices)
+            self._forget({track.id for track in tracks})
+        return sorted(people, key=lambda person: person.id)
+
+    def _detect(self, frame: Frame, boxes: Sequence[Box] | None) -> Sequence[Box] | None:
+        """Boxes; None in an image where nobody looks for any."""
+        if boxes is None:
+            looks = self._undetected == 0
+            self._undetected = (self._undetected + 1) % self.detection_interval
+            if not looks:
+                return None
+            boxes = self.detector(frame.image, frame.order)
+        if len(boxes) > self.max_people:
+            self._say('max_people', f'{len(boxes)} people in an image, more than max_people='
+                                    f'{self.max_people}: those with the best scores are kept')
+            boxes = sorted(boxes, key=lambda box: -box.score)[:self.max_people]
+        return boxes
+
+    def _track(self, boxes: Sequence[Box] | None, stamp: float) -> list[Track]:
+        return self._tracker.predict(stamp) if boxes is None else self._tracker.update(boxes, stamp)
+
+    def _look(self, frame: Frame, tracks: Sequence[Track]) -> tuple[list[Track], list[View], np.ndarray]:
+        """Those seen now, how the network sees them, and what (N, h, w, 3)."""
+        spec = self.engine.spec
+        seen, views = [], []
+        for track in tracks:
+            if track.state is TrackState.COASTING:
+                continue
+            try:
+                views.append(view_of(track.box(self.smooth_boxes), frame.camera, spec, self.upright))
+                seen.append(track)
+            except InputError as error:
+                self._say('box', f'a box is left out: {error}')
+        crops = np.empty((len(seen), spec.height, spec.width, 3), np.uint8)
+        for view, out in zip(views, crops, strict=True):
+            crop(frame.image, frame.camera, view, spec, frame.order, out)
+        return seen, views, crops
+
+    def _infer(self, seen: Sequence[Track], views: Sequence[View], crops: np.ndarray,
+               vertices: bool) -> tuple[list[Track], _Bodies]:
+        """The people in the crops, in the optical frame, without those the network failed on."""
+        location = np.array([view.location for view in views], np.float32).reshape(-1, 3)
+        out = self.engine(crops, location, vertices)
+        good = self._plausible(out)
+        bodies = _Bodies(out['rotations'][good].astype(np.float64), out['betas'][good].astype(np.float64),
+                         out['translation'][good].astype(np.float64), out['joints'][good].astype(np.float64),
+                         out['vertices'][good] if vertices else None)
+        for i, person in enumerate(np.flatnonzero(good)):
+            bodies.to_camera(i, views[person])
+        return [seen[i] for i in np.flatnonzero(good)], bodies
+
+    def _plausible(self, out: dict[str, np.ndarray]) -> np.ndarray:
+        """(N,) bool: finite and in front of the camera."""
+        finite = np.ones(len(out['betas']), bool)
+        for name in ('rotations', 'betas', 'translation', 'joints'):
+            finite &= np.isfinite(out[name]).all(axis=tuple(range(1, out[name].ndim)))
+        ahead = out['joints'][:, 0, 2] > NEAREST
+        if not finite.all():
+            self._say('finite', 'the network gave numbers that are not finite: that person is left out')
+        if not ahead[finite].all():
+            self._say('ahead', 'the network put a person behind the camera: that person is left out')
+        return finite & ahead
+
+    def _smooth(self, frame: Frame, seen: Sequence[Track], bodies: _Bodies, vertices: bool) -> list[Person]:
+        ids = [track.id for track in seen]
+        if self._smoother and ids:
+            rotations, betas, pelvis = self._smoother(ids, frame.stamp, bodies.rotations, bodies.betas,
+                                                      bodies.joints[:, 0])
+            # Other angles and lengths move every point: joints and mesh are made again from what is reported.
+            translation = pelvis - self.body.rest_joints(betas)[:, 0]
+            bodies = _Bodies(rotations, betas, translation,
+                             *self._pose(betas, rotations, translation, vertices))
+        velocities = self._motion(ids, frame.stamp, bodies.joints[:, 0])
+        people = []
+        for i, track in enumerate(seen):
+            joints = bodies.joints[i]
+            person = Person(
+                id=track.id, score=track.score, box=track.box(self.smooth_boxes).xyxy, betas=bodies.betas[i],
+                rotations=bodies.rotations[i], translation=bodies.translation[i], joints=joints,
+                joints2d=frame.camera.project(joints),
+                vertices=None if bodies.vertices is None else bodies.vertices[i],
+                track_state=track.state, velocity=velocities[i], age=track.age)
+            self._last_seen[track.id] = frame.stamp, person
+            people.append(person)
+        return people
+
+    def _coast(self, frame: Frame, tracks: Sequence[Track], vertices: bool) -> list[Person]:
+        """Those not seen now but a moment ago, held in their pose and moved on."""
+        people = []
+        for track in tracks:
+            if track.state is not TrackState.COASTING or track.id not in self._last_seen:
+                continue
+            stamp, person = self._last_seen[track.id]
+            elapsed = frame.stamp - stamp
+            if not 0 <= elapsed <= self.coast:
+                continue
+            translation = person.translation + elapsed * person.velocity
+            joints, mesh = self._pose(person.betas[None], person.rotations[None], translation[None], vertices)
+            people.append(person.with_(
+                box=track.xyxy, translation=translation, joints=joints[0],
+                joints2d=frame.camera.project(joints[0]), vertices=None if mesh is None else mesh[0],
+                track_state=TrackState.COASTING, age=track.age))
+        return people
+
+    def _pose(self, betas: np.ndarray, rotations: np.ndarray, translation: np.ndarray,
+              vertices: bool) -> tuple[np.ndarray, np.ndarray | None]:
+        """Joints (N, 24, 3) and, where wanted, vertices (N, V, 3)."""
+        if vertices:
+            return self.body(betas, rotations, translation)
+        return self.body.joints(betas, rotations, translation), None
+
+    def _forget(self, alive: set[int]) -> None:
+        """Drop what is remembered of people the tracker gave up."""
+        self._motion.keep(alive)
+        if self._smoother:
+            self._smoother.keep(alive)
+        self._last_seen = {id: last for id, last in self._last_seen.items() if id in alive}
+
+    def _say(self, topic: str, message: str) -> None:
+        """Warn once: what is wrong with one image is mostly wrong with the next."""
+        if topic not in self._said:
+            self._said.add(topic)
+            logger.warning(message)
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        start = perf_counter()
+        yield
+        self.timings[stage] = 1e3 * (perf_counter() - start)
+
+
+@dataclass(frozen=True)
+class _Bodies:
+    """N people as arrays: (N, 24, 3, 3), (N, B), (N, 3), (N, 24, 3) and, where wanted, (N, V, 3)."""
+
+    rotations: np.ndarray
+    betas: np.ndarray
+    translation: np.ndarray
+    joints: np.ndarray
+    vertices: np.ndarray | None
+
+    def to_camera(self, i: int, view: View) -> None:
+        """Bring person i from the view to the camera's optical frame, in place."""
+        if np.array_equal(view.rotation, np.eye(3)):
+            return
+        self.rotations[i, 0], self.translation[i] = view.pose_to_camera(
+            self.rotations[i, 0], self.translation[i], self.joints[i, 0])
+        self.joints[i] = view.to_camera(self.joints[i])
+        if self.vertices is not None:
+            self.vertices[i] = view.to_camera(self.vertices[i])
