@@ -1,0 +1,172 @@
+"""Write the runtime graph: one ONNX file from uint8 crops and location to people (see engine/graph.py)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from cliff_ros.body import NUM_JOINTS, BodyModel
+from cliff_ros.body.kinematics import Kinematics
+from cliff_ros.engine.graph import FORMAT, INPUTS, METADATA_KEY, OUTPUTS
+from cliff_ros.errors import InputError, MissingExtra
+
+HALF_SUFFIX = '.half'
+_MORE_THAN_SMPL = 10_000  # vertices: SMPL has 6890, SMPL-X 10475
+OPSET = 17  # TensorRT 8.5 to 11 parse it
+
+
+class SmplLayer(nn.Module):
+    """SMPL's forward function from matrix products alone, so that every engine runs it fast."""
+
+    def __init__(self, body: BodyModel, num_betas: int) -> None:
+        super().__init__()
+        self.num_vertices = body.num_vertices
+        self.kinematics = Kinematics(body, num_betas)
+        constants = dict(template=body.v_template.reshape(1, -1), weights=body.weights,
+                         shape=body.shapedirs[..., :num_betas].reshape(-1, num_betas).T)
+        if body.posedirs is not None:
+            constants['pose'] = body.posedirs.reshape(-1, body.posedirs.shape[-1]).T
+        for name, value in constants.items():
+            self.register_buffer(name, torch.from_numpy(np.ascontiguousarray(value, np.float32)))
+
+    def forward(self, betas: Tensor, rotations: Tensor) -> tuple[Tensor, Tensor]:
+        """betas (B, S), rotations (B, 24, 3, 3) -> joints (B, 24, 3), vertices (B, V, 3), translation zero."""
+        rest = self.kinematics.rest(betas)
+        world, joints = self.kinematics(rest, rotations)
+        offset = joints - (world @ rest.unsqueeze(-1)).squeeze(-1)
+        bones = torch.cat([world, offset.unsqueeze(-1)], -1).reshape(-1, NUM_JOINTS, 12)
+        shaped = self.template + betas @ self.shape
+        if hasattr(self, 'pose'):
+            identity = torch.eye(3, dtype=rotations.dtype)
+            shaped = shaped + (rotations[:, 1:] - identity).reshape(-1, (NUM_JOINTS - 1) * 9) @ self.pose
+        shaped = shaped.view(-1, self.num_vertices, 3)
+        blend = (self.weights @ bones).view(-1, self.num_vertices, 3, 4)
+        vertices = (blend[..., :3] * shaped.unsqueeze(2)).sum(-1) + blend[..., 3]
+        return joints, vertices
+
+
+class RuntimeGraph(nn.Module):
+    """Network, body and crop camera in one module: what is exported."""
+
+    def __init__(self, model: nn.Module, body: BodyModel) -> None:
+        super().__init__()
+        self.encoder, self.head, self.normalise = model.encoder, model.inference_head(), model.normalise
+        num_betas = min(body.num_betas, getattr(model, 'num_betas', 10))
+        self.num_betas = num_betas
+        self.smpl = SmplLayer(body, num_betas)
+
+    def forward(self, crops: Tensor, location: Tensor) -> tuple[Tensor, ...]:
+        features = self.encoder(self.normalise(crops))
+        rotations, betas, camera = self.head(features, location)
+        betas = betas[:, :self.num_betas]
+        scale = location[:, 2:] * camera[:, :1]
+        depth = 2 / scale
+        translation = torch.cat([camera[:, 1:2] + location[:, :1] * depth,
+                                 camera[:, 2:3] + location[:, 1:2] * depth, depth], 1)
+        joints, vertices = self.smpl(betas, rotations)
+        return (rotations, betas, camera, translation, joints + translation.unsqueeze(1),
+                vertices + translation.unsqueeze(1))
+
+
+def fits(model: nn.Module, body: BodyModel) -> bool:
+    """Whether a body is of the kind whose betas the network regresses: SMPL or SMPL-X."""
+    return (model.body == 'smplx') == (body.num_vertices > _MORE_THAN_SMPL)
+
+
+def export_graph(model: nn.Module, body: BodyModel, path: str | Path, **extra: object) -> dict:
+    """Write the runtime graph of a network with a body; returns its metadata.
+
+    Parameters
+    ----------
+    model: of `cliff_ros.load_model`, in eval mode
+    body: whose betas the network was trained for
+    extra: further metadata, JSON values
+
+    Raises
+    ------
+    InputError
+        when the body is not of the kind whose betas the network regresses: SMPL or SMPL-X.
+    MissingExtra
+        without the `onnx` package.
+    """
+    try:
+        import onnx
+    except ImportError:
+        raise MissingExtra('exporting a graph', 'torch') from None
+    if not fits(model, body):
+        raise InputError(f"the network regresses {model.body}, but the body '{body.name}' has {body.num_vertices} "
+                         f'vertices: give the body that the network was trained for')
+    spec = model.spec
+    graph = RuntimeGraph(model.eval(), body).eval()
+    example = (torch.zeros(2, spec.height, spec.width, 3, dtype=torch.uint8), torch.tensor([[.1, .1, .6]] * 2))
+    metadata = dict(
+        format=FORMAT, model=model.name, dialect=model.dialect, crop=[spec.height, spec.width], margin=spec.margin,
+        antialias=spec.antialias, integer_rectangle=spec.integer_rectangle, body=body.name, body_sha256=body.sha256,
+        num_vertices=body.num_vertices, num_betas=graph.num_betas, **extra)
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix('.partial.onnx')
+    with torch.no_grad():
+        torch.onnx.export(graph, example, str(partial), input_names=list(INPUTS), output_names=list(OUTPUTS),
+                          opset_version=OPSET, dynamo=False,
+                          # parameters keep their names and batch norms stay nodes (engines fuse them on load),
+                          # so that the network can be read back from the graph
+                          do_constant_folding=False, training=torch.onnx.TrainingMode.PRESERVE,
+                          dynamic_axes={name: {0: 'people'} for name in (*INPUTS, *OUTPUTS)})
+    proto = onnx.load(str(partial))
+    metadata['shared'] = _shared(graph, proto.graph)
+    _halve(proto.graph)
+    proto.metadata_props.add(key=METADATA_KEY, value=json.dumps(metadata))
+    onnx.checker.check_model(proto)
+    onnx.save(proto, str(partial))
+    partial.replace(path)
+    return metadata
+
+
+def _shared(module: nn.Module, graph) -> dict[str, str]:
+    """Parameter -> initializer, where the exporter merged equal tensors under one name."""
+    from onnx import numpy_helper
+    stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    return {name: next(other for other, value in stored.items() if np.array_equal(value, tensor.detach().numpy()))
+            for name, tensor in module.named_parameters() if name not in stored}
+
+
+def _halve(graph) -> None:
+    """Store large float32 initializers that float16 holds exactly as float16 behind a Cast; in place.
+
+    Engines fold the Cast on load. Half the file for a network trained to be rounded, as the embedded one; the
+    weights of others, and the body, would change the results by ten times what is allowed, and stay.
+    """
+    from onnx import TensorProto, helper, numpy_helper
+    casts = []
+    for tensor in graph.initializer:
+        values = numpy_helper.to_array(tensor)
+        if tensor.data_type == TensorProto.FLOAT and values.size >= 1024:
+            with np.errstate(over='ignore'):
+                half = values.astype(np.float16)
+            if np.array_equal(half, values):
+                name = tensor.name
+                tensor.CopyFrom(numpy_helper.from_array(half, name + HALF_SUFFIX))
+                casts.append(helper.make_node('Cast', [name + HALF_SUFFIX], [name], f'{name}/Cast',
+                                              to=TensorProto.FLOAT))
+    nodes = [*casts, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def read_weights(path: str | Path) -> dict[str, Tensor]:
+    """The parameters of an exported graph by name, float32."""
+    try:
+        import onnx
+        from onnx import numpy_helper
+    except ImportError:
+        raise MissingExtra('reading weights out of a graph', 'torch') from None
+    proto = onnx.load(str(path))
+    weights = {tensor.name.removesuffix(HALF_SUFFIX): torch.from_numpy(numpy_helper.to_array(tensor).copy()).float()
+               for tensor in proto.graph.initializer}
+    metadata = next((json.loads(p.value) for p in proto.metadata_props if p.key == METADATA_KEY), {})
+    return weights | {name: weights[other] for name, other in metadata.get('shared', {}).items()}

@@ -1,0 +1,131 @@
+"""Look into ONNX files, and leave outputs out of them, without the onnx package.
+
+ONNX Runtime computes every output of a graph, also those nobody asked for (``only_execute_path_to_fetches``
+works in its training builds alone), and onnx is too heavy a dependency for a robot. An ONNX file is a tree
+of protocol buffer messages, of which a few field numbers are all that is needed here (onnx.proto).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from cliff_ros.errors import ModelError
+
+_MODEL_GRAPH, _MODEL_METADATA = 7, 14
+_GRAPH_NODE, _GRAPH_INITIALIZER, _GRAPH_INPUT, _GRAPH_OUTPUT, _GRAPH_VALUE_INFO = 1, 5, 11, 12, 13
+_NODE_INPUT, _NODE_OUTPUT, _NODE_ATTRIBUTE = 1, 2, 5
+_ATTRIBUTE_GRAPHS = (6, 11)
+_NAME_FIELD = {_GRAPH_INITIALIZER: 8, _GRAPH_OUTPUT: 1, _GRAPH_VALUE_INFO: 1}
+
+
+class OnnxFile:
+    """The bytes of an ONNX file (``content``), and what is written in them.
+
+    inputs, outputs: names. metadata: the model's properties.
+    Raises ModelError for a file that is not ONNX.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        try:
+            self.content = Path(path).read_bytes()
+        except OSError as error:
+            raise ModelError(f'{path} cannot be read: {error.strerror}') from error
+        try:
+            # Reads the whole top level, so that a truncated file is noticed here.
+            self._graph = next(value for number, value, _ in list(_fields(memoryview(self.content)))
+                               if number == _MODEL_GRAPH)
+            self.inputs, self.outputs = self._names(_GRAPH_INPUT), self._names(_GRAPH_OUTPUT)
+            self.metadata = self._metadata()
+        except (LookupError, StopIteration, TypeError, ValueError) as error:
+            raise ModelError(f'{path} is not an ONNX file, or is damaged: get or export it again') from error
+
+    def without(self, output: str) -> bytes:
+        """The file without an output and without all that only this output needs."""
+        graph = list(_fields(self._graph))
+        needed = set(self.outputs) - {output}
+        kept_nodes = set()
+        # Nodes are stored in the order of their execution.
+        for i, (number, node, _) in reversed(list(enumerate(graph))):
+            if number == _GRAPH_NODE and needed & set(_strings(node, _NODE_OUTPUT)):
+                kept_nodes.add(i)
+                needed |= set(_read_by(node))
+
+        def stays(i: int, number: int, value: memoryview) -> bool:
+            if number == _GRAPH_NODE:
+                return i in kept_nodes
+            return number not in _NAME_FIELD or next(iter(_strings(value, _NAME_FIELD[number])), '') in needed
+
+        trimmed = b''.join(raw for i, (number, value, raw) in enumerate(graph) if stays(i, number, value))
+        rest = b''.join(raw for number, _, raw in _fields(memoryview(self.content)) if number != _MODEL_GRAPH)
+        return rest + _varint(_MODEL_GRAPH << 3 | 2) + _varint(len(trimmed)) + trimmed
+
+    def _metadata(self) -> dict[str, str]:
+        entries = (dict((number, value) for number, value, _ in _fields(entry))
+                   for number, entry, _ in _fields(memoryview(self.content)) if number == _MODEL_METADATA)
+        return {_text(entry[1]): _text(entry.get(2, b'')) for entry in entries}
+
+    def _names(self, kind: int) -> list[str]:
+        return [next(iter(_strings(value, 1))) for number, value, _ in _fields(self._graph) if number == kind]
+
+
+def _read_by(node: memoryview) -> Iterator[str]:
+    """Names a node reads, also those its inner graphs (of If, Loop) take from outside."""
+    yield from _strings(node, _NODE_INPUT)
+    for number, attribute, _ in _fields(node):
+        if number == _NODE_ATTRIBUTE:
+            for kind, graph, _ in _fields(attribute):
+                if kind in _ATTRIBUTE_GRAPHS:
+                    for part, inner, _ in _fields(graph):
+                        if part == _GRAPH_NODE:
+                            yield from _read_by(inner)
+
+
+def _strings(message: memoryview, wanted: int) -> Iterator[str]:
+    return (_text(value) for number, value, _ in _fields(message) if number == wanted)
+
+
+def _text(value: memoryview | bytes) -> str:
+    return bytes(value).decode()
+
+
+def _fields(message: memoryview) -> Iterator[tuple[int, memoryview | int, memoryview]]:
+    """Field number, value, and the bytes of the whole field, of each field of a message."""
+    at = 0
+    while at < len(message):
+        start = at
+        key, at = _read_varint(message, at)
+        kind = key & 7
+        if kind == 0:
+            value, at = _read_varint(message, at)
+        else:
+            if kind == 2:
+                size, at = _read_varint(message, at)
+            elif kind in (1, 5):
+                size = 8 if kind == 1 else 4
+            else:
+                raise ValueError(f'wire type {kind}')
+            value, at = message[at:at + size], at + size
+        if at > len(message):
+            raise ValueError('cut off')
+        yield key >> 3, value, message[start:at]
+
+
+def _read_varint(message: memoryview, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = message[at]
+        value |= (byte & 127) << shift
+        at += 1
+        if byte < 128:
+            return value, at
+        shift += 7
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
