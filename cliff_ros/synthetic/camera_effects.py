@@ -1,0 +1,54 @@
+"""What a real camera does to a clean picture: blur, resolution, noise, exposure, JPEG."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+
+def camera_effects(image: np.ndarray, rng: np.random.Generator, strength: float = 1.) -> np.ndarray:
+    """(H, W, 3) float32 0..255 -> uint8, with a random set of effects; strength 0 gives a clean picture."""
+    height, width = image.shape[:2]
+    kind = rng.random()
+    if kind < .3 * strength:
+        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(.3, .9))
+    elif kind < .38 * strength:  # motion
+        length, angle = rng.integers(2, 7), rng.uniform(0, np.pi)
+        kernel = np.zeros((7, 7), np.float32)
+        offset = np.array([np.cos(angle), np.sin(angle)]) * length / 2
+        cv2.line(kernel, tuple(np.round(3 - offset).astype(int).tolist()),
+                 tuple(np.round(3 + offset).astype(int).tolist()), 1.)
+        image = cv2.filter2D(image, -1, kernel / kernel.sum())
+    if rng.random() < .06 * strength:
+        image = np.repeat(image.mean(2, keepdims=True), 3, 2)
+    if rng.random() < .4 * strength:
+        image = image + rng.standard_normal((height, width, 1 if rng.random() < .5 else 3), np.float32) \
+            * np.float32(rng.uniform(0, 9))
+    curve = 255 * (np.arange(256) / 255) ** np.exp(rng.normal(0, .17 * strength))
+    contrast = 1 + (rng.uniform(.7, 1.25) - 1) * strength
+    curve = np.clip((curve - 128) * contrast + 128 + rng.uniform(-18, 18) * strength, 0, 255).astype(np.uint8)
+    image = cv2.LUT(np.clip(image, 0, 255).astype(np.uint8), curve)
+    if rng.random() < .3 * strength:
+        _, data = cv2.imencode('.jpg', image, [cv2.IMWRITE_JPEG_QUALITY, int(rng.uniform(25, 85))])
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR)  # encoded as if BGR: chroma handling is symmetric enough
+    return image
+
+
+def occlude(image: np.ndarray, labels: np.ndarray, rng: np.random.Generator, textures: np.ndarray, color) -> None:
+    """Put a flat textured thing in front, in place; what it hides becomes label 0."""
+    height, width = labels.shape
+    w = int(width * np.exp(rng.uniform(np.log(.05), np.log(.45))))
+    h = int(height * np.exp(rng.uniform(np.log(.05), np.log(.35))))
+    w, h = max(2, min(w, 256)), max(2, min(h, 256))
+    x, y = int(rng.uniform(0, width - w)), int(rng.uniform(0, height - h))
+    mask = np.zeros((h, w), np.uint8)
+    kind = rng.integers(3)
+    if kind == 0:
+        mask[:] = 1
+    elif kind == 1:
+        cv2.ellipse(mask, (w // 2, h // 2), (w // 2, h // 2), 0, 0, 360, 1, -1)
+    else:
+        cv2.fillPoly(mask, [(rng.random((6, 2)) * [w, h]).astype(np.int32)], 1)
+    hit = mask > 0
+    image[y:y + h, x:x + w][hit] = (color * (1 + .3 * textures[rng.integers(len(textures))][:h, :w]))[hit]
+    labels[y:y + h, x:x + w][hit] = 0

@@ -1,0 +1,200 @@
+"""Plausible body poses, as Euler angles of SMPL's joints.
+
+Angles are degrees, (..., 24, 3), rotations about the joint's own x, y, z axes (R = Rx Ry Rz; rest axes
+x left, y up, z forward). Joint 0 holds only the lean of the whole body; where it faces is the scene's.
+A pose is *angles* until the last moment, because angles interpolate naturally between key poses.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cliff_ros.body.names import NUM_JOINTS
+
+KINDS = ('walk', 'stand', 'gesture', 'reach', 'sit', 'crouch', 'wild')
+EVERYDAY = dict(walk=.28, stand=.12, gesture=.22, reach=.12, sit=.1, crouch=.08, wild=.08)
+# (hip, knee, ankle, foot, collar, shoulder, elbow, wrist, hand) of the left and the right side
+SIDES = ((1, 4, 7, 10, 13, 16, 18, 20, 22), (2, 5, 8, 11, 14, 17, 19, 21, 23))
+
+
+def euler_to_matrix(angles: np.ndarray) -> np.ndarray:
+    """(..., 3) degrees -> (..., 3, 3) float32, R = Rx Ry Rz."""
+    angles = np.deg2rad(angles)
+    cx, cy, cz = np.moveaxis(np.cos(angles), -1, 0)
+    sx, sy, sz = np.moveaxis(np.sin(angles), -1, 0)
+    rows = [cy * cz, -cy * sz, sy,
+            cx * sz + sx * sy * cz, cx * cz - sx * sy * sz, -sx * cy,
+            sx * sz - cx * sy * cz, sx * cz + cx * sy * sz, cx * cy]
+    return np.stack(rows, -1).reshape(*angles.shape[:-1], 3, 3).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class WalkStyle:
+    """How n people walk: every field is (n,), degrees unless it says otherwise."""
+
+    stride: np.ndarray
+    knee: np.ndarray
+    arm_swing: np.ndarray  # relative to the stride
+    arm_abduction: np.ndarray
+    elbow: np.ndarray
+    lean: np.ndarray
+
+    @classmethod
+    def sample(cls, rng: np.random.Generator, n: int) -> WalkStyle:
+        return cls(stride=rng.uniform(10, 40, n), knee=rng.uniform(20, 75, n), arm_swing=rng.uniform(.3, 1.3, n),
+                   arm_abduction=rng.normal(-70, 6, n), elbow=rng.gamma(2, 14, n) + (rng.random(n) < .2) * 60,
+                   lean=rng.normal(3, 3, n))
+
+    def angles(self, phase: np.ndarray) -> np.ndarray:
+        """(n, 24, 3) at that phase of the gait cycle [rad]."""
+        pose = np.zeros((len(self.stride), NUM_JOINTS, 3))
+        for side, (hip, knee, ankle, foot, _, shoulder, elbow, _, _) in enumerate(SIDES):
+            sign, p = 1 - 2 * side, phase + np.pi * side
+            pose[:, hip, 0] = -self.stride * np.sin(p) - 4
+            pose[:, hip, 2] = sign * 2
+            pose[:, knee, 0] = 5 + self.knee * np.maximum(0, np.cos(p))
+            pose[:, ankle, 0] = 8 * np.sin(p + .5)
+            pose[:, foot, 0] = -12 * np.maximum(0, -np.sin(p))
+            pose[:, shoulder, 0] = self.stride * self.arm_swing * np.sin(p)
+            pose[:, shoulder, 1] = -sign * 5
+            pose[:, shoulder, 2] = sign * self.arm_abduction
+            pose[:, elbow, 1] = -sign * self.elbow * (.8 + .4 * np.maximum(0, -np.sin(p)))
+        pose[:, 0, 0] = self.lean
+        pose[:, 3, 0], pose[:, 3, 1] = 3, 8 * np.sin(phase)
+        pose[:, 9, 1] = -10 * np.sin(phase)
+        return pose
+
+
+def _torso(rng, n, spread):
+    """Spine, neck, head, collars, wrists: small, independent, `spread` times the everyday amount."""
+    pose = np.zeros((n, NUM_JOINTS, 3))
+    for joint, sigma in ((3, (6, 7, 4)), (6, (5, 6, 4)), (9, (5, 6, 4)), (12, (8, 12, 6)), (15, (10, 18, 6))):
+        pose[:, joint] = rng.normal(0, sigma, (n, 3)) * spread
+    for _, _, _, foot, collar, _, _, wrist, hand in SIDES:
+        pose[:, collar] = rng.normal(0, (3, 5, 5), (n, 3))
+        pose[:, wrist] = rng.normal(0, (12, 10, 15), (n, 3))
+        pose[:, hand] = rng.normal(0, (5, 5, 10), (n, 3))
+        pose[:, foot] = rng.normal(0, (6, 2, 2), (n, 3))
+    pose[:, 3, 0] += 4
+    lean = (rng.random(n) < .2) * rng.gamma(2, 12, n)
+    pose[:, 3, 0] += .4 * lean
+    pose[:, 6, 0] += .3 * lean
+    pose[:, 9, 0] += .3 * lean
+    return pose
+
+
+def _hanging_arm(rng, n, sign):
+    shoulder = np.stack([rng.normal(0, 12, n), sign * rng.normal(-8, 12, n), sign * rng.normal(-66, 10, n)], 1)
+    return shoulder, rng.gamma(1.5, 14, n)
+
+
+def _gesturing_arm(rng, n, sign):
+    shoulder = np.stack([rng.normal(0, 20, n), sign * rng.uniform(-80, 20, n), sign * rng.uniform(-70, 60, n)], 1)
+    return shoulder, rng.gamma(2, 28, n)
+
+
+def _forward_arm(rng, n, sign):
+    """Reaching, carrying, working at a table: hands in front of the body."""
+    shoulder = np.stack([rng.normal(0, 15, n), sign * rng.uniform(-95, -35, n), sign * rng.uniform(-65, 20, n)], 1)
+    return shoulder, rng.gamma(2, 22, n)
+
+
+def _wild_arm(rng, n, sign):
+    shoulder = np.stack([rng.normal(0, 35, n), sign * rng.uniform(-90, 35, n), sign * rng.uniform(-80, 80, n)], 1)
+    return shoulder, rng.gamma(2, 32, n)
+
+
+def _set_arms(pose, rng, choices):
+    """Each arm of each person takes one of the styles; `choices` maps a style to its probability."""
+    n = len(pose)
+    for side, indices in enumerate(SIDES):
+        sign, shoulder, elbow = 1 - 2 * side, indices[5], indices[6]
+        pick = rng.choice(len(choices), n, p=np.array(list(choices.values())))
+        for k, style in enumerate(choices):
+            angles, bend = style(rng, n, sign)
+            mask = pick == k
+            pose[mask, shoulder] = angles[mask]
+            pose[mask, elbow, 0] = rng.normal(0, 10, n)[mask]
+            pose[mask, elbow, 1] = -sign * np.minimum(140, bend)[mask]
+
+
+def _set_legs(pose, rng, flexion, knee, spread):
+    """Hips flexed by `flexion` (n,), knees by `knee` (n,), each with its own variation."""
+    n = len(pose)
+    for side, (hip, knee_joint, ankle, *_) in enumerate(SIDES):
+        sign = 1 - 2 * side
+        pose[:, hip] = np.stack([-flexion + rng.normal(-4, 8, n) * spread, sign * rng.normal(4, 9, n) * spread,
+                                 sign * np.abs(rng.normal(3, 8, n)) * spread], 1)
+        pose[:, knee_joint, 0] = np.clip(knee * rng.uniform(.85, 1.15, n) + rng.gamma(1.2, 6, n) * spread, 0, 145)
+        pose[:, ankle, 0] = rng.normal(0, 8, n) - .12 * flexion
+
+
+def _stand(rng, n):
+    pose = _torso(rng, n, 1)
+    _set_legs(pose, rng, np.zeros(n), np.zeros(n), .8)
+    _set_arms(pose, rng, {_hanging_arm: .8, _forward_arm: .2})
+    return pose
+
+
+def _gesture(rng, n):
+    pose = _torso(rng, n, 1.2)
+    _set_legs(pose, rng, np.zeros(n), np.zeros(n), 1.2)
+    _set_arms(pose, rng, {_hanging_arm: .35, _gesturing_arm: .5, _forward_arm: .15})
+    return pose
+
+
+def _reach(rng, n):
+    pose = _torso(rng, n, 1.2)
+    bend = rng.uniform(0, 55, n)
+    pose[:, 3, 0] += .4 * bend
+    pose[:, 6, 0] += .2 * bend
+    _set_legs(pose, rng, .6 * bend, rng.uniform(0, 40, n), 1.2)
+    _set_arms(pose, rng, {_forward_arm: .7, _gesturing_arm: .3})
+    pose[:, 0, 0] += .3 * bend
+    return pose
+
+
+def _sit(rng, n):
+    pose = _torso(rng, n, 1.1)
+    _set_legs(pose, rng, rng.normal(88, 9, n), rng.normal(85, 14, n), 1)
+    _set_arms(pose, rng, {_hanging_arm: .3, _forward_arm: .5, _gesturing_arm: .2})
+    return pose
+
+
+def _crouch(rng, n):
+    pose = _torso(rng, n, 1.2)
+    depth = rng.uniform(30, 115, n)
+    _set_legs(pose, rng, depth, depth * rng.uniform(.7, 1.2, n), 1.2)
+    pose[:, 3, 0] += depth * .2
+    pose[:, 0, 0] += depth * rng.uniform(0, .35, n)
+    _set_arms(pose, rng, {_forward_arm: .6, _hanging_arm: .2, _gesturing_arm: .2})
+    return pose
+
+
+def _wild(rng, n):
+    pose = _torso(rng, n, 1.6)
+    _set_legs(pose, rng, np.abs(rng.normal(20, 30, n)), rng.gamma(1.8, 28, n), 2)
+    _set_arms(pose, rng, {_wild_arm: .8, _gesturing_arm: .2})
+    pose[:, 0] += rng.normal(0, (14, 0, 11), (n, 3))
+    return pose
+
+
+def _walk(rng, n):
+    return WalkStyle.sample(rng, n).angles(rng.uniform(0, 2 * np.pi, n)) + _torso(rng, n, .7)
+
+
+_SAMPLERS = dict(walk=_walk, stand=_stand, gesture=_gesture, reach=_reach, sit=_sit, crouch=_crouch, wild=_wild)
+
+
+def sample_poses(rng: np.random.Generator, n: int, mix: dict[str, float] = EVERYDAY) -> np.ndarray:
+    """(n, 24, 3) angles [deg] of n people; `mix` gives the share of each kind."""
+    pick = rng.choice(len(mix), n, p=np.array(list(mix.values())) / sum(mix.values()))
+    poses = np.zeros((n, NUM_JOINTS, 3))
+    for k, kind in enumerate(mix):
+        mask = pick == k
+        if mask.any():
+            poses[mask] = _SAMPLERS[kind](rng, int(mask.sum()))
+    poses[:, 0] += rng.normal(0, (4, 0, 3), (n, 3))
+    return poses
