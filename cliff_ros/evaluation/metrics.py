@@ -1,0 +1,163 @@
+"""Error measures of human mesh recovery, each by its published protocol.
+
+Everything is float64 numpy over N people; lengths come in as metres and go out as the unit in the docstring.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from cliff_ros.body.names import PARENTS
+from cliff_ros.boxes import iou
+
+# Joints whose global orientation the 3DPW challenge and EMDB compare.
+MPJAE_JOINTS = (0, 1, 2, 4, 5, 16, 17, 18, 19)
+
+
+def mpjpe(predicted: np.ndarray, true: np.ndarray, root: int | None = 0) -> np.ndarray:
+    """Mean per-joint position error (N,) [mm] of joints (N, J, 3) [m].
+
+    root: the joint both sides are moved to (3DPW challenge: SMPL's pelvis, 0); None compares as they are.
+    """
+    predicted, true = _float(predicted), _float(true)
+    if root is not None:
+        predicted = predicted - predicted[..., root:root + 1, :]
+        true = true - true[..., root:root + 1, :]
+    return 1e3 * np.linalg.norm(predicted - true, axis=-1).mean(-1)
+
+
+def pa_mpjpe(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
+    """MPJPE (N,) [mm] after the best similarity transform of each person (Procrustes analysis; SPIN)."""
+    return mpjpe(procrustes(predicted, true), true, root=None)
+
+
+def mpvpe(predicted: np.ndarray, true: np.ndarray, predicted_root: np.ndarray,
+          true_root: np.ndarray) -> np.ndarray:
+    """Mean per-vertex error (N,) [mm] of meshes (N, V, 3) moved to their pelvis (N, 3) (3DPW: PVE)."""
+    predicted = _float(predicted) - _float(predicted_root)[..., None, :]
+    return mpjpe(predicted, _float(true) - _float(true_root)[..., None, :], root=None)
+
+
+def procrustes(source: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Points (N, J, 3) scaled, turned and moved to lie as close to the target as they can.
+
+    Least squares over similarity transforms without reflection (Umeyama 1991).
+    """
+    source, target = _float(source), _float(target)
+    mean_source, mean_target = source.mean(-2, keepdims=True), target.mean(-2, keepdims=True)
+    a, b = source - mean_source, target - mean_target
+    u, s, vt = np.linalg.svd(np.swapaxes(a, -1, -2) @ b)
+    sign = np.sign(np.linalg.det(u) * np.linalg.det(vt))
+    u[..., -1] *= sign[..., None]
+    s[..., -1] *= sign
+    size = (a**2).sum((-1, -2))
+    scale = np.divide(s.sum(-1), size, out=np.zeros_like(size), where=size > 0)
+    return scale[..., None, None] * (a @ u @ vt) + mean_target
+
+
+def rotation_error(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
+    """Angle (...) [deg] between rotation matrices (..., 3, 3): the geodesic distance on SO(3)."""
+    difference = np.swapaxes(_float(predicted), -1, -2) @ _float(true)
+    # atan2 of sine and cosine is exact at both ends, where arccos of the trace alone is not.
+    sine = np.sqrt((difference[..., 2, 1] - difference[..., 1, 2])**2
+                   + (difference[..., 0, 2] - difference[..., 2, 0])**2
+                   + (difference[..., 1, 0] - difference[..., 0, 1])**2)
+    return np.degrees(np.arctan2(sine, np.trace(difference, axis1=-2, axis2=-1) - 1))
+
+
+def global_rotations(rotations: np.ndarray) -> np.ndarray:
+    """Orientation of every joint (N, 24, 3, 3) from parent-relative rotations (N, 24, 3, 3)."""
+    world = _float(rotations).copy()
+    for joint, parent in enumerate(PARENTS):
+        if parent >= 0:
+            world[..., joint, :, :] = world[..., parent, :, :] @ world[..., joint, :, :]
+    return world
+
+
+def mpjae(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
+    """Mean per-joint angular error (N,) [deg] of parent-relative rotations (N, 24, 3, 3).
+
+    3DPW challenge and EMDB: global orientations of `MPJAE_JOINTS`.
+    """
+    joints = list(MPJAE_JOINTS)
+    return rotation_error(global_rotations(predicted)[..., joints, :, :],
+                          global_rotations(true)[..., joints, :, :]).mean(-1)
+
+
+def joint_angle_error(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
+    """Mean angle (N,) [deg] of the 23 parent-relative rotations below the root, given (N, 24, 3, 3)."""
+    return rotation_error(predicted[..., 1:, :, :], true[..., 1:, :, :]).mean(-1)
+
+
+def yaw(root: np.ndarray) -> np.ndarray:
+    """Where a chest points (...) [deg], seen from above, of root rotations (..., 3, 3) in the optical frame.
+
+    0 is along the optical axis (the person's back to the camera), 90 to the right of the image.
+    """
+    # SMPL's z axis comes out of the chest; x right and z forward span the optical frame's floor.
+    return np.degrees(np.arctan2(root[..., 0, 2], root[..., 2, 2]))
+
+
+def yaw_error(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
+    """Signed difference of yaw (...) [deg], in [-180, 180), of root rotations (..., 3, 3)."""
+    return (yaw(_float(predicted)) - yaw(_float(true)) + 180) % 360 - 180
+
+
+def flip_rate(predicted: np.ndarray, true: np.ndarray) -> float:
+    """Share of people, given their roots (N, 3, 3), whose yaw is more than 90 degrees off."""
+    return float((np.abs(yaw_error(predicted, true)) > 90).mean())
+
+
+def translation_error(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
+    """Distance (N,) [m] between positions (N, 3) [m], such as pelvises."""
+    return np.linalg.norm(_float(predicted) - _float(true), axis=-1)
+
+
+def reprojection_error(predicted: np.ndarray, true: np.ndarray,
+                       visible: np.ndarray | None = None) -> np.ndarray:
+    """Mean distance (N,) [px] of joints in the image (N, J, 2).
+
+    visible: (N, J) bool, the joints that count; by default all with finite true positions. NaN where none do.
+    """
+    distance = np.linalg.norm(_float(predicted) - _float(true), axis=-1)
+    counts = np.isfinite(_float(true)).all(-1)
+    if visible is not None:
+        counts &= visible
+    number = counts.sum(-1)
+    total = np.where(counts, distance, 0).sum(-1)
+    return np.divide(total, number, out=np.full(total.shape, np.nan), where=number > 0)
+
+
+def box_fraction(pixels: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """Errors (N,) [px] as fractions of the heights of boxes (N, 4)."""
+    boxes = _float(boxes)
+    return pixels / (boxes[..., 3] - boxes[..., 1])
+
+
+def match(predicted: np.ndarray, true: np.ndarray, min_iou: float = 0.5) -> list[tuple[int, int]]:
+    """Pairs (index of predicted, index of true) of boxes (N, 4) and (M, 4): best total overlap, one to one.
+
+    Pairs that overlap by less than min_iou do not count.
+    """
+    overlap = iou(_float(predicted), _float(true))
+    overlap[overlap < min_iou] = 0
+    best = zip(*linear_sum_assignment(-overlap), strict=True)
+    return [(int(i), int(j)) for i, j in best if overlap[i, j] > 0]
+
+
+def recall_precision(frames: Sequence[tuple[np.ndarray, np.ndarray]],
+                     min_iou: float = 0.5) -> tuple[float, float]:
+    """Share of true people who are found, and of predicted ones who are there.
+
+    frames: (predicted boxes (N, 4), true boxes (M, 4)) of every image. NaN where there is nobody to find.
+    """
+    matched = sum(len(match(predicted, true, min_iou)) for predicted, true in frames)
+    predicted, true = (sum(len(boxes[side]) for boxes in frames) for side in (0, 1))
+    return matched / true if true else np.nan, matched / predicted if predicted else np.nan
+
+
+def _float(values: np.ndarray) -> np.ndarray:
+    return np.asarray(values, np.float64)

@@ -1,0 +1,1 @@
+"""Training of the embedded network and detector on the synthetic world."""

@@ -1,0 +1,198 @@
+"""Stage 1: the encoder learns keypoints, relative depths and facing on rendered crops."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from cliff_ros.body import MIRROR
+from cliff_ros.cliff.embedded import CROP_HEIGHT, CROP_WIDTH, EmbeddedCliff, KeypointEncoder
+from cliff_ros.training.data import load_shard
+from cliff_ros.training.losses import Skeleton, as_truth, mirror, relative_depths
+from cliff_ros.training.progress import Losses, set_rate
+
+MIRROR_KEYPOINTS = torch.tensor([*MIRROR, 24, 26, 25, 28, 27])
+SIGMA = .022  # [crop heights] of the target heatmaps
+
+
+class CropStore:
+    """All shards of a folder in memory, in random batches; new shards join when `refresh` finds them."""
+
+    def __init__(self, folder: Path, skeleton: Skeleton, limit: int = 40, seed: int = 0,
+                 pattern: str = 'crops_[0-8]*.npz') -> None:
+        self.folder, self.skeleton, self.limit, self.pattern = folder, skeleton, limit, pattern
+        self.rng = np.random.default_rng(seed)
+        self._shards: dict[Path, tuple[np.ndarray, dict[str, Tensor]]] = {}
+        self.refresh()
+
+    def refresh(self) -> int:
+        """Look for new shards; keep the newest `limit`. Returns the number of crops."""
+        found = sorted(p for p in self.folder.glob(self.pattern) if '.partial' not in p.name)[-self.limit:]
+        for path in found:
+            if path not in self._shards:
+                self._shards[path] = prepare(path, self.skeleton)
+        self._shards = {path: self._shards[path] for path in found}
+        return sum(len(images) for images, _ in self._shards.values())
+
+    def once(self, size: int) -> Iterator[tuple[np.ndarray, dict[str, Tensor]]]:
+        """Every crop once, in order."""
+        for images, truth in self._shards.values():
+            for i in range(0, len(images), size):
+                yield images[i:i + size], {name: value[i:i + size] for name, value in truth.items()}
+
+    def batches(self, size: int) -> Iterator[tuple[np.ndarray, dict[str, Tensor]]]:
+        """Endless; each batch mixes four shards."""
+        while True:
+            paths = list(self._shards)
+            parts = []
+            for k in self.rng.choice(len(paths), 4):
+                images, truth = self._shards[paths[k]]
+                pick = self.rng.integers(len(images), size=size // 4)
+                parts.append((images[pick], {name: value[pick] for name, value in truth.items()}))
+            yield (np.concatenate([p[0] for p in parts]),
+                   {name: torch.cat([p[1][name] for p in parts]) for name in parts[0][1]})
+
+
+def prepare(path: Path, skeleton: Skeleton) -> tuple[np.ndarray, dict[str, Tensor]]:
+    """A shard's images and truth, with the relative depths of the joints."""
+    images, labels = load_shard(path)
+    truth = as_truth(labels)
+    truth['depths'] = relative_depths(truth, skeleton)
+    return images, truth
+
+
+def augment(images: np.ndarray, truth: dict[str, Tensor], geometric: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
+    """Mirror, colour, and (for keypoints only: it is not a camera) rotation and scale in the image plane."""
+    n = len(images)
+    x = EmbeddedCliff.normalise(torch.from_numpy(images))
+    flip = torch.rand(n) < .5
+    truth = mirror(truth, flip)
+    sign = torch.where(flip, -1., 1.)
+    angle, scale = torch.randn(n) * .12 * geometric, torch.exp(torch.randn(n) * .06 * geometric)
+    shift = torch.randn(n, 2) * .02 * geometric
+    cos, sin = torch.cos(angle) * scale, torch.sin(angle) * scale
+    to_input = torch.stack([cos * sign, -sin * sign, sin, cos], 1).view(n, 2, 2)
+    aspect = CROP_WIDTH / CROP_HEIGHT
+    theta = torch.zeros(n, 2, 3)
+    theta[:, 0, 0], theta[:, 0, 1] = to_input[:, 0, 0], to_input[:, 0, 1] / aspect
+    theta[:, 1, 0], theta[:, 1, 1] = to_input[:, 1, 0] * aspect, to_input[:, 1, 1]
+    theta[:, 0, 2], theta[:, 1, 2] = shift[:, 0] * 2 / aspect, shift[:, 1] * 2
+    if geometric:
+        grid = F.affine_grid(theta, (n, 3, CROP_HEIGHT, CROP_WIDTH), align_corners=False)
+        x = F.grid_sample(x, grid, align_corners=False, padding_mode='border')
+    else:
+        x = torch.where(flip[:, None, None, None], x.flip(3), x)
+    keypoints = (torch.linalg.inv(to_input) @ (truth['keypoints'] - shift[:, None]).mT).mT
+    keypoints = torch.where(flip[:, None, None], keypoints[:, MIRROR_KEYPOINTS], keypoints)
+    depths = torch.where(flip[:, None], truth['depths'][:, torch.from_numpy(MIRROR)], truth['depths'])
+    x = x * (1 + .15 * torch.randn(n, 3, 1, 1)) + .2 * torch.randn(n, 3, 1, 1)
+    return x, truth | dict(keypoints=keypoints, depths=depths)
+
+
+def facing_of(rotations: Tensor) -> Tensor:
+    """(B, 6): where the chest points and where the head points up to, in the camera."""
+    return torch.cat([rotations[:, 0, :, 2], rotations[:, 0, :, 1]], 1)
+
+
+def inside(keypoints: Tensor) -> Tensor:
+    return (keypoints[..., 0].abs() < .375) & (keypoints[..., 1].abs() < .5)
+
+
+def keypoint_losses(encoder: KeypointEncoder, heatmaps: Tensor, depths: Tensor, facing: Tensor,
+                    truth: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+    keypoints, mask = truth['keypoints'], inside(truth['keypoints']).float()
+    distance = ((keypoints[:, :, None] - encoder.grid) ** 2).sum(-1)
+    target = torch.exp(-distance / (2 * SIGMA ** 2))
+    target = target / target.sum(-1, keepdim=True).clamp(min=1e-6)
+    log_probability = heatmaps.log_softmax(-1)
+    probability = log_probability.exp()
+    mean = probability @ encoder.grid
+    depth = (probability[:, :24].detach() * depths).sum(-1)
+    parts = dict(
+        heatmap=-((target * log_probability).sum(-1) * mask).sum() / mask.sum(),
+        position=((mean - keypoints).abs().sum(-1) * mask).sum() / mask.sum(),
+        depth=(depth - truth['depths']).abs().clamp(max=1).mean(),
+        facing=((facing - facing_of(truth['rotations'])) ** 2).sum(1).mean())
+    return (parts['heatmap'] + 5 * parts['position'] + 6 * parts['depth'] + .5 * parts['facing']), parts
+
+
+@torch.no_grad()
+def validate(encoder: KeypointEncoder, images: np.ndarray, truth: dict[str, Tensor]) -> dict[str, float]:
+    encoder.eval()
+    errors, depth_errors, wrong = [], [], []
+    for i in range(0, len(images), 250):
+        heatmaps, depths, _, facing = encoder.maps(channels_last(EmbeddedCliff.normalise(
+            torch.from_numpy(images[i:i + 250]))))
+        keypoints, _, depth = encoder.read(heatmaps, depths)
+        want, mask = truth['keypoints'][i:i + 250], inside(truth['keypoints'][i:i + 250])
+        errors.append((keypoints - want).norm(dim=-1)[mask])
+        depth_errors.append((depth - truth['depths'][i:i + 250]).abs().flatten())
+        chest = truth['rotations'][i:i + 250, 0, :, 2]
+        wrong.append((facing[:, :3] * chest).sum(1) < 0)
+    encoder.train()
+    error = torch.cat(errors)
+    return {'mean_percent': error.mean().item() * 100, 'median_percent': error.median().item() * 100,
+            'pck@0.1': (error < .1).float().mean().item() * 100,
+            'depth_percent': torch.cat(depth_errors).mean().item() * 100,
+            'facing_wrong_percent': torch.cat(wrong).float().mean().item() * 100}
+
+
+def channels_last(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def train(folder: Path, validation: Path, checkpoint: Path, skeleton: Skeleton, seconds: float,
+          batch: int = 64, rate: float = 2.5e-3, log=print) -> KeypointEncoder:
+    """Train for that long (one cosine), resuming from `checkpoint` where there is one."""
+    torch.manual_seed(0)
+    encoder = KeypointEncoder().to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(encoder.parameters(), rate, weight_decay=1e-3)
+    elapsed, step = 0., 0
+    if checkpoint.exists():
+        state = torch.load(checkpoint, weights_only=True)
+        encoder.load_state_dict(state['encoder'])
+        optimizer.load_state_dict(state['optimizer'])
+        elapsed, step = state['elapsed'], state['step']
+    store = CropStore(folder, skeleton, seed=step)
+    val_images, val_truth = prepare(validation, skeleton)
+    log(f'keypoints: {store.refresh()} crops, resuming at {elapsed:.0f} s')
+    means = Losses(log)
+    started = time.monotonic() - elapsed
+    saved = elapsed
+    for images, truth in store.batches(batch):
+        elapsed = time.monotonic() - started
+        progress = elapsed / seconds
+        if progress >= 1:
+            break
+        set_rate(optimizer, rate, progress, step)
+        with torch.no_grad():
+            x, truth = augment(images, truth)
+        heatmaps, depths, _, facing = encoder.maps(channels_last(x))
+        loss, parts = keypoint_losses(encoder, heatmaps, depths, facing, truth)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(encoder.parameters(), 20.)
+        optimizer.step()
+        step += 1
+        means.add(step, elapsed, step * batch, parts)
+        if elapsed - saved > 150:
+            saved = elapsed
+            log('validation', {k: round(v, 2) for k, v in validate(encoder, val_images[:1000], val_truth).items()},
+                store.refresh(), 'crops')
+            _save(checkpoint, encoder, optimizer, elapsed, step)
+    _save(checkpoint, encoder, optimizer, seconds, step)
+    log('validation', {k: round(v, 2) for k, v in validate(encoder, val_images, val_truth).items()})
+    return encoder
+
+
+def _save(path: Path, encoder, optimizer, elapsed: float, step: int) -> None:
+    partial = path.with_suffix('.partial')
+    torch.save(dict(encoder=encoder.state_dict(), optimizer=optimizer.state_dict(), elapsed=elapsed,
+                    step=step), partial)
+    partial.rename(path)

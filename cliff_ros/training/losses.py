@@ -1,0 +1,102 @@
+"""CLIFF's losses: SMPL parameters, 3D joints, and 2D reprojection in the full frame (paper section 3).
+
+Everything is in the normalised camera (f = 1), where location = (cx/f, cy/f, b/f) of the crop.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cliff_ros.body import MIRROR
+from cliff_ros.body.kinematics import Kinematics
+
+
+class Skeleton(Kinematics):
+    """SMPL's joints from betas and rotations, differentiable, without the mesh."""
+
+    def forward(self, betas: Tensor, rotations: Tensor) -> Tensor:
+        """(B, 24, 3) with SMPL translation zero; betas (B, 10), rotations (B, 24, 3, 3)."""
+        return super().forward(self.rest(betas), rotations)[1]
+
+
+def full_translation(camera: Tensor, location: Tensor) -> Tensor:
+    """SMPL translation (B, 3) from the crop camera (s, tx, ty): the paper's equation 4 with the plain location."""
+    scale = location[:, 2] * camera[:, 0]
+    return torch.stack([camera[:, 1] + 2 * location[:, 0] / scale, camera[:, 2] + 2 * location[:, 1] / scale,
+                        2 / scale], 1)
+
+
+def project(points: Tensor) -> Tensor:
+    return points[..., :2] / points[..., 2:].clamp(min=.2)
+
+
+def losses(rotations: Tensor, betas: Tensor, camera: Tensor, truth: dict[str, Tensor], skeleton: Skeleton,
+           weights: dict[str, float] | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+    """The total and its parts. `truth` has rotations, betas, translation, location."""
+    w = dict(root=2., pose=1., betas=.2, joints=10., reprojection=15., depth=1.) | (weights or {})
+    with torch.no_grad():
+        joints = skeleton(truth['betas'], truth['rotations'])
+        image = project(joints + truth['translation'][:, None])
+    predicted = skeleton(betas, rotations)
+    translation = full_translation(camera, truth['location'])
+    size = truth['location'][:, 2, None, None]
+    residual = (project(predicted + translation[:, None]) - image) / size
+    turn = ((rotations - truth['rotations']) ** 2).sum((2, 3))
+    parts = dict(
+        root=turn[:, 0].mean(), pose=turn[:, 1:].mean(), betas=((betas - truth['betas']) ** 2).mean(),
+        joints=((predicted - predicted[:, :1]) - (joints - joints[:, :1])).norm(dim=-1).mean(),
+        reprojection=residual.abs().clamp(max=2).sum(-1).mean(),
+        depth=(translation[:, 2].clamp(.1, 100) / truth['translation'][:, 2]).log().abs().mean())
+    return sum(w[name] * part for name, part in parts.items()), parts
+
+
+def mirror(truth: dict[str, Tensor], flip: Tensor) -> dict[str, Tensor]:
+    """The truth of mirrored images, for the samples where flip (B,) is set; exact for a symmetric body.
+
+    The crop's centre mirrors about the optical axis with it, so the location does too (CameraHMR's trap).
+    """
+    m = torch.tensor([-1., 1., 1.])
+    rotations = torch.where(flip[:, None, None, None],
+                            (truth['rotations'] * m[:, None] * m)[:, torch.from_numpy(MIRROR)], truth['rotations'])
+    sign = torch.where(flip[:, None], m, torch.ones(3))
+    return truth | dict(rotations=rotations, translation=truth['translation'] * sign,
+                        location=truth['location'] * sign)
+
+
+def as_truth(labels: np.ndarray) -> dict[str, Tensor]:
+    """Label records (synthetic.crops.LABEL) -> tensors."""
+    return {name: torch.from_numpy(np.ascontiguousarray(labels[name])) for name in labels.dtype.names}
+
+
+def relative_depths(truth: dict[str, Tensor], skeleton: Skeleton) -> Tensor:
+    """(B, 24): how far each joint is behind the pelvis, in crop heights at the pelvis' depth."""
+    joints = skeleton(truth['betas'], truth['rotations'])
+    pelvis = joints[:, 0, 2] + truth['translation'][:, 2]
+    return (joints[..., 2] - joints[:, :1, 2]) / (pelvis * truth['location'][:, 2])[:, None]
+
+
+@torch.no_grad()
+def measure(rotations: Tensor, betas: Tensor, camera: Tensor, truth: dict[str, Tensor], skeleton: Skeleton
+            ) -> dict[str, float]:
+    """Figures for a progress line: the evaluation proper is cliff_ros.evaluation."""
+    joints = skeleton(truth['betas'], truth['rotations'])
+    predicted = skeleton(betas, rotations)
+    a, b = predicted - predicted[:, :1], joints - joints[:, :1]
+    root = torch.rad2deg(torch.arccos((((rotations[:, 0].mT @ truth['rotations'][:, 0]).diagonal(
+        dim1=1, dim2=2).sum(1) - 1) / 2).clamp(-1, 1)))
+    translation = full_translation(camera, truth['location'])
+    image = project(joints + truth['translation'][:, None])
+    off = (project(predicted + translation[:, None]) - image).norm(dim=-1).mean(1) / truth['location'][:, 2]
+    ac, bc = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
+    u, s, vh = torch.linalg.svd(ac.mT @ bc)
+    sign = torch.ones_like(s)
+    sign[:, 2] = torch.sign(torch.det(u @ vh))
+    scale = (s * sign).sum(1) / (ac ** 2).sum((1, 2))
+    aligned = scale[:, None, None] * ac @ (u * sign[:, None]) @ vh
+    return {'mpjpe_mm': (a - b).norm(dim=-1).mean().item() * 1e3,
+            'pa_mpjpe_mm': (aligned - bc).norm(dim=-1).mean().item() * 1e3,
+            'root_deg_median': root.median().item(), 'flips_percent': (root > 90).float().mean().item() * 100,
+            'reprojection_percent_of_crop': off.median().item() * 100,
+            'translation_m_median': (translation - truth['translation']).norm(dim=-1).median().item()}

@@ -1,0 +1,89 @@
+"""How the embedded weights are made: the stages in order, what each leaves behind, how the time is shared."""
+
+from __future__ import annotations
+
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from cliff_ros.body import load_body
+from cliff_ros.cliff.embedded import EmbeddedCliff, LocationRegressor, round_to_half
+from cliff_ros.engine.export import export_graph
+from cliff_ros.training import data, detector, joint, keypoints, regressor, skeletons
+from cliff_ros.training.losses import Skeleton
+
+# Shares of the training time; `joint` is not part of the default recipe and comes on top.
+SHARES = dict(keypoints=.46, skeletons=.16, regressor=.08, joint=.2, detector=.3)
+
+
+class Recipe:
+    """work: a folder of data and checkpoints; output: of the graphs; seconds: of training, all stages together."""
+
+    def __init__(self, work: Path, output: Path, seconds: float, workers: int) -> None:
+        self.work, self.output, self.workers = work, output, workers
+        self.seconds = {stage: share * seconds for stage, share in SHARES.items()}
+        self.skeleton = Skeleton(load_body())
+        self.crops, self.frames = work / 'crops', work / 'stills'
+        self.log = partial(print, flush=True)
+        work.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def _validation(self) -> Path:
+        return data.shard_path(self.crops, data.VALIDATION_SHARD)
+
+    def render(self, shards: int, stills: int, shard_size: int = data.SHARD_SIZE, still_size: int = 1000) -> None:
+        """Training data, and a validation set of three quarters of a shard and two fifths of a file of stills."""
+        self.crops.mkdir(exist_ok=True)
+        self.frames.mkdir(exist_ok=True)
+        data.render_shard(self.crops, data.VALIDATION_SHARD, shard_size * 3 // 4)
+        data.render(self.crops, 0, shards, self.workers, shard_size)
+        jobs = {self.frames / f'stills_{seed:06d}.npz': (seed, still_size) for seed in range(1, stills + 1)}
+        jobs[self.frames / f'stills_{data.VALIDATION_SHARD:06d}.npz'] = (data.VALIDATION_SHARD, still_size * 2 // 5)
+        with ProcessPoolExecutor(self.workers) as pool:
+            for done in [pool.submit(detector.render_stills, path, *job)
+                         for path, job in jobs.items() if not path.exists()]:
+                done.result()
+
+    def keypoints(self) -> None:
+        keypoints.train(self.crops, self._validation, self.work / 'keypoints.pt', self.skeleton,
+                        self.seconds['keypoints'], log=self.log)
+
+    def skeletons(self) -> None:
+        path = self.work / 'skeletons.pt'
+        if not path.exists():
+            made = LocationRegressor()
+            skeletons.train(made, self.skeleton, self.seconds['skeletons'], log=self.log)
+            torch.save(made.state_dict(), path)
+
+    def regressor(self) -> None:
+        path = self.work / 'regressor.pt'
+        if path.exists():
+            return
+        model = EmbeddedCliff().to(memory_format=torch.channels_last)
+        model.encoder.load_state_dict(torch.load(self.work / 'keypoints.pt', weights_only=True)['encoder'])
+        model.regressor.load_state_dict(torch.load(self.work / 'skeletons.pt', weights_only=True))
+        store = keypoints.CropStore(self.crops, self.skeleton)
+        held_out = keypoints.CropStore(self.crops, self.skeleton, pattern=self._validation.name)
+        regressor.train(model, store, self.work / 'features.pt', regressor.extract(model, held_out, passes=1),
+                        self.skeleton, self.seconds['regressor'], log=self.log)
+        torch.save(model.state_dict(), path)
+        export_embedded(model, self.output)
+
+    def joint(self) -> None:
+        model = EmbeddedCliff()
+        model.load_state_dict(torch.load(self.work / 'regressor.pt', weights_only=True))
+        model = joint.train(model, self.crops, self._validation, self.work / 'joint.pt', self.skeleton,
+                            self.seconds['joint'], log=self.log)
+        export_embedded(model, self.output)
+
+    def detector(self) -> None:
+        files = sorted(p for p in self.frames.glob('stills_[0-8]*.npz') if '.partial' not in p.name)
+        network = detector.train(files, self.work / 'detector.pt', self.seconds['detector'], log=self.log)
+        detector.export_detector(network, self.output / 'detector_embedded.onnx')
+
+
+def export_embedded(model: EmbeddedCliff, output: Path) -> None:
+    """Write the runtime graph that the package ships."""
+    export_graph(round_to_half(model).eval(), load_body(), output / 'cliff_embedded.onnx', licence='Apache-2.0')

@@ -1,0 +1,79 @@
+"""Stage 3: the regressor meets the trained encoder's real features.
+
+The encoder stands still, so its features of all crops are computed once, and a step costs a fiftieth of one
+through the images. Two thirds of each batch stay synthetic skeletons: the crops alone are too few poses.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from cliff_ros.cliff.embedded import GLOBAL_FEATURES, EmbeddedCliff, LocationRegressor
+from cliff_ros.training.keypoints import CropStore, augment, channels_last
+from cliff_ros.training.losses import Skeleton, losses, measure
+from cliff_ros.training.progress import Losses, set_rate
+from cliff_ros.training.skeletons import SkeletonSampler, corrupted_features, decode
+
+NAMES = ('rotations', 'betas', 'translation', 'location')
+AVERAGE = .999  # of the weights, per step (EMA)
+
+
+@torch.no_grad()
+def extract(model: EmbeddedCliff, store: CropStore, passes: int = 2, batch: int = 128) -> tuple[Tensor, dict]:
+    """Features (N, F) of every crop, mirrored or not and with new colours each pass, and the truth to match."""
+    model.eval()
+    features, truths = [], []
+    for _ in range(passes):
+        for images, truth in store.once(batch):
+            x, truth = augment(images, truth, geometric=False)
+            features.append(model.encoder(channels_last(x)))
+            truths.append({name: truth[name] for name in NAMES})
+    return torch.cat(features), {name: torch.cat([t[name] for t in truths]) for name in NAMES}
+
+
+def train(model: EmbeddedCliff, store: CropStore, cache: Path, validation: tuple[Tensor, dict], skeleton: Skeleton,
+          seconds: float, batch: int = 384, skeletons: int = 640, rate: float = 8e-4, log=print) -> LocationRegressor:
+    """Train the regressor in place for that long and return its running average."""
+    torch.manual_seed(3)
+    if not cache.exists():
+        torch.save(extract(model, store), cache)
+    features, truth = torch.load(cache, weights_only=True)
+    regressor, sampler = model.regressor.train(), SkeletonSampler(skeleton, seed=11)
+    average = copy.deepcopy(regressor).eval()
+    optimizer = torch.optim.AdamW(regressor.parameters(), rate, weight_decay=2e-2)
+    log(f'regressor: {len(features)} feature vectors,', _figures(average, *validation, skeleton))
+    started, step, means = time.monotonic(), 0, Losses(log)
+    while (progress := (time.monotonic() - started) / seconds) < 1:
+        set_rate(optimizer, rate, progress, step)
+        with torch.no_grad():
+            pick = torch.randint(len(features), (batch,))
+            real = features[pick]
+            real[:, -GLOBAL_FEATURES:] *= (torch.rand(batch, 1) > .25).float()  # withheld, as always for skeletons
+            target = {name: value[pick] for name, value in truth.items()}
+            other, keypoints = sampler.batch(skeletons)
+            made = corrupted_features(other, keypoints, skeleton)
+        loss, parts = losses(*decode(regressor(real, model.bbox_info(target['location']))), target, skeleton)
+        synthetic, _ = losses(*decode(regressor(made, model.bbox_info(other['location']))), other, skeleton)
+        optimizer.zero_grad(set_to_none=True)
+        (loss + .5 * synthetic).backward()
+        torch.nn.utils.clip_grad_norm_(regressor.parameters(), 20.)
+        optimizer.step()
+        step += 1
+        with torch.no_grad():
+            for mean, value in zip(average.parameters(), regressor.parameters(), strict=True):
+                mean.lerp_(value, 1 - min(AVERAGE, step / (step + 10)))
+        if means.add(step, progress * seconds, step * batch, parts):
+            log('validation', _figures(average, *validation, skeleton))
+    model.regressor.load_state_dict(average.state_dict())
+    return average
+
+
+@torch.no_grad()
+def _figures(regressor: LocationRegressor, features: Tensor, truth: dict, skeleton: Skeleton) -> dict[str, float]:
+    out = decode(regressor(features, EmbeddedCliff.bbox_info(truth['location'])))
+    return {name: round(value, 2) for name, value in measure(*out, truth, skeleton).items()}
