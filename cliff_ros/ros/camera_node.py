@@ -1,0 +1,229 @@
+"""The node ``camera``: plays a video, a folder of images, a device or a synthetic scene as a ROS camera.
+
+Publishes ``~/image_raw``, ``~/image_raw/compressed`` (JPEG) and ``~/camera_info`` with the same header,
+stamped when they are sent. A synthetic scene also publishes the exact truth of every image as
+cliff_ros/SmplArray on ``~/truth``, with the image's header.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import rclpy
+from rclpy.duration import Duration
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import Header
+
+from cliff_ros.camera import Camera
+from cliff_ros.errors import CliffError
+from cliff_ros.msg import SmplArray
+from cliff_ros.ros import qos
+from cliff_ros.ros.batch import Batch
+from cliff_ros.ros.images import to_message_array
+from cliff_ros.ros.parameters import Parameters, When, parameter
+from cliff_ros.ros.people import PeopleMessage
+from cliff_ros.ros.playback import Shot, shots
+from cliff_ros.sources import Source, SyntheticSource, open_source
+
+_ENCODINGS = {'rgb8': None, 'bgr8': cv2.COLOR_RGB2BGR, 'rgba8': cv2.COLOR_RGB2RGBA,
+              'bgra8': cv2.COLOR_RGB2BGRA, 'mono8': cv2.COLOR_RGB2GRAY}
+_SETTLE = 0.5  # [s] from the last subscriber to the first image: DDS matches topics one by one
+
+
+@dataclass(frozen=True)
+class CameraSettings:
+    """The parameters of the node ``camera``."""
+
+    source: str = parameter(
+        'synthetic', "a video file, a folder of images, a device (0, /dev/video0), or 'synthetic[:seed]'",
+        When.START)
+    calibration: str = parameter('', 'camera_info YAML of a real source; empty: a guess', When.START)
+    rate: float = parameter(0.0, 'images per second; 0: as the source says', When.START, range=(0.0, 1000.0))
+    loop: bool = parameter(False, 'start over at the end', When.START)
+    frame_id: str = parameter(
+        'camera_optical_frame', 'of the headers: an optical frame (REP-103)', When.START)
+    encoding: str = parameter('rgb8', 'of the raw images', When.START, choices=tuple(_ENCODINGS))
+    wait_for_subscribers: int = parameter(
+        1, 'start when so many subscribe to the images, raw or compressed', When.START, range=(0, 100))
+    seconds: float = parameter(20.0, 'length of a synthetic scene [s]', When.START, range=(0.1, 3600.0))
+    width: int = parameter(1280, 'of a synthetic scene [px]', When.START, range=(64, 8192))
+    height: int = parameter(720, 'of a synthetic scene [px]', When.START, range=(64, 8192))
+    people: int = parameter(3, 'in a synthetic scene', When.START, range=(0, 100))
+    prerender: bool = parameter(
+        True, 'draw a synthetic scene before playing it, so that playing costs little', When.START)
+
+
+class _Closed(Exception):
+    """The node was closed while its source was being prepared."""
+
+
+class CameraNode(Node):
+    """See the module; ``play`` is for a thread of its own. CliffError for a source that cannot be played."""
+
+    def __init__(self, **kwargs) -> None:
+        super().__init__('camera', **kwargs)
+        self.settings = Parameters(self, CameraSettings).settings()
+        self.sent = 0
+        self._stopped = threading.Event()
+        self._source = open_camera(self.settings)
+        self._info = info_message(self._source.camera)
+        self._period = 1.0 / (self.settings.rate or self._source.fps)
+        self._people = PeopleMessage()
+
+        def publisher(kind: type, topic: str, depth: int = 5):
+            return self.create_publisher(
+                kind, topic, qos.reliable(depth), qos_overriding_options=qos.overridable())
+
+        self._infos = publisher(CameraInfo, '~/camera_info')
+        self._images = publisher(Image, '~/image_raw')
+        self._compressed = publisher(CompressedImage, '~/image_raw/compressed')
+        self._truth = publisher(SmplArray, '~/truth', 100)
+
+    def play(self) -> None:
+        """Send every image when its time has come; returns at the end, or when the node is closed."""
+        settings = self.settings
+        shots_of_source = shots(self._source, settings.loop, settings.prerender, self._tell_progress)
+        first = next(shots_of_source, None)   # whatever has to be prepared is now
+        if first is None or not self._wait_for_subscribers():
+            return
+        self._send(first)
+        due = time.monotonic()
+        for shot in shots_of_source:
+            if not self._source.live:
+                # After a delay go on from there: catching up would be a burst that no camera makes.
+                due = max(due + self._period, time.monotonic() - self._period)
+                self._stopped.wait(max(0.0, due - time.monotonic()))
+            if self._stopped.is_set():
+                return
+            self._send(shot)
+        for publisher in (self._infos, self._images, self._compressed, self._truth):
+            publisher.wait_for_all_acked(Duration(seconds=1))
+        self.get_logger().info(f'The end: {self.sent} images sent.')
+
+    def close(self) -> None:
+        """Let ``play`` return."""
+        self._stopped.set()
+
+    def _send(self, shot: Shot) -> None:
+        stamp = self.get_clock().now().to_msg()
+        header = self._info.header = Header(stamp=stamp, frame_id=self.settings.frame_id)
+        # CameraInfo first: it is small, so it is there when the image arrives.
+        self._infos.publish(self._info)
+        if _heard(self._images):
+            self._images.publish(image_message(shot.image, self.settings.encoding, header))
+        if _heard(self._compressed):
+            self._compressed.publish(compressed_message(shot.image, header))
+        if shot.truth is not None and _heard(self._truth):
+            batch = Batch((stamp.sec, stamp.nanosec), header.frame_id, shot.truth)
+            self._truth.publish(self._people.serialise(batch))
+        self.sent += 1
+
+    def _wait_for_subscribers(self) -> bool:
+        """False if the node was closed meanwhile."""
+        wanted = self.settings.wait_for_subscribers
+        if wanted == 0:
+            return True
+        self.get_logger().info(f'Waiting for {wanted} subscriber(s) of {self._images.topic_name}.')
+        while self._images.get_subscription_count() + self._compressed.get_subscription_count() < wanted:
+            if self._stopped.wait(0.05):
+                return False
+        return not self._stopped.wait(_SETTLE)
+
+    def _tell_progress(self, done: int, of: int) -> None:
+        if self._stopped.is_set():
+            raise _Closed
+        if done % 25 == 0 or done == of:
+            self.get_logger().info(f'Drawing the scene: {done}/{of}')
+
+
+def open_camera(settings: CameraSettings) -> Source:
+    """The source that the parameters name. Raises InputError where it is missing or makes no sense."""
+    kind, _, seed = settings.source.partition(':')
+    rate = settings.rate or None
+    if kind != 'synthetic' or (seed and not seed.isdigit()) or settings.calibration:
+        return open_source(settings.source, settings.calibration or None, rate, settings.loop)
+    from cliff_ros.synthetic import Sequence
+    scene = {'seed': int(seed or 0), 'width': settings.width, 'height': settings.height,
+             'seconds': settings.seconds, 'people': settings.people}
+    return SyntheticSource(Sequence(**scene, **({'fps': rate} if rate else {})))
+
+
+def info_message(camera: Camera) -> CameraInfo:
+    """A CameraInfo without header."""
+    R = np.eye(3) if camera.R is None else camera.R
+    P = np.column_stack([camera.K, np.zeros(3)]) if camera.P is None else camera.P
+    return CameraInfo(width=camera.width, height=camera.height, distortion_model=camera.distortion_model,
+                      d=[float(v) for v in camera.d] or [0.0] * 5, k=camera.K.reshape(-1), r=R.reshape(-1),
+                      p=P.reshape(-1))
+
+
+def image_message(image: np.ndarray, encoding: str, header: Header) -> Image:
+    """image: (H, W, 3) RGB."""
+    conversion = _ENCODINGS[encoding]
+    pixels = image if conversion is None else cv2.cvtColor(image, conversion)
+    height, width = pixels.shape[:2]
+    return Image(header=header, height=height, width=width, encoding=encoding, step=pixels.size // height,
+                 data=to_message_array(pixels))
+
+
+def compressed_message(image: np.ndarray, header: Header) -> CompressedImage:
+    """image: (H, W, 3) RGB."""
+    _, jpeg = cv2.imencode('.jpg', cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 90])
+    return CompressedImage(header=header, format='rgb8; jpeg compressed bgr8', data=to_message_array(jpeg))
+
+
+def _heard(publisher) -> bool:
+    return publisher.get_subscription_count() > 0
+
+
+def main(args: list[str] | None = None) -> int:
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(sign, signal.default_int_handler)
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    node = player = None
+    failure: list[str] = []
+
+    def play() -> None:
+        try:
+            node.play()
+        except _Closed:
+            pass
+        except CliffError as error:   # a source may turn out to be damaged half way through
+            failure.append(str(error))
+
+    try:
+        node = CameraNode()
+        player = threading.Thread(target=play, name='camera_player', daemon=True)
+        player.start()
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        while player.is_alive() and rclpy.ok():
+            executor.spin_once(timeout_sec=0.1)
+    except CliffError as error:
+        failure.append(str(error))
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    finally:
+        for sign in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(sign, signal.SIG_IGN)
+        if node is not None:
+            node.close()
+        if player is not None:
+            player.join(1.0)
+        for sentence in failure:
+            rclpy.logging.get_logger('camera').error(sentence)
+        rclpy.try_shutdown()
+    return 1 if failure else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,125 @@
+"""What comes in: images with their CameraInfo and, where asked for, boxes.
+
+Everything here runs in the executor's thread and only moves references: a few microseconds a message.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from builtin_interfaces.msg import Time
+from rclpy.node import Node
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+from cliff_ros.people import Box
+from cliff_ros.ros import qos
+from cliff_ros.ros.detections import boxes_of, detections_type
+from cliff_ros.ros.matching import BoxPairing, InfoPairing
+from cliff_ros.ros.settings import CliffSettings
+from cliff_ros.ros.wire import RawPicture, read_compressed_image, read_image, read_stamp
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """An image with all that is needed to look for people in it.
+
+    info: the serialised CameraInfo; None where the image is to be used uncalibrated.
+    boxes: None where the built-in detector is to be asked.
+    received: on the node's clock; ``clock``: the same moment of time.perf_counter().
+    """
+
+    image: RawPicture
+    received: Time
+    clock: float
+    info: bytes | None = None
+    boxes: list[Box] | None = None
+
+
+class Inputs:
+    """The subscriptions of the active node; ``deliver`` gets each image that is complete."""
+
+    def __init__(self, node: Node, settings: CliffSettings, deliver: Callable[[Incoming], None],
+                 complain: Callable[[str, str], None]) -> None:
+        self.received = 0
+        self.since = self.last_image = time.monotonic()
+        self.last_boxes: float | None = None
+        self._node = node
+        self._settings = settings
+        self._deliver = deliver
+        self._infos: InfoPairing[Incoming, bytes] = InfoPairing()
+        self._boxes: BoxPairing[Incoming, list[Box]] | None = None
+        self._complain = complain
+        self._subscriptions: list = []
+        compressed = settings.image_transport == 'compressed'
+        self._read = read_compressed_image if compressed else read_image
+        self.image_type = CompressedImage if compressed else Image
+        self.info_topic, self.image_topic, self.detections_topic = map(
+            node.resolve_topic_name, ('camera_info', 'image', 'detections'))
+        if settings.detector == 'topic':
+            self._boxes = BoxPairing(settings.detections_tolerance)
+
+    def open(self) -> None:
+        """Subscribe."""
+        # CameraInfo first: the executor looks in this order, so an image finds its own already there.
+        self._subscribe(CameraInfo, 'camera_info', self._on_info, raw=True)
+        if self._boxes is not None:
+            self._subscribe(detections_type(), 'detections', self._on_detections, depth=5)
+        self._subscribe(self.image_type, 'image', self._on_image, raw=True)
+
+    def close(self) -> None:
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+        self._subscriptions.clear()
+
+    @property
+    def has_info(self) -> bool:
+        return self._infos.latest is not None
+
+    @property
+    def uses_detections(self) -> bool:
+        return self._boxes is not None
+
+    @property
+    def unmatched(self) -> int:
+        """Images for which no boxes came."""
+        return self._boxes.unmatched if self._boxes else 0
+
+    def _subscribe(self, kind: type, topic: str, callback: Callable, raw: bool = False,
+                   depth: int = 1) -> None:
+        self._subscriptions.append(self._node.create_subscription(
+            kind, topic, callback, qos.newest(depth), raw=raw, qos_overriding_options=qos.overridable(),
+            event_callbacks=qos.subscription_events(self._node.resolve_topic_name(topic), self._complain)))
+
+    def _on_image(self, raw: bytes) -> None:
+        clock = time.perf_counter()
+        self.received += 1
+        self.last_image = time.monotonic()
+        image = self._read(raw)
+        incoming = Incoming(image, self._node.get_clock().now().to_msg(), clock)
+        if not self.has_info and self._settings.uncalibrated_fallback \
+                and self.last_image - self.since >= self._settings.camera_info_timeout:
+            self._calibrated(incoming)
+            return
+        for earlier, info in self._infos.image(image.stamp, incoming):
+            self._calibrated(replace(earlier, info=info))
+
+    def _on_info(self, raw: bytes) -> None:
+        for incoming, info in self._infos.info(read_stamp(raw), raw):
+            self._calibrated(replace(incoming, info=info))
+
+    def _calibrated(self, incoming: Incoming) -> None:
+        if self._boxes is None:
+            self._deliver(incoming)
+            return
+        for earlier, boxes in self._boxes.image(incoming.image.stamp, incoming):
+            self._deliver(replace(earlier, boxes=boxes))
+
+    def _on_detections(self, message: Any) -> None:
+        self.last_boxes = time.monotonic()
+        stamp = message.header.stamp
+        boxes = boxes_of(message, self._settings.detections_class)
+        for incoming, found in self._boxes.boxes((stamp.sec, stamp.nanosec), boxes):
+            self._deliver(replace(incoming, boxes=found))

@@ -1,0 +1,265 @@
+"""The node ``cliff``: images of a calibrated camera in, people (SMPL) out.
+
+    executor's thread                      worker's thread
+    Inputs -> Incoming -> [mailbox] ->     _process: decode -> Pipeline -> Outputs
+
+``configure`` loads and warms up, ``activate`` subscribes, ``deactivate`` unsubscribes and clears up,
+``cleanup`` frees. Nothing that goes wrong with an image, a parameter or a file ends the node: it is said in
+one sentence in the log and in the diagnostics.
+"""
+
+from __future__ import annotations
+
+import signal
+import traceback
+from collections.abc import Callable
+
+import rclpy
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.signals import SignalHandlerOptions
+from std_msgs.msg import Header
+
+from cliff_ros.errors import CliffError
+from cliff_ros.people import Frame
+from cliff_ros.pipeline import Pipeline
+from cliff_ros.ros.batch import Batch
+from cliff_ros.ros.calibration import Calibration
+from cliff_ros.ros.complaints import Complaints
+from cliff_ros.ros.diagnostics import Diagnostics, State
+from cliff_ros.ros.images import to_array
+from cliff_ros.ros.inputs import Incoming, Inputs
+from cliff_ros.ros.outputs import Outputs
+from cliff_ros.ros.parameters import Parameters
+from cliff_ros.ros.settings import CliffSettings
+from cliff_ros.ros.timing import Stopwatch, timing_message
+from cliff_ros.ros.tuning import load_pipeline, tune_pipeline
+from cliff_ros.ros.watchdog import Watchdog
+from cliff_ros.ros.worker import Worker
+
+SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
+
+
+class CliffNode(LifecycleNode):
+    """See the module; topics and parameters are described in README.md."""
+
+    def __init__(self, **kwargs) -> None:
+        super().__init__('cliff', **kwargs)
+        self.complain = Complaints(self.get_logger())
+        self.parameters = Parameters(self, CliffSettings, self._on_settings_changed)
+        self.diagnostics = Diagnostics(self, self.complain)
+        self.worker: Worker[Incoming] | None = None
+        self.pipeline: Pipeline | None = None
+        self.inputs: Inputs | None = None
+        self.outputs: Outputs | None = None
+        self.watchdog: Watchdog | None = None
+        self.calibration: Calibration | None = None
+        self._lifecycle = 'unconfigured'
+        self._failure = ''
+        self._processed = 0
+        settings = self.parameters.current()
+        self.create_timer(1.0 / settings.diagnostics_rate, self._report)
+
+    # ---- lifecycle
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load network, body and detector, and run them once."""
+        return self._attempt('inactive', self._load, undo=self._release)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        super().on_activate(state)   # enables the publishers
+        result = self._attempt('active', self._start, undo=self._stop)
+        if result is not SUCCESS:
+            super().on_deactivate(state)
+        return result
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._stop()
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._release()
+        return SUCCESS
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._stop()
+        self._release()
+        self._lifecycle = 'finalized'
+        return SUCCESS
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Back to unconfigured, from where it can be configured again."""
+        self._stop()
+        self._release()
+        return SUCCESS
+
+    def bring_up(self) -> None:
+        """Configure and activate; where that fails the node waits for whoever mends it."""
+        if self.trigger_configure() is SUCCESS:
+            self.trigger_activate()
+
+    def destroy_node(self) -> None:
+        self._stop()
+        self._release(patience=0.5)   # a process that was told to end does not wait for a model to load
+        super().destroy_node()
+
+    def _load(self) -> None:
+        settings = self.parameters.settings()
+        self.worker = Worker(self._process, self._refuse)
+        self.pipeline = self.worker.call(lambda: load_pipeline(settings))
+        self.outputs = Outputs(self, settings, self.pipeline, self.complain)
+        self.calibration = Calibration(settings, self.complain)
+        self.parameters.locked = True
+        engine = self.pipeline.engine
+        self.get_logger().info(
+            f"Ready: network '{engine.metadata['model']}' on {engine.name} ({engine.reason}), "
+            f"body '{self.pipeline.body.name}', detector '{settings.detector}'.")
+
+    def _start(self) -> None:
+        self.worker.call(self.pipeline.reset)
+        self.worker.mailbox.reset()
+        self.diagnostics.reset()
+        self._processed = 0
+        self.outputs.publish_body()
+        self.inputs = Inputs(self, self.parameters.current(), self.worker.mailbox.put, self.complain)
+        self.inputs.open()
+        self.watchdog = Watchdog(self, self.inputs, self.complain)
+
+    def _stop(self) -> None:
+        self._lifecycle = 'inactive'
+        if self.inputs is not None:
+            self.inputs.close()
+            self.inputs = self.watchdog = None
+            self.worker.drain()
+            self.outputs.clear()
+
+    def _release(self, patience: float | None = None) -> None:
+        self._lifecycle = 'unconfigured'
+        self.parameters.locked = False
+        if self.outputs is not None:
+            self.outputs.close()
+        if self.worker is not None:
+            self.worker.stop(patience)
+        self.outputs = self.worker = self.pipeline = self.calibration = None
+
+    def _attempt(self, goal: str, step: Callable[[], None],
+                 undo: Callable[[], None]) -> TransitionCallbackReturn:
+        """Make a step of the lifecycle; where it fails say why, undo it, and fail the transition."""
+        try:
+            step()
+        except Exception as error:   # rclpy would drop it without a word
+            undo()
+            known = isinstance(error, CliffError)
+            self._failure = _sentence(error) if known else f'{type(error).__name__}: {error}'
+            self.get_logger().error(self._failure)
+            self.get_logger().debug(traceback.format_exc())
+            return FAILURE
+        self._lifecycle, self._failure = goal, ''
+        return SUCCESS
+
+    # ---- one image, in the worker's thread
+
+    def _process(self, incoming: Incoming) -> None:
+        started = self.get_clock().now().to_msg()
+        watch = Stopwatch(incoming.clock)
+        with watch.stage('decode'):
+            image, order = to_array(incoming.image)
+            height, width = image.shape[:2]
+            camera = self.calibration.camera(incoming.info, incoming.image.frame_id, (width, height))
+            frame = Frame(image, camera, incoming.image.seconds, incoming.image.frame_id, order)
+        people = self.pipeline(frame, incoming.boxes, vertices=self.outputs.wants_vertices)
+        batch = Batch(incoming.image.stamp, incoming.image.frame_id, people)
+        with watch.stage('publish'):
+            self.outputs.publish(batch, frame)
+        self._processed += 1
+        self.diagnostics.people = len(people)
+        self.diagnostics.processed.add(watch.total)
+        self._check_frame_id(incoming.image.frame_id)
+        self.outputs.publish_timing(timing_message(
+            batch.header, incoming.received, started, self.get_clock().now().to_msg(),
+            self.pipeline.timings | watch.stages, watch.total, len(people), self._counts()))
+
+    def _check_frame_id(self, frame_id: str) -> None:
+        if not frame_id:
+            self.complain('frame_id', (
+                "The image's header.frame_id is empty, so people cannot be placed on /tf: give the camera "
+                "driver the name of the camera's optical frame."))
+
+    def _refuse(self, error: Exception) -> None:
+        """An image that cannot be used, or a station that failed on it."""
+        if isinstance(error, CliffError):
+            self.complain(f'refused: {_kind(error)}', f'Image refused: {_sentence(error)}')
+        else:
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            self.complain(f'failed: {type(error).__name__}', (
+                f'An image could not be processed because of an error in cliff_ros ({where.name}, line '
+                f'{where.lineno}: {type(error).__name__}: {error}); please report it.'))
+
+    # ---- now and then, in the executor's thread
+
+    def _on_settings_changed(self, settings: CliffSettings) -> None:
+        if self.pipeline is not None:
+            self.worker.call(lambda: tune_pipeline(self.pipeline, settings))
+            self.outputs.overlay_opacity = settings.overlay_opacity
+
+    def _report(self) -> None:
+        if self.watchdog:
+            self.watchdog.check(self.parameters.current())
+        self.diagnostics.publish(State(self._lifecycle, self._failure, self._facts()))
+
+    def _facts(self) -> tuple[tuple[str, str], ...]:
+        facts = []
+        if self.pipeline:
+            engine = self.pipeline.engine
+            facts += [('network', str(engine.metadata['model'])),
+                      ('engine', f'{engine.name} ({engine.reason})'),
+                      ('body', self.pipeline.body.name)]
+        if self.inputs:
+            received, processed, dropped = self._counts()
+            facts += [('images received', str(received)), ('images processed', str(processed)),
+                      ('images dropped', str(dropped)), ('images without boxes', str(self.inputs.unmatched))]
+        return tuple(facts)
+
+    def _counts(self) -> tuple[int, int, int]:
+        """Frames received, processed and dropped since activation."""
+        inputs = self.inputs
+        return inputs.received if inputs else 0, self._processed, self.worker.mailbox.dropped
+
+    def now_header(self, frame_id: str = '') -> Header:
+        return Header(stamp=self.get_clock().now().to_msg(), frame_id=frame_id)
+
+
+def _sentence(error: Exception) -> str:
+    text = str(error).strip()
+    return text[0].upper() + text[1:] + ('' if text.endswith('.') else '.')
+
+
+def _kind(error: Exception) -> str:
+    """Two errors with the same words but other numbers are of one kind."""
+    return ''.join(c for c in str(error) if c.isalpha())[:40]
+
+
+def main(args: list[str] | None = None) -> None:
+    # Our own handlers: rclpy's would take the context away before the node could clear up.
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(sign, signal.default_int_handler)
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    node = CliffNode()
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    try:
+        if node.parameters.current().autostart:
+            node.bring_up()
+        while rclpy.ok():
+            executor.spin_once(timeout_sec=0.2)   # signals are heard in between
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    finally:
+        for sign in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(sign, signal.SIG_IGN)
+        node.destroy_node()
+        rclpy.try_shutdown()
+
+
+if __name__ == '__main__':
+    main()

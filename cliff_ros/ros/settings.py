@@ -1,0 +1,86 @@
+"""The parameters of the node ``cliff``."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from cliff_ros.engine import ENGINES
+from cliff_ros.ros.parameters import When, parameter
+
+
+def _frame_prefix(value: str) -> str | None:
+    if value.startswith('/') or re.search(r'\s', value):
+        return f"is no beginning of a tf frame's name ({value!r}): leave out the leading / and any blanks"
+    return None
+
+
+def _detector(value: str) -> str | None:
+    return "cannot be 'none': choose 'topic' for boxes from elsewhere" if value in ('', 'none') else None
+
+
+@dataclass(frozen=True)
+class CliffSettings:
+    # what runs
+    model: str = parameter(
+        'embedded', "network: 'embedded', or a runtime graph (.onnx) made by `cliff export`")
+    body: str = parameter(
+        'embedded', "body model: 'embedded', or the path of an SMPL file; the one of the network")
+    engine: str = parameter(
+        'auto', 'what runs the network', choices=ENGINES)
+    num_threads: int = parameter(
+        0, 'CPU threads of the networks; 0: as many as help', range=(0, 256))
+    max_people: int = parameter(
+        32, 'most people in an image; of more, the best scores are kept', When.LIVE, range=(1, 128))
+
+    # who is in the image
+    detector: str = parameter(
+        'embedded', "'embedded', the path of a YOLO-like detector (.onnx), or 'topic': boxes come on the "
+                    'topic detections (vision_msgs/Detection2DArray)', check=_detector)
+    score_threshold: float = parameter(
+        0.3, 'smallest score of a detection', When.LIVE, range=(0.01, 0.99))
+    detection_interval: int = parameter(
+        1, 'look for people in every n-th image, follow them in between', When.LIVE, range=(1, 1000))
+    detections_class: str = parameter(
+        '', 'class_id of people on the topic detections; empty: every box is a person')
+    detections_tolerance: float = parameter(
+        0.005, 'largest difference of the stamps of boxes and image [s]', range=(0.0, 1.0))
+
+    # the camera
+    image_transport: str = parameter(
+        'raw', 'raw: sensor_msgs/Image, compressed: sensor_msgs/CompressedImage',
+        choices=('raw', 'compressed'))
+    image_is_rectified: bool = parameter(
+        False, 'the image is rectified (image_rect): CameraInfo.p describes it')
+    uncalibrated_fallback: bool = parameter(
+        False, 'without calibration guess the focal length (image diagonal) instead of refusing images: '
+               'distances will be wrong')
+    camera_info_timeout: float = parameter(
+        3.0, 'how long to wait for CameraInfo [s]', range=(0.0, 3600.0))
+    upright: int = parameter(
+        0, 'degrees by which images must be turned clockwise for people to stand upright in them',
+        choices=(0, 90, 180, 270))
+
+    # over time
+    smoothing: bool = parameter(
+        True, 'smooth pose, shape and place over time', When.LIVE)
+    coast: float = parameter(
+        0.2, 'how long a person who is not seen is still reported [s]', When.LIVE, range=(0.0, 10.0))
+
+    # what comes out; ~/mesh, ~/skeleton and ~/overlay are made only while someone subscribes
+    publish_tf: bool = parameter(
+        True, 'publish the frame of every person on /tf')
+    publish_joint_tf: bool = parameter(
+        True, "publish the frames of every person's joints too")
+    tf_prefix: str = parameter(
+        '', 'goes before smpl_<id> in names of frames', check=_frame_prefix)
+    overlay_opacity: float = parameter(
+        0.75, 'of the mesh on ~/overlay', When.LIVE, range=(0.0, 1.0))
+
+    # housekeeping
+    diagnostics_rate: float = parameter(
+        1.0, 'how often to publish /diagnostics [Hz]', When.START, range=(0.1, 10.0))
+    watchdog_timeout: float = parameter(
+        5.0, 'say what is missing when no image came for so long [s]', When.LIVE, range=(0.5, 3600.0))
+    autostart: bool = parameter(
+        False, 'configure and activate without being asked', When.START)
