@@ -1,0 +1,68 @@
+"""Pictures of a recording: what a consumer can rebuild from the messages alone, over the received images."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from cliff_ros.body import BodyModel, load_body
+from cliff_ros.demo.recording import Recording
+from cliff_ros.people import Person
+from cliff_ros.render.overlay import draw_people, draw_skeleton
+from cliff_ros.render.sheet import Picks, save_png
+from cliff_ros.render.video import VideoFile
+
+_TRUTH = (255, 255, 255)
+
+
+def draw_recording(recording: Recording, folder: Path, rate: float) -> int:
+    """Write ``overlay.mp4`` and ``contact_sheet.png``; returns the number of pictures.
+
+    The meshes are rebuilt from betas, rotations and translation in SmplArray with the body that came in the
+    latched SmplInfo. White skeletons are the truth.
+    """
+    body = received_body(recording, folder)
+    answers = list(zip(recording.estimate.stamps.tolist(), recording.estimate.people, strict=True))
+    answers = [(stamp, people) for stamp, people in answers if stamp in recording.images]
+    if not answers:
+        return 0
+    truth = dict(zip(recording.truth.stamps.tolist(), recording.truth.people, strict=True))
+    start, picks, camera = answers[0][0], Picks(), recording.camera
+    with VideoFile(folder / 'overlay.mp4', rate, camera.width, camera.height) as video:
+        for stamp, people in tqdm(answers, desc='  drawing           ', unit='frame',
+                                  mininterval=0.1 if sys.stderr.isatty() else 10.0):
+            image = _decode(recording.images[stamp])
+            picture = draw_people(image, with_vertices(people, body), camera, body.faces)
+            for person in truth.get(stamp, ()):
+                draw_skeleton(picture, person.joints2d, _TRUTH, thickness=1)
+            video.add(picture)
+            picks.add(picture, f'{(stamp - start) * 1e-9:.1f} s')
+    save_png(folder / 'contact_sheet.png', picks.sheet(
+        'cliff demo: meshes rebuilt from cliff_ros/SmplArray; white: the truth'))
+    return len(answers)
+
+
+def received_body(recording: Recording, folder: Path) -> BodyModel:
+    """The body that the node passed on; where its licence forbids that, the one installed here."""
+    if not recording.body_npz:
+        return load_body()
+    path = folder / 'body.npz'
+    path.write_bytes(recording.body_npz)
+    return load_body(path)
+
+
+def with_vertices(people: list[Person], body: BodyModel) -> list[Person]:
+    """People with the mesh that their parameters describe."""
+    if not people:
+        return []
+    _, vertices = body(np.stack([p.betas for p in people]), np.stack([p.rotations for p in people]),
+                       np.stack([p.translation for p in people]))
+    return [person.with_(vertices=mesh) for person, mesh in zip(people, vertices, strict=True)]
+
+
+def _decode(jpeg: bytes) -> np.ndarray:
+    return cv2.cvtColor(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)

@@ -1,0 +1,182 @@
+"""An independent consumer of the node's topics: ``python -m cliff_ros.demo.recorder FOLDER``.
+
+It shares nothing with the camera and the node but DDS. While they run it only notes when which bytes
+arrived, so that watching costs little; the bytes are read after SIGINT (or SIGTERM), and the
+:class:`~cliff_ros.demo.recording.Recording` is saved. Every second it prints counts as one JSON line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import struct
+import sys
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.serialization import deserialize_message
+from rclpy.signals import SignalHandlerOptions
+from sensor_msgs.msg import CameraInfo, Image
+from tf2_msgs.msg import TFMessage
+from visualization_msgs.msg import MarkerArray
+
+from cliff_ros.camera import Camera
+from cliff_ros.demo.recording import COUNTERS, STEPS, Messages, Recording
+from cliff_ros.msg import Smpl, SmplArray, SmplInfo, Timing
+from cliff_ros.people import Person, TrackState
+from cliff_ros.ros.wire import read_image
+
+_JPEG_QUALITY = 92
+_EVERYTHING = QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE)
+_SENSOR = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
+_LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+_MARKERS_HEAD = struct.Struct('<4xIiI')  # CDR: encapsulation, number of markers, stamp of the first
+
+
+class Recorder(Node):
+    """Keeps (time received [ns], bytes) of every message; of images a JPEG, of meshes only their head."""
+
+    def __init__(self, camera: str, node: str) -> None:
+        super().__init__('cliff_recorder')
+        self.tapes: dict[str, list[tuple[int, bytes]]] = {}
+        self.images: dict[int, Future] = {}
+        self.meshes: list[tuple[int, int]] = []
+        # One thread, so that compressing never keeps a message waiting to be noted.
+        self._compressor = ThreadPoolExecutor(1)
+        self._tape('truth', SmplArray, f'{camera}/truth', _EVERYTHING)
+        self._tape('camera_info', CameraInfo, f'{camera}/camera_info', _SENSOR)
+        self._tape('people', SmplArray, f'{node}/people', _EVERYTHING)
+        self._tape('timing', Timing, f'{node}/timing', _EVERYTHING)
+        self._tape('body', SmplInfo, f'{node}/body', _LATCHED)
+        self._tape('tf', TFMessage, '/tf', _EVERYTHING)
+        self.create_subscription(Image, f'{camera}/image_raw', self._image, _SENSOR, raw=True)
+        self.create_subscription(MarkerArray, f'{node}/mesh', self._mesh, _EVERYTHING, raw=True)
+
+    def counts(self) -> dict[str, int]:
+        """How many messages came on each topic."""
+        return {name: len(tape) for name, tape in self.tapes.items()} | {
+            'images': len(self.images), 'mesh': len(self.meshes)}
+
+    def _tape(self, name: str, message_type: type, topic: str, qos: QoSProfile) -> None:
+        tape = self.tapes[name] = []
+        self.create_subscription(
+            message_type, topic, lambda raw: tape.append((time.time_ns(), raw)), qos, raw=True)
+
+    def _image(self, raw: bytes) -> None:
+        image = read_image(raw)
+        seconds, nanoseconds = image.stamp
+        self.images[seconds * 10 ** 9 + nanoseconds] = self._compressor.submit(_jpeg, image)
+
+    def _mesh(self, raw: bytes) -> None:
+        # An empty array has no first marker.
+        whole = len(raw) >= _MARKERS_HEAD.size
+        count, seconds, nanoseconds = _MARKERS_HEAD.unpack_from(raw) if whole else (0, 0, 0)
+        self.meshes.append((count, seconds * 10 ** 9 + nanoseconds))
+
+    def recording(self) -> Recording:
+        """Read all bytes."""
+        infos = self._messages('camera_info', CameraInfo)
+        transforms = [t for _, message in self._messages('tf', TFMessage) for t in message.transforms]
+        timings = [message for _, message in self._messages('timing', Timing)]
+        bodies = [message for _, message in self._messages('body', SmplInfo)]
+        counts, stamps = zip(*self.meshes, strict=True) if self.meshes else ((), ())
+        return Recording(
+            camera=Camera.from_info(infos[0][1]) if infos else None,
+            truth=self._people('truth'), estimate=self._people('people'),
+            tf_stamps=np.array([_nanoseconds(t.header) for t in transforms], np.int64),
+            tf_children=[t.child_frame_id for t in transforms],
+            tf_translations=np.reshape([_xyz(t.transform.translation) for t in transforms], (-1, 3)),
+            mesh_markers=np.array(counts, np.int64), mesh_stamps=np.array(stamps, np.int64),
+            timing=np.reshape([[getattr(t, f'{step}_ms') for step in STEPS] for t in timings],
+                              (-1, len(STEPS))),
+            counters={name: int(getattr(timings[-1], name)) for name in COUNTERS} if timings else {},
+            info={name: getattr(bodies[-1], name) for name in ('model', 'engine', 'body', 'body_licence')}
+            if bodies else {},
+            body_npz=bytes(bodies[-1].body_npz) if bodies else b'',
+            images={stamp: jpeg.result() for stamp, jpeg in self.images.items()})
+
+    def _messages(self, name: str, message_type: type) -> list[tuple[int, object]]:
+        return [(received, deserialize_message(raw, message_type)) for received, raw in self.tapes[name]]
+
+    def _people(self, name: str) -> Messages:
+        messages = self._messages(name, SmplArray)
+        return Messages(
+            stamps=np.array([_nanoseconds(message.header) for _, message in messages], np.int64),
+            frame_ids=[message.header.frame_id for _, message in messages],
+            received=np.array([received for received, _ in messages], np.int64),
+            people=[[_person(smpl) for smpl in message.people] for _, message in messages])
+
+
+def _person(smpl: Smpl) -> Person:
+    """The message back as a Person, without vertices."""
+    quaternions = np.array([(q.x, q.y, q.z, q.w) for q in smpl.rotations])
+    return Person(
+        id=smpl.id, score=smpl.score, box=np.array(smpl.box), betas=np.array(smpl.betas),
+        rotations=_matrices(quaternions), translation=np.array(_xyz(smpl.translation)),
+        joints=np.array([_xyz(point) for point in smpl.joints]), joints2d=np.reshape(smpl.joints2d, (24, 2)),
+        track_state=TrackState(smpl.track_state), velocity=np.array(_xyz(smpl.velocity)), age=smpl.age)
+
+
+def _matrices(quaternions: np.ndarray) -> np.ndarray:
+    """(N, 4) x y z w -> (N, 3, 3)."""
+    axis, w = quaternions[:, :3], quaternions[:, 3]
+    x, y, z = axis.T
+    zero = np.zeros_like(x)
+    cross = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).reshape(-1, 3, 3)
+    return np.eye(3) + 2 * w[:, None, None] * cross + 2 * cross @ cross
+
+
+def _jpeg(image) -> bytes:
+    pixels = np.frombuffer(image.data, np.uint8).reshape(image.height, image.step)[:, :image.width * 3]
+    pixels = pixels.reshape(image.height, image.width, 3)
+    if image.encoding == 'rgb8':
+        pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+    return cv2.imencode('.jpg', pixels, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1].tobytes()
+
+
+def _nanoseconds(header) -> int:
+    return header.stamp.sec * 10 ** 9 + header.stamp.nanosec
+
+
+def _xyz(vector) -> tuple[float, float, float]:
+    return vector.x, vector.y, vector.z
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('folder', type=Path)
+    parser.add_argument('--camera', default='/camera', help='namespace of the camera')
+    parser.add_argument('--node', default='/cliff', help='name of the node')
+    args = parser.parse_args(argv)
+
+    stop = []
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(sign, lambda *_: stop.append(True))
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    recorder = Recorder(args.camera, args.node)
+    executor = SingleThreadedExecutor()
+    executor.add_node(recorder)
+    told = time.monotonic()
+    while not stop:
+        executor.spin_once(timeout_sec=0.1)
+        if time.monotonic() - told >= 1.0:
+            told = time.monotonic()
+            print(json.dumps(recorder.counts()), flush=True)
+    print(json.dumps(recorder.counts()), flush=True)
+    recorder.recording().save(args.folder)
+    recorder.destroy_node()
+    rclpy.try_shutdown()
+    print('saved', flush=True)
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
