@@ -1,0 +1,223 @@
+"""The pipeline from image to people, with a tiny graph of the real form on the real ONNX Runtime."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cliff_ros.body import load_body
+from cliff_ros.camera import Camera
+from cliff_ros.errors import InputError, ModelError
+from cliff_ros.people import Box, Frame, TrackState
+from cliff_ros.pipeline import STAGES, Pipeline
+from cliff_ros.track import OneEuroOptions, SmootherOptions
+
+pytest.importorskip('onnx', reason='the tiny graphs of these tests are built with onnx')
+from graphs import runtime_graph  # noqa: E402
+
+WIDTH, HEIGHT = 640, 480
+CAMERA = Camera(WIDTH, HEIGHT, [[500, 0, 320], [0, 500, 240], [0, 0, 1]])
+FISHEYE = Camera(WIDTH, HEIGHT, [[200, 0, 320], [0, 200, 240], [0, 0, 1]], 'equidistant', [0.0, 0, 0, 0])
+
+
+@pytest.fixture(scope='module')
+def body():
+    return load_body()
+
+
+@pytest.fixture(scope='module')
+def graph(tmp_path_factory, body):
+    return runtime_graph(tmp_path_factory.mktemp('graph') / 'tiny.onnx', body)
+
+
+@pytest.fixture
+def make(graph):
+    return lambda **options: Pipeline(**{'model': graph, 'detector': 'none', 'engine': 'onnx'} | options)
+
+
+def frame(stamp=0.0, camera=CAMERA, red=0) -> Frame:
+    image = np.zeros((camera.height, camera.width, 3), np.uint8)
+    image[..., 0] = red
+    return Frame(image, camera, stamp)
+
+
+def box(x=320.0, y=240.0, height=200.0, **kwargs) -> Box:
+    return Box([x - 0.2 * height, y - height / 2, x + 0.2 * height, y + height / 2], **kwargs)
+
+
+@pytest.mark.parametrize('smoothing', [False, True])
+def test_one_person_where_the_crop_camera_puts_them(make, body, smoothing):
+    pipeline = make(smoothing=smoothing)
+    person, = pipeline(frame(red=51), [box(400, 200, score=0.7)])
+    # s = 1: a person as high as the crop (1.1 of the box) is 2 m high.
+    depth = 2 * 500 / (1.1 * 200)
+    middle = (person.vertices.max(0) + person.vertices.min(0)) / 2
+    # Smoothing rebuilds the mesh with the betas, which the tiny graph's own mesh does not have.
+    np.testing.assert_allclose(middle[:2], [depth * 80 / 500, depth * -40 / 500],
+                               atol=0.03 if smoothing else 1e-4)
+    assert person.joints[0, 2] == pytest.approx(depth, rel=0.01)
+    assert person.betas[0] == pytest.approx(0.2, abs=2e-3)  # the crop was cut, in RGB
+    assert (person.id, person.score, person.track_state, person.age) == (1, 0.7, TrackState.NEW, 0)
+    np.testing.assert_allclose(person.box, box(400, 200).xyxy)
+    np.testing.assert_allclose(person.joints2d, CAMERA.project(person.joints))
+    assert (person.velocity == 0).all()
+    assert set(pipeline.timings) == set(STAGES) and pipeline.timings['infer'] > 0
+
+
+@pytest.mark.parametrize('camera', [CAMERA, FISHEYE], ids=['pinhole', 'fisheye'])
+def test_mesh_is_the_body_of_the_reported_parameters(make, body, camera):
+    """Smoothed or turned into a fisheye's optical frame: consumers rebuild the mesh from the parameters."""
+    pipeline = make()
+    for i in range(4):
+        boxes = [box(130 + 10 * i, height=200 + 5 * i), box(560, 240, 150)]
+        people = pipeline(frame(i / 15, camera, red=10 * i), boxes)
+        for person in people:
+            joints, vertices = body(person.betas[None], person.rotations[None], person.translation[None])
+            np.testing.assert_allclose(person.joints, joints[0], atol=1e-5)
+            np.testing.assert_allclose(person.vertices, vertices[0], atol=1e-5)
+            for value in (person.rotations, person.joints, person.joints2d, person.velocity):
+                assert np.isfinite(value).all()
+    assert [person.id for person in people] == [1, 2]
+
+
+def test_a_turned_view_gives_the_same_person_as_its_own_mesh(make, body):
+    """Far off a fisheye's axis the graph answers in a turned view; unsmoothed output is turned back."""
+    pipeline = make(smoothing=False)
+    person, = pipeline(frame(camera=FISHEYE), [box(590, 240, 150)])  # 77 degrees off axis
+    direction = person.joints[0] / np.linalg.norm(person.joints[0])
+    assert np.degrees(np.arccos(direction[2])) > 65
+    # The tiny graph's betas are 0 on black, so its mesh is the mean body's.
+    joints, vertices = body(person.betas[None], person.rotations[None], person.translation[None])
+    np.testing.assert_allclose(person.vertices, vertices[0], atol=1e-4)
+    np.testing.assert_allclose(person.joints, joints[0], atol=1e-4)
+    # Seen upright in the turned view; the middle of the mesh lies on the ray through the box.
+    middle = (person.joints2d.max(0) + person.joints2d.min(0)) / 2
+    np.testing.assert_allclose(middle, [590, 240], atol=25)
+
+
+def test_vertices_only_when_wanted(make):
+    for smoothing in (True, False):
+        pipeline = make(smoothing=smoothing)
+        assert pipeline(frame(0.0), [box()], vertices=False)[0].vertices is None
+        assert pipeline(frame(0.1), [box()], vertices=True)[0].vertices.shape == (6890, 3)
+        coasting, = pipeline(frame(0.2), [], vertices=True)
+        assert coasting.vertices.shape == (6890, 3)
+        assert pipeline(frame(0.25), [], vertices=False)[0].vertices is None
+
+
+def test_nobody(make):
+    pipeline = make()
+    assert pipeline(frame(0.0), []) == []
+    assert pipeline(frame(0.1), []) == []
+
+
+def test_people_coast_for_a_moment_then_go(make, body):
+    pipeline = make(coast=0.2)
+    for i in range(30):
+        people = pipeline(frame(i / 15), [box(100 + 4 * i)])
+    last, = people
+    assert last.track_state is TrackState.OK
+    depth = last.translation[2]
+    np.testing.assert_allclose(last.velocity[0], 4 * 15 * depth / 500, rtol=0.05)
+    person, = pipeline(frame(30 / 15), [])
+    assert person.id == last.id and person.track_state is TrackState.COASTING
+    np.testing.assert_allclose(person.translation, last.translation + last.velocity / 15, atol=1e-9)
+    np.testing.assert_allclose(person.joints2d, CAMERA.project(person.joints))
+    vertices = body(person.betas[None], person.rotations[None], person.translation[None])[1][0]
+    np.testing.assert_allclose(person.vertices, vertices, atol=1e-5)
+    assert person.box[0] > last.box[0]
+    assert len(pipeline(frame(32 / 15), [])) == 1
+    assert pipeline(frame(33 / 15), []) == []
+    again, = pipeline(frame(34 / 15), [box(100 + 4 * 34)])  # the id outlives the ghost
+    assert again.id == last.id and again.track_state is TrackState.OK
+
+
+def test_ids_are_kept_when_given_and_people_come_in_their_order(make):
+    people = make()(frame(), [box(500, id=9), box(100, id=4)])
+    assert [person.id for person in people] == [4, 9]
+
+
+def test_bag_loops_and_resets_forget_people_but_not_ids(make):
+    pipeline = make()
+    pipeline(frame(5.0), [box()])
+    restarted, = pipeline(frame(0.0), [box(330)])
+    assert restarted.id == 2 and restarted.track_state is TrackState.NEW and restarted.age == 0
+    assert (restarted.velocity == 0).all()
+    pipeline.reset()
+    assert pipeline(frame(0.1), [box()])[0].id == 3
+    assert pipeline(frame(0.1), [box()])[0].id == 3  # the same stamp twice is fine
+
+
+def test_too_many_people_keep_the_best_and_say_so_once(make, caplog):
+    pipeline = make(max_people=2)
+    for i in range(3):
+        boxes = [box(100, score=0.2), box(300, score=0.9), box(500, score=0.8)]
+        people = pipeline(frame(i / 10), boxes, vertices=False)
+    assert [round(person.box.mean()) for person in people] == [270, 370]
+    assert sum('max_people=2' in record.message for record in caplog.records) == 1
+
+
+def test_impossible_people_are_left_out_and_the_rest_stays(make, caplog, monkeypatch):
+    pipeline = make()
+    run = type(pipeline.engine).__call__
+
+    def damaged(self, crops, location, vertices=True):
+        out = run(self, crops, location, vertices)
+        out['rotations'][0, 3] = np.nan
+        out['joints'][1, 0, 2] = -3
+        return out
+
+    monkeypatch.setattr(type(pipeline.engine), '__call__', damaged)
+    for i in range(2):
+        people = pipeline(frame(i / 10), [box(100, id=1), box(300, id=2), box(500, id=3)])
+        assert [person.id for person in people] == [3]
+    assert sum('not finite' in record.message for record in caplog.records) == 1
+    assert sum('behind the camera' in record.message for record in caplog.records) == 1
+
+
+def test_between_detections_boxes_are_predicted(make):
+    pipeline, calls = make(detection_interval=3), []
+
+    class Walker:
+        def __call__(self, image, order):
+            calls.append(len(seen))
+            return [box(100 + 5 * len(seen))]
+
+    pipeline.detector, seen = Walker(), []
+    for i in range(12):
+        person, = pipeline(frame(i / 15), vertices=False)
+        seen.append(person)
+    assert calls == [0, 3, 6, 9]
+    assert {person.id for person in seen} == {1}
+    assert all(person.track_state is not TrackState.COASTING for person in seen)
+    assert (seen[11].box[0] + seen[11].box[2]) / 2 == pytest.approx(155, abs=4)
+
+
+def test_smoothing_can_be_set_and_switched(make):
+    pipeline = make(smoothing=SmootherOptions(distance=OneEuroOptions(0.1, 0.0)))
+    first, = pipeline(frame(0.0), [box()])
+    pipeline.smoothing = True  # the same again does not start afresh
+    smoothed, = pipeline(frame(0.1), [box(height=220)])
+    pipeline.smoothing = False
+    raw, = pipeline(frame(0.2), [box(height=220)])
+    assert first.translation[2] > smoothed.translation[2] > raw.translation[2] + 0.1
+    assert raw.id == first.id
+
+
+def test_images_in_either_order_give_the_same(make):
+    rgb = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
+    a = make()(Frame(rgb, CAMERA), [box()])[0]
+    b = make()(Frame(rgb[..., ::-1].copy(), CAMERA, order='bgr'), [box()])[0]
+    np.testing.assert_allclose(a.betas, b.betas, atol=1e-6)
+
+
+def test_refusals_say_what_to_do(make, tmp_path, body):
+    with pytest.raises(InputError, match='64x48 but its camera 640x480'):
+        make()(Frame(np.zeros((48, 64, 3), np.uint8), CAMERA), [])
+    with pytest.raises(InputError, match='no boxes were given'):
+        make()(frame())
+    with pytest.raises(InputError, match='at least 1'):
+        make(max_people=0)
+    other = runtime_graph(tmp_path / 'other.onnx', body, body_sha256='0' * 64)
+    with pytest.raises(ModelError, match="which is not 'embedded'"):
+        make(model=other)

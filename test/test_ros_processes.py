@@ -1,0 +1,135 @@
+"""Camera and node as processes of their own: they find each other, and end when they are told to."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+from conftest import cell_picture
+
+pytest.importorskip('rclpy', reason='needs ROS 2')
+pytest.importorskip('cliff_ros.msg', reason='needs the generated messages: install the package')
+
+from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image  # noqa: E402
+
+from cliff_ros.camera import Camera  # noqa: E402
+from cliff_ros.msg import SmplArray  # noqa: E402
+from cliff_ros.ros.camera_node import info_message  # noqa: E402
+from cliff_ros.ros.images import to_array  # noqa: E402
+
+
+@pytest.fixture
+def start(ros):
+    """``start(module, parameters, remappings)`` runs a node as a process, as a user would."""
+    children = []
+
+    def run(module: str, remappings: dict[str, str] | None = None, **parameters) -> subprocess.Popen:
+        words = [word for name, value in parameters.items() for word in ('-p', f'{name}:={value}')]
+        words += [word for name, topic in (remappings or {}).items() for word in ('-r', f'{name}:={topic}')]
+        # A shell's background jobs ignore SIGINT, and children inherit that.
+        child = subprocess.Popen(
+            [sys.executable, '-m', module, '--ros-args', *words], stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
+        children.append(child)
+        return child
+
+    yield run
+    for child in children:
+        if child.poll() is None:
+            child.kill()
+        child.communicate()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Four images, the tiny detector sees one person in each, and their calibration."""
+    for i in range(4):
+        image = cell_picture((2, 2))
+        image[:8, :8] = 60 * i   # tells them apart
+        cv2.imwrite(str(tmp_path / f'{i}.png'), image)
+    Camera(640, 480, np.array([[500, 0, 320], [0, 510, 240], [0, 0, 1]]), d=(0.1, -0.05, 0, 0, 0)).to_yaml(
+        tmp_path / 'camera.yaml')
+    return tmp_path
+
+
+def test_a_folder_goes_through_camera_and_node(start, peer, tiny_files, folder):
+    node = start('cliff_ros.ros.node', {'image': '/camera/image_raw', 'camera_info': '/camera/camera_info'},
+                 autostart='true', score_threshold=0.6, **tiny_files,
+                 # So that none of the few images may be lost, however busy the machine is.
+                 **{'qos_overrides./camera/image_raw.subscription.reliability': 'reliable'})
+    images, infos = peer.listen(Image, '/camera/image_raw'), peer.listen(CameraInfo, '/camera/camera_info')
+    small = peer.listen(CompressedImage, '/camera/image_raw/compressed')
+    people = peer.listen(SmplArray, '/cliff/people')
+    camera = start('cliff_ros.ros.camera_node', source=folder, calibration=folder / 'camera.yaml', rate=5.0,
+                   encoding='bgr8', wait_for_subscribers=3, frame_id='eye')
+    assert peer.until(lambda: camera.poll() is not None, 60.0)
+    assert camera.returncode == 0 and '4 images sent' in camera.stdout.read()
+    assert peer.until(lambda: len(people) == 4)
+    assert len(images) == len(small) == 4
+    assert [m.header for m in images] == [m.header for m in small]
+    # The camera waits for those who want images, not for whoever listens to CameraInfo: DDS may match this
+    # listener later. That the node has the CameraInfo of every image is seen by the people it found.
+    assert [m.header for m in infos] == [m.header for m in images][4 - len(infos):]
+    assert [m.header for m in people] == [m.header for m in images]
+    assert images[0].header.frame_id == 'eye' and images[0].encoding == 'bgr8'
+    assert [len(m.people) for m in people] == [1, 1, 1, 1]
+    assert len({m.people[0].id for m in people}) == 1
+    for i, (image, jpeg) in enumerate(zip(images, small, strict=True)):
+        sent = cv2.imread(str(folder / f'{i}.png'))
+        np.testing.assert_array_equal(to_array(image)[0], sent)
+        back, order = to_array(jpeg)
+        assert np.abs((back if order == 'bgr' else back[..., ::-1]).astype(int) - sent).mean() < 2
+    for info in infos:
+        assert Camera.from_info(info, image_size=(640, 480)).K[1, 1] == 510
+
+    node.send_signal(signal.SIGINT)
+    log = node.communicate(timeout=20)[0]
+    assert node.returncode == 0, log
+    assert 'Traceback' not in log and 'Ready' in log
+
+
+@pytest.mark.parametrize('sign', [signal.SIGINT, signal.SIGTERM])
+def test_told_to_end_the_node_clears_up_and_ends(start, peer, tiny_files, sign):
+    node = start('cliff_ros.ros.node', autostart='true', score_threshold=0.6, **tiny_files)
+    people = peer.listen(SmplArray, '/cliff/people')
+    for camera in (peer.images, peer.infos):
+        assert peer.until(camera.get_subscription_count, 60.0)
+    assert peer.until(lambda: peer.show(cell_picture((2, 2)), (1, 0)) or peer.spin(0.2) or people)
+    assert len(people[-1].people) == 1
+    node.send_signal(sign)
+    log = node.communicate(timeout=20)[0]
+    assert node.returncode == 0 and 'Traceback' not in log, log
+    assert peer.until(lambda: people[-1].people == [])
+
+
+def test_a_node_that_cannot_load_says_so_and_waits(start, peer):
+    said = peer.listen(DiagnosticArray, '/diagnostics')
+    node = start('cliff_ros.ros.node', autostart='true', model='/nowhere/model.onnx', detector='topic')
+    assert peer.until(lambda: any(status.message for message in said for status in message.status), 60.0)
+    assert peer.state() == 'unconfigured' and node.poll() is None
+
+
+@pytest.mark.parametrize('parameters, words', [
+    ({'source': '/nowhere/film.mp4'}, "no '/nowhere/film.mp4'"),
+    ({'source': 'synthetic:many'}, 'synthetic:'),
+    ({'encoding': 'sepia'}, 'must be one of rgb8'),
+])
+def test_a_camera_without_a_source_says_so_and_ends(start, parameters, words):
+    camera = start('cliff_ros.ros.camera_node', **parameters)
+    log = camera.communicate(timeout=60)[0]
+    assert camera.returncode == 1 and words in log and 'Traceback' not in log, log
+
+
+@pytest.mark.parametrize('model, d', [('plumb_bob', (0.1, -0.2, 0.01, 0.02, 0.03)), ('plumb_bob', ()),
+                                      ('equidistant', (0.1, 0.0, 0.0, 0.0))])
+def test_camera_infos_describe_the_camera(model, d):
+    camera = Camera(640, 480, np.array([[500, 0, 320], [0, 510, 240], [0, 0, 1]]), model, d)
+    back = Camera.from_info(info_message(camera), image_size=(640, 480))
+    points = np.random.default_rng(0).normal(size=(20, 3)) + [0, 0, 5]
+    np.testing.assert_allclose(back.project(points), camera.project(points), atol=1e-6)

@@ -1,0 +1,155 @@
+"""The synthetic world: deterministic, and its truth is what is drawn."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+pytest.importorskip('numba')
+
+from cliff_ros.body import load_body  # noqa: E402
+from cliff_ros.camera import Camera  # noqa: E402
+from cliff_ros.cliff.features import CropSpec, crop, view_of  # noqa: E402
+from cliff_ros.people import Box  # noqa: E402
+from cliff_ros.render.raster import rasterize, shade  # noqa: E402
+from cliff_ros.synthetic import Sequence  # noqa: E402
+from cliff_ros.synthetic.crops import CROP_HEIGHT, CROP_WIDTH, CropSampler  # noqa: E402
+from cliff_ros.synthetic.poses import KINDS, euler_to_matrix, sample_poses  # noqa: E402
+from cliff_ros.synthetic.stills import StillSampler  # noqa: E402
+
+
+@pytest.fixture(scope='module')
+def sequence():
+    return Sequence(seed=3, width=640, height=360, seconds=2., people=3)
+
+
+def test_poses_are_rotations_of_every_kind():
+    rng = np.random.default_rng(0)
+    for kind in KINDS:
+        matrices = euler_to_matrix(sample_poses(rng, 50, {kind: 1.}))
+        assert np.allclose(matrices @ matrices.swapaxes(-1, -2), np.eye(3), atol=1e-5)
+        assert np.allclose(np.linalg.det(matrices), 1, atol=1e-5)
+
+
+def test_knees_bend_backwards_only():
+    body, rng = load_body(), np.random.default_rng(1)
+    matrices = euler_to_matrix(sample_poses(rng, 300, {'walk': .5, 'crouch': .5}))
+    matrices[:, 0] = np.eye(3)
+    joints = body.joints(np.zeros((300, 10)), matrices, np.zeros((300, 3)))
+    for hip, knee, ankle in ((1, 4, 7), (2, 5, 8)):
+        thigh, shin = joints[:, knee] - joints[:, hip], joints[:, ankle] - joints[:, knee]
+        assert (np.cross(thigh, shin)[:, 0] > 0).mean() > .95  # about x, the person's left
+
+
+def test_a_sequence_is_the_same_every_time(sequence):
+    again = Sequence(seed=3, width=640, height=360, seconds=2., people=3)
+    assert np.array_equal(sequence.image(7), again.image(7))
+    assert np.array_equal(sequence.image(7), sequence.image(7))
+    for a, b in zip(sequence.truth(7), again.truth(7), strict=True):
+        assert np.array_equal(a.vertices, b.vertices) and np.array_equal(a.box, b.box)
+    assert not np.array_equal(sequence.image(0), Sequence(4, 640, 360, seconds=2.).image(0))
+
+
+def test_truth_is_consistent(sequence):
+    body = load_body()
+    for index in (0, 15, 29):
+        for person in sequence.truth(index):
+            joints, vertices = body(person.betas[None], person.rotations[None], person.translation[None])
+            assert np.abs(joints[0] - person.joints).max() < 1e-5
+            assert np.abs(vertices[0] - person.vertices).max() < 1e-5
+            assert np.abs(sequence.camera.project(person.joints) - person.joints2d).max() < 1e-6
+            assert person.joints[:, 2].min() > 0
+
+
+def test_people_stand_on_the_floor_and_move_smoothly(sequence):
+    floors, pelvises = [], []
+    for index in range(len(sequence)):
+        people = sequence.truth(index)
+        level = [p.vertices @ sequence.rotation for p in people]
+        floors += [v[:, 1].max() for v in level]
+        pelvises.append({p.id: p.joints[0] for p in people})
+    assert np.ptp(floors) < 1e-4
+    for before, after in pairwise(pelvises):
+        for i in before.keys() & after.keys():
+            assert np.linalg.norm(after[i] - before[i]) * sequence.fps < 3.  # [m/s]
+
+
+def test_the_picture_shows_people_where_the_truth_says(sequence):
+    """Erasing the people changes the image inside the silhouettes of the truth, and hardly anywhere else."""
+    index = 5
+    drawn = sequence.image(index).astype(int)
+    empty = Sequence(seed=3, width=640, height=360, seconds=2., people=3)
+    empty._roles = []
+    changed = np.abs(drawn - empty.image(index).astype(int)).max(2) > 45
+    silhouette = np.zeros(changed.shape, np.uint8)
+    depth = np.zeros(changed.shape, np.float32)
+    for person in sequence.truth(index):
+        k = sequence.camera.K
+        rasterize(person.vertices.astype(np.float32), sequence.cast.body.faces, np.zeros((6890, 3), np.float32),
+                  k[0, 0], k[1, 1], k[0, 2], k[1, 2], np.zeros((*changed.shape, 3), np.float32), depth, silhouette, 1)
+    inside = silhouette > 0
+    near = np.zeros_like(inside)  # clothes and hair stand off the body by some pixels
+    for dy in range(-6, 7):
+        for dx in range(-6, 7):
+            near |= np.roll(inside, (dy, dx), (0, 1))
+    assert inside.sum() > 3000
+    assert changed[inside].mean() > .5
+    assert changed[~near].mean() < .02
+
+
+def test_a_rendered_crop_is_the_crop_of_a_frame():
+    """The training crops and the crops cut at run time obey one geometry: keypoints agree to a fraction of a pixel."""
+    camera = Camera(640, 480, np.array([[500., 0, 319.5], [0, 500., 239.5], [0, 0, 1]]))
+    spec = CropSpec(CROP_HEIGHT, CROP_WIDTH, antialias=True)
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        low = rng.uniform(20, 250, 2)
+        view = view_of(Box(np.concatenate([low, low + rng.uniform(60, 180, 2)])), camera, spec)
+        # a dot of light at a known pixel lands where the location feature says
+        u, v = np.round(view.center + rng.uniform(-.3, .3, 2) * view.size * [.7, .9]).astype(int)
+        image = np.zeros((480, 640, 3), np.uint8)
+        image[v - 3:v + 4, u - 3:u + 4] = 255
+        patch = crop(image, camera, view, spec).astype(float).mean(2)
+        y, x = np.mgrid[:CROP_HEIGHT, :CROP_WIDTH]
+        found = np.array([(patch * x).sum(), (patch * y).sum()]) / patch.sum()
+        in_crop = ((u - camera.cx) / camera.f - view.location[0], (v - camera.cy) / camera.f - view.location[1])
+        keypoint = np.array(in_crop) / view.location[2]  # crop heights from the centre, as labels have it
+        expected = keypoint * CROP_HEIGHT + [CROP_WIDTH / 2 - .5, CROP_HEIGHT / 2 - .5]
+        assert np.abs(found - expected).max() < .2  # the sub-pixel accuracy of a dot's centre of mass
+
+
+def test_crops_and_stills_are_deterministic_and_labelled():
+    images, labels = zip(*(CropSampler(11, num_backgrounds=4).sample() for _ in range(2)), strict=True)
+    assert np.array_equal(*images) and labels[0] == labels[1]
+    sampler = CropSampler(12, num_backgrounds=4)
+    for _ in range(15):
+        image, label = sampler.sample()
+        assert image.shape == (CROP_HEIGHT, CROP_WIDTH, 3) and image.dtype == np.uint8
+        body = load_body()
+        joints = body.joints(label['betas'][None], label['rotations'][None], label['translation'][None])[0]
+        x, y, b = label['location']
+        projected = (joints[:, :2] / joints[:, 2:] - [x, y]) / b
+        assert np.abs(projected - label['keypoints'][:24]).max() * CROP_HEIGHT < .01  # pixels of the crop
+    image, boxes = StillSampler(2, num_backgrounds=3).sample(320, 180)
+    assert image.shape == (180, 320, 3) and boxes.shape[1] == 4
+    assert (boxes[:, 2:] > boxes[:, :2]).all() and (boxes >= -.5).all()
+
+
+def test_shade_draws_only_the_person_and_nearer_people_in_front():
+    body = load_body()
+    upright = np.tile(np.eye(3), (1, 24, 1, 1))
+    upright[0, 0] = np.diag([1, -1, -1])
+    _, vertices = body(np.zeros((1, 10)), upright, np.array([[0, .2, 4.]]))
+    image = np.zeros((240, 320, 3), np.uint8)
+    shade(vertices[0], body.faces, 300, 159.5, 119.5, image, color=(255, 0, 0), alpha=1)
+    rows, columns = np.nonzero(image.max(2))
+    assert 100 < np.ptp(rows) < 160 and abs(columns.mean() - 159.5) < 5
+    assert image[..., 1].max() == 0
+    depth = np.zeros(image.shape[:2], np.float32)
+    near = np.zeros_like(image)
+    shade(vertices[0], body.faces, 300, 159.5, 119.5, near, color=(255, 0, 0), alpha=1, depth=depth)
+    shade(vertices[0] + [0, 0, 2], body.faces, 300, 159.5, 119.5, near, color=(0, 255, 0), alpha=1, depth=depth)
+    assert near[120, 160, 0] > 0 and near[120, 160, 1] == 0
+    shade(vertices[0] - [0, 0, 9], body.faces, 300, 159.5, 119.5, near)  # behind the camera: nothing happens
