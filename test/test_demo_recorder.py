@@ -72,6 +72,7 @@ def recorded(tmp_path_factory):
                 processes.check('recorder')
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
+            time.sleep(1.0)  # the recorder's side of the match: images are best effort, the first could be lost
             for n in range(FRAMES):
                 header = Header(frame_id='camera_optical_frame')
                 header.stamp.sec, header.stamp.nanosec = 100 + n, 500

@@ -60,26 +60,41 @@ def folder(tmp_path):
 
 def test_a_folder_goes_through_camera_and_node(start, peer, tiny_files, folder):
     node = start('cliff_ros.ros.node', {'image': '/camera/image_raw', 'camera_info': '/camera/camera_info'},
-                 autostart='true', score_threshold=0.6, **tiny_files,
-                 # So that none of the few images may be lost, however busy the machine is.
-                 **{'qos_overrides./camera/image_raw.subscription.reliability': 'reliable'})
-    images, infos = peer.listen(Image, '/camera/image_raw'), peer.listen(CameraInfo, '/camera/camera_info')
-    small = peer.listen(CompressedImage, '/camera/image_raw/compressed')
+                 autostart='true', score_threshold=0.6, **tiny_files)
+    images = peer.listen(Image, '/camera/image_raw')
     people = peer.listen(SmplArray, '/cliff/people')
     camera = start('cliff_ros.ros.camera_node', source=folder, calibration=folder / 'camera.yaml', rate=5.0,
-                   encoding='bgr8', wait_for_subscribers=3, frame_id='eye')
+                   encoding='bgr8', wait_for_subscribers=2, loop='true', frame_id='eye')
+
+    def answered() -> set[int]:
+        """Which of the pictures came back as people. On a busy machine the node skips some: they come again."""
+        of_stamp = {stamp_of(m): picture_of(m) for m in images}
+        return {of_stamp[stamp] for stamp in map(stamp_of, people) if stamp in of_stamp}
+
+    assert peer.until(lambda: len(answered()) == 4, 60.0)
+    stamps = [stamp_of(m) for m in people]
+    assert stamps == sorted(set(stamps)) and {m.header.frame_id for m in people} == {'eye'}
+    assert {len(m.people) for m in people} == {1}
+    for process in (camera, node):
+        process.send_signal(signal.SIGINT)
+        log = process.communicate(timeout=20)[0]
+        assert process.returncode == 0 and 'Traceback' not in log, log
+    assert 'Ready' in log
+
+
+def test_a_folder_is_played_to_its_end(start, peer, folder):
+    images, infos = peer.listen(Image, '/camera/image_raw'), peer.listen(CameraInfo, '/camera/camera_info')
+    small = peer.listen(CompressedImage, '/camera/image_raw/compressed')
+    camera = start('cliff_ros.ros.camera_node', source=folder, calibration=folder / 'camera.yaml', rate=5.0,
+                   encoding='bgr8', wait_for_subscribers=2, frame_id='eye')
     assert peer.until(lambda: camera.poll() is not None, 60.0)
     assert camera.returncode == 0 and '4 images sent' in camera.stdout.read()
-    assert peer.until(lambda: len(people) == 4)
-    assert len(images) == len(small) == 4
+    assert peer.until(lambda: len(images) == len(small) == 4)
     assert [m.header for m in images] == [m.header for m in small]
     # The camera waits for those who want images, not for whoever listens to CameraInfo: DDS may match this
-    # listener later. That the node has the CameraInfo of every image is seen by the people it found.
-    assert [m.header for m in infos] == [m.header for m in images][4 - len(infos):]
-    assert [m.header for m in people] == [m.header for m in images]
+    # listener later.
+    assert infos and [m.header for m in infos] == [m.header for m in images][4 - len(infos):]
     assert images[0].header.frame_id == 'eye' and images[0].encoding == 'bgr8'
-    assert [len(m.people) for m in people] == [1, 1, 1, 1]
-    assert len({m.people[0].id for m in people}) == 1
     for i, (image, jpeg) in enumerate(zip(images, small, strict=True)):
         sent = cv2.imread(str(folder / f'{i}.png'))
         np.testing.assert_array_equal(to_array(image)[0], sent)
@@ -88,10 +103,14 @@ def test_a_folder_goes_through_camera_and_node(start, peer, tiny_files, folder):
     for info in infos:
         assert Camera.from_info(info, image_size=(640, 480)).K[1, 1] == 510
 
-    node.send_signal(signal.SIGINT)
-    log = node.communicate(timeout=20)[0]
-    assert node.returncode == 0, log
-    assert 'Traceback' not in log and 'Ready' in log
+
+def stamp_of(message) -> tuple[int, int]:
+    return message.header.stamp.sec, message.header.stamp.nanosec
+
+
+def picture_of(image: Image) -> int:
+    """The number of the folder's picture, from its marked corner."""
+    return round(float(to_array(image)[0][:8, :8].mean()) / 60)
 
 
 @pytest.mark.parametrize('sign', [signal.SIGINT, signal.SIGTERM])
