@@ -18,6 +18,7 @@ from cliff_ros.body import load_body
 from cliff_ros.cliff.features import View, crop, view_of
 from cliff_ros.detect import load_detector
 from cliff_ros.engine import load_engine
+from cliff_ros.engine.graph import PRESENCE
 from cliff_ros.errors import InputError, ModelError
 from cliff_ros.people import Box, Frame, Person, TrackState
 from cliff_ros.track import Motion, Smoother, SmootherOptions, Track, Tracker
@@ -41,6 +42,9 @@ class Pipeline:
     max_people: most people in an image; of more, those with the best scores are kept.
     detection_interval: look for people in every n-th image only; in between boxes are predicted.
     detection_threshold: smallest score of a detection; None takes the detector's default.
+    presence_threshold: smallest probability, by the network that sees the crop, that a detection is a person; 0
+        believes the detector. Half of it keeps somebody who was there before. Of networks that do not say, and of
+        boxes that are given, everybody is believed.
     coast: seconds a person lost by the detector is still reported, moved on, before being dropped.
     upright: degrees by which images must be turned clockwise for people to stand upright in them.
     threads: CPU threads of the networks; 0 chooses.
@@ -52,8 +56,9 @@ class Pipeline:
     def __init__(self, model: str | Path = 'embedded', body: str | Path = 'embedded', engine: str = 'auto',
                  detector: str | Path = 'embedded', smoothing: bool | SmootherOptions = True,
                  smooth_boxes: bool = True, max_people: int = 32, detection_interval: int = 1,
-                 detection_threshold: float | None = None, coast: float = 0.2, upright: int = 0,
-                 threads: int = 0, progress: Callable[[float, str], None] | None = None) -> None:
+                 detection_threshold: float | None = None, presence_threshold: float = 0.5,
+                 coast: float = 0.2, upright: int = 0, threads: int = 0,
+                 progress: Callable[[float, str], None] | None = None) -> None:
         if max_people < 1 or detection_interval < 1:
             raise InputError('max_people and detection_interval must be at least 1')
         self.body = load_body(body)
@@ -65,6 +70,7 @@ class Pipeline:
                              f"give that body, or export the graph again with this one")
         self.smooth_boxes, self.coast, self.upright = smooth_boxes, coast, upright
         self.max_people, self.detection_interval = max_people, detection_interval
+        self.presence_threshold = presence_threshold
         self.timings = dict.fromkeys(STAGES, 0.0)
         self._smoother_options = smoothing if isinstance(smoothing, SmootherOptions) else None
         self._smoother = Smoother(self._smoother_options) if smoothing else None
@@ -110,6 +116,7 @@ class Pipeline:
         if (width, height) != (frame.camera.width, frame.camera.height):
             raise InputError(f'the image is {width}x{height} but its camera {frame.camera.width}x'
                              f'{frame.camera.height}: give the calibration of this image')
+        threshold = self.presence_threshold if boxes is None else 0.0
         with self._timed('detect'):
             boxes = self._detect(frame, boxes)
         with self._timed('track'):
@@ -117,7 +124,7 @@ class Pipeline:
         with self._timed('crop'):
             seen, views, crops = self._look(frame, tracks)
         with self._timed('infer'):
-            seen, bodies = self._infer(seen, views, crops, vertices and not self._smoother)
+            seen, bodies = self._infer(seen, views, crops, vertices and not self._smoother, threshold)
         with self._timed('smooth'):
             people = self._smooth(frame, seen, bodies, vertices)
             people += self._coast(frame, tracks, vertices)
@@ -159,11 +166,11 @@ class Pipeline:
         return seen, views, crops
 
     def _infer(self, seen: Sequence[Track], views: Sequence[View], crops: np.ndarray,
-               vertices: bool) -> tuple[list[Track], _Bodies]:
-        """The people in the crops, in the optical frame, without those the network failed on."""
+               vertices: bool, threshold: float) -> tuple[list[Track], _Bodies]:
+        """The people in the crops, in the optical frame, without those that are none or that the network failed on."""
         location = np.array([view.location for view in views], np.float32).reshape(-1, 3)
         out = self.engine(crops, location, vertices)
-        good = self._plausible(out)
+        good = self._plausible(out) & self._present(seen, out, threshold)
         bodies = _Bodies(out['rotations'][good].astype(np.float64), out['betas'][good].astype(np.float64),
                          out['translation'][good].astype(np.float64), out['joints'][good].astype(np.float64),
                          out['vertices'][good] if vertices else None)
@@ -182,6 +189,13 @@ class Pipeline:
         if not ahead[finite].all():
             self._say('ahead', 'the network put a person behind the camera: that person is left out')
         return finite & ahead
+
+    def _present(self, seen: Sequence[Track], out: dict[str, np.ndarray], threshold: float) -> np.ndarray:
+        """(N,) bool: a person, and not what the detector took for one."""
+        if PRESENCE not in out:
+            return np.ones(len(seen), bool)
+        known = np.array([track.id in self._last_seen for track in seen], bool)
+        return out[PRESENCE] >= np.where(known, 0.5 * threshold, threshold)
 
     def _smooth(self, frame: Frame, seen: Sequence[Track], bodies: _Bodies, vertices: bool) -> list[Person]:
         ids = [track.id for track in seen]

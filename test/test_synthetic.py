@@ -15,8 +15,10 @@ from cliff_ros.cliff.features import CropSpec, crop, view_of  # noqa: E402
 from cliff_ros.people import Box  # noqa: E402
 from cliff_ros.render.raster import rasterize, shade  # noqa: E402
 from cliff_ros.synthetic import Sequence  # noqa: E402
+from cliff_ros.synthetic.belongings import Thing, cuboid
 from cliff_ros.synthetic.crops import CROP_HEIGHT, CROP_WIDTH, CropSampler  # noqa: E402
 from cliff_ros.synthetic.poses import KINDS, euler_to_matrix, sample_poses  # noqa: E402
+from cliff_ros.synthetic.scene import Cast
 from cliff_ros.synthetic.stills import StillSampler  # noqa: E402
 
 
@@ -79,7 +81,10 @@ def test_people_stand_on_the_floor_and_move_smoothly(sequence):
 def test_the_picture_shows_people_where_the_truth_says(sequence):
     """Erasing the people changes the image inside the silhouettes of the truth, and hardly anywhere else."""
     index = 5
-    drawn = sequence.image(index).astype(int)
+    bare = Sequence(seed=3, width=640, height=360, seconds=2., people=3)
+    for role in bare._roles:
+        role.things.clear()  # what is carried is not the person
+    drawn = bare.image(index).astype(int)
     empty = Sequence(seed=3, width=640, height=360, seconds=2., people=3)
     empty._roles = []
     changed = np.abs(drawn - empty.image(index).astype(int)).max(2) > 45
@@ -120,7 +125,7 @@ def test_a_rendered_crop_is_the_crop_of_a_frame():
         assert np.abs(found - expected).max() < .2  # the sub-pixel accuracy of a dot's centre of mass
 
 
-def test_crops_and_stills_are_deterministic_and_labelled():
+def test_crops_are_deterministic_and_labelled():
     images, labels = zip(*(CropSampler(11, num_backgrounds=4).sample() for _ in range(2)), strict=True)
     assert np.array_equal(*images) and labels[0] == labels[1]
     sampler = CropSampler(12, num_backgrounds=4)
@@ -132,9 +137,85 @@ def test_crops_and_stills_are_deterministic_and_labelled():
         x, y, b = label['location']
         projected = (joints[:, :2] / joints[:, 2:] - [x, y]) / b
         assert np.abs(projected - label['keypoints'][:24]).max() * CROP_HEIGHT < .01  # pixels of the crop
-    image, boxes = StillSampler(2, num_backgrounds=3).sample(320, 180)
-    assert image.shape == (180, 320, 3) and boxes.shape[1] == 4
-    assert (boxes[:, 2:] > boxes[:, :2]).all() and (boxes >= -.5).all()
+
+
+def test_negatives_are_marked_and_lie_where_nobody_is():
+    sampler = CropSampler(13, num_backgrounds=4, negatives=.5)
+    present = []
+    for _ in range(60):
+        _, label = sampler.sample()
+        present.append(label['present'])
+        if not label['present']:  # far off, far too large or a part only: never a box that a detector should give
+            x, y = label['keypoints'][:24].T
+            size = max(np.ptp(x) / .75, np.ptp(y))
+            assert size < .62 or size > 1.6 or np.hypot(x.mean() / .75, y.mean()) > .3
+    assert .25 < np.mean(present) < .75
+
+
+@pytest.mark.parametrize('size', [(256, 192), (224, 224)])
+def test_crops_for_other_networks_and_without_borders(size):
+    sampler = CropSampler(14, num_backgrounds=4, size=size, fov=(100, 110), negatives=0., border='scene')
+    for _ in range(5):
+        image, label = sampler.sample()
+        assert image.shape == (*size, 3) and label['present'] == 1
+        assert (image.max(axis=(0, 2)) > 0).all()  # no black column, wherever the person stands
+
+
+@pytest.mark.parametrize('everyday', [False, True])
+def test_stills_ask_for_whom_they_show_exactly(everyday):
+    body = load_body()
+    sampler, again = (StillSampler(2, num_backgrounds=3, everyday=everyday) for _ in range(2))
+    for size in ((320, 180), (240, 320), (320, 240), (400, 300)) * 2:
+        still = sampler.scene(*size)
+        assert np.array_equal(still.image, again.scene(*size).image)
+        assert still.image.shape == (size[1], size[0], 3) and still.image.dtype == np.uint8
+        assert still.ignored.shape[1] == 4
+        for person in still.people:
+            joints, vertices = body(person.betas[None], person.rotations[None], person.translation[None])
+            np.testing.assert_allclose(joints[0], person.joints, atol=1e-5)
+            pixels = still.camera.project(vertices[0])
+            limit = np.array(size) - .5
+            np.testing.assert_allclose(person.box[:2], np.maximum(pixels.min(0), -.5), atol=.01)
+            np.testing.assert_allclose(person.box[2:], np.minimum(pixels.max(0), limit), atol=.01)
+
+
+def test_a_bent_image_is_the_straight_one_seen_through_the_lens():
+    """A grid of dots, drawn straight and bent by the sampler, lands where the bent camera projects it."""
+    sampler = StillSampler(0, num_backgrounds=1)
+    straight = Camera(640, 480, np.array([[420., 0, 319.5], [0, 420., 239.5], [0, 0, 1]]))
+    points = np.stack(np.meshgrid(np.linspace(-.5, .5, 6), np.linspace(-.35, .35, 5), [1.]), -1).reshape(-1, 3)
+    image = np.zeros((480, 640, 3), np.float32)
+    for u, v in straight.project(points):
+        y, x = np.mgrid[:480, :640]
+        image += np.exp(-((x - u) ** 2 + (y - v) ** 2) / 8.)[..., None].astype(np.float32)
+    bent = straight
+    while bent is straight:
+        out, _, bent = sampler._bent(image, np.zeros((480, 640), np.uint8), straight)
+    for u, v in bent.project(points):
+        if not (15 < u < 624 and 15 < v < 464):
+            continue
+        left, top = int(u) - 8, int(v) - 8
+        window = out[top:top + 17, left:left + 17, 0]
+        y, x = np.mgrid[top:top + 17, left:left + 17]
+        found = np.array([(window * x).sum(), (window * y).sum()]) / window.sum()
+        np.testing.assert_allclose(found, [u, v], atol=.25)
+
+
+def test_what_people_carry_moves_with_them_and_is_not_them():
+    cast = Cast(np.random.default_rng(0), num_textures=3)
+    shape = cuboid([0, .3, -.25], [.3, .4, .2])
+    count = len(shape[0])
+    thing = Thing(*shape, np.full((count, 3), 90, np.float32), np.tile(np.int32([9, 0, 0, 0]), (count, 1)),
+                  np.tile(np.float32([1, 0, 0, 0]), (count, 1)))
+    look = cast.wardrobe.sample(np.random.default_rng(1))
+    upright = np.tile(np.eye(3, dtype=np.float32), (24, 1, 1))
+    turned = upright.copy()
+    turned[0] = euler_to_matrix(np.array([0., 90., 0.]))
+    bare, dressed = (cast.actor(np.zeros(10, np.float32), turned, look, things) for things in ((), (thing,)))
+    assert np.array_equal(bare.skin, dressed.skin) and not bare.things
+    before = cast.actor(np.zeros(10, np.float32), upright, look, (thing,)).things[0].vertices
+    pelvis = cast.belongings.joints[0]
+    np.testing.assert_allclose(dressed.things[0].vertices, (before - pelvis) @ turned[0].T + pelvis, atol=1e-5)
 
 
 def test_shade_draws_only_the_person_and_nearer_people_in_front():

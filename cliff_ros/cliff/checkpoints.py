@@ -53,7 +53,7 @@ def read_model(path: Path) -> Cliff:
             f"no checkpoint at '{path}': give 'embedded' or a .pt, .ckpt, .pth or .safetensors file")
     if path.suffix == '.safetensors':
         return _read_own(path)
-    state = _state_dict(path, _unpickle(path))
+    state = _state_dict(path, unpickle(path))
     candidates = []
     for architecture in PUBLISHED:
         found = _network_tensors(state, DIALECTS[architecture.dialect])
@@ -99,7 +99,8 @@ def _read_own(path: Path) -> Cliff:
     return _assemble(path, architecture, state)
 
 
-def _unpickle(path: Path) -> object:
+def unpickle(path: Path) -> object:
+    """The content of a file by ``torch.save``, on the CPU, if it is nothing but data; else ModelError."""
     if torch.__version__ < _SAFE_TORCH:
         raise ModelError(
             f"checkpoint '{path}' was not opened: PyTorch {torch.__version__} can be made to run code in it "

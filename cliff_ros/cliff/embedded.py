@@ -4,7 +4,8 @@ Same contract as the published networks: crop and location in, SMPL and crop cam
 full frame. Two things differ, because 1.9 M parameters trained on rendered people must be helped:
 
 - the encoder speaks keypoints: per-joint heatmaps with relative depths (2.5D), whose soft-argmax,
-  spread and depth, with a facing vector and 128 free numbers, are its feature;
+  spread and depth, with a facing vector and 128 free numbers, are its feature; it also says whether its crop
+  shows a person at all, which a detector that sees far fewer pixels must guess;
 - the regressor is a residual MLP instead of CLIFF's linear iteration: location has to rotate the body, which
   is a product of features, and only the published encoders are large enough to prepare it linearly.
 """
@@ -50,7 +51,7 @@ class Residual(nn.Module):
 
 
 class KeypointEncoder(nn.Module):
-    """Normalised crop (B, 3, 128, 96) -> features (B, 29*2 + 29 + 24 + 6 + 128)."""
+    """Normalised crop (B, 3, 128, 96) -> features (B, 29*2 + 29 + 24 + 6 + 128) and, last, presence (logit)."""
 
     num_features = NUM_KEYPOINTS * 3 + NUM_DEPTHS + 6 + GLOBAL_FEATURES
 
@@ -69,6 +70,7 @@ class KeypointEncoder(nn.Module):
         coarse = (CROP_HEIGHT // 32) * (CROP_WIDTH // 32)
         self.overview = nn.Linear(c4 * coarse, GLOBAL_FEATURES)
         self.facing = nn.Linear(GLOBAL_FEATURES, 6)
+        self.presence = nn.Linear(GLOBAL_FEATURES, 1)
         self.context = nn.Linear(GLOBAL_FEATURES, middle)  # lets the whole person settle left against right
         nn.init.zeros_(self.context.weight)
         nn.init.zeros_(self.context.bias)
@@ -103,10 +105,14 @@ class KeypointEncoder(nn.Module):
         depth = (near[:, :NUM_DEPTHS] * depths).sum(-1)
         return keypoints, spread, depth
 
-    def forward(self, crops: Tensor) -> Tensor:
-        heatmaps, depths, overview, facing = self.maps(crops)
+    def features(self, heatmaps: Tensor, depths: Tensor, overview: Tensor, facing: Tensor) -> Tensor:
+        """What the regressor reads, from what `maps` gives."""
         keypoints, spread, depth = self.read(heatmaps, depths)
         return pack_features(keypoints, spread, depth, facing, overview)
+
+    def forward(self, crops: Tensor) -> Tensor:
+        maps = self.maps(crops)
+        return torch.cat([self.features(*maps), self.presence(maps[2])], 1)
 
 
 def pack_features(keypoints: Tensor, spread: Tensor, depth: Tensor, facing: Tensor, overview: Tensor) -> Tensor:
@@ -165,7 +171,7 @@ class EmbeddedCliff(nn.Module):
 
     def features_to_parameters(self, features: Tensor, bbox_info: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Rotations (B, 24, 3, 3), betas (B, 10), camera (B, 3) = (s, tx, ty)."""
-        out = self.regressor(features, bbox_info)
+        out = self.regressor(features[:, :KeypointEncoder.num_features], bbox_info)
         scale = out[:, 154:155].clamp(min=.05)
         return (matrix_from_6d(out[:, :144].unflatten(1, (24, 6))), out[:, 144:154],
                 torch.cat([scale, out[:, 155:]], 1))
@@ -187,6 +193,10 @@ class EmbeddedHead(nn.Module):
 
     def forward(self, features: Tensor, location: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return self.model.features_to_parameters(features, self.model.bbox_info(location))
+
+    def presence(self, features: Tensor) -> Tensor:
+        """(B,) probability that the crop shows the person its box is of."""
+        return torch.sigmoid(features[:, -1])
 
 
 def load_embedded(path: Path = EMBEDDED) -> EmbeddedCliff:

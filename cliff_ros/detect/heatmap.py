@@ -15,7 +15,7 @@ from cliff_ros.people import Box
 
 EMBEDDED = Path(__file__).parent.parent / 'data' / 'detector_embedded.onnx'
 OUTPUTS = ('heatmap', 'ltrb')
-LONGER_SIDE, MULTIPLE, STRIDE = 320, 32, 8
+LONGER_SIDE, MULTIPLE, STRIDE = 384, 32, 8
 
 
 class HeatmapDetector:

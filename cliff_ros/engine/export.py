@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from cliff_ros.body import NUM_JOINTS, BodyModel
 from cliff_ros.body.kinematics import Kinematics
-from cliff_ros.engine.graph import FORMAT, INPUTS, METADATA_KEY, OUTPUTS
+from cliff_ros.engine.graph import FORMAT, INPUTS, METADATA_KEY, PRESENCE, wanted
 from cliff_ros.errors import InputError, MissingExtra
 
 HALF_SUFFIX = '.half'
@@ -41,7 +41,7 @@ class SmplLayer(nn.Module):
         bones = torch.cat([world, offset.unsqueeze(-1)], -1).reshape(-1, NUM_JOINTS, 12)
         shaped = self.template + betas @ self.shape
         if hasattr(self, 'pose'):
-            identity = torch.eye(3, dtype=rotations.dtype)
+            identity = torch.eye(3, dtype=rotations.dtype, device=rotations.device)
             shaped = shaped + (rotations[:, 1:] - identity).reshape(-1, (NUM_JOINTS - 1) * 9) @ self.pose
         shaped = shaped.view(-1, self.num_vertices, 3)
         blend = (self.weights @ bones).view(-1, self.num_vertices, 3, 4)
@@ -58,6 +58,7 @@ class RuntimeGraph(nn.Module):
         num_betas = min(body.num_betas, getattr(model, 'num_betas', 10))
         self.num_betas = num_betas
         self.smpl = SmplLayer(body, num_betas)
+        self.has_presence = hasattr(self.head, PRESENCE)
 
     def forward(self, crops: Tensor, location: Tensor) -> tuple[Tensor, ...]:
         features = self.encoder(self.normalise(crops))
@@ -68,8 +69,9 @@ class RuntimeGraph(nn.Module):
         translation = torch.cat([camera[:, 1:2] + location[:, :1] * depth,
                                  camera[:, 2:3] + location[:, 1:2] * depth, depth], 1)
         joints, vertices = self.smpl(betas, rotations)
-        return (rotations, betas, camera, translation, joints + translation.unsqueeze(1),
-                vertices + translation.unsqueeze(1))
+        outputs = (rotations, betas, camera, translation, joints + translation.unsqueeze(1),
+                   vertices + translation.unsqueeze(1))
+        return (*outputs, self.head.presence(features)) if self.has_presence else outputs
 
 
 def fits(model: nn.Module, body: BodyModel) -> bool:
@@ -106,17 +108,18 @@ def export_graph(model: nn.Module, body: BodyModel, path: str | Path, **extra: o
     metadata = dict(
         format=FORMAT, model=model.name, dialect=model.dialect, crop=[spec.height, spec.width], margin=spec.margin,
         antialias=spec.antialias, integer_rectangle=spec.integer_rectangle, body=body.name, body_sha256=body.sha256,
-        num_vertices=body.num_vertices, num_betas=graph.num_betas, **extra)
+        num_vertices=body.num_vertices, num_betas=graph.num_betas, presence=graph.has_presence, **extra)
+    outputs = wanted(metadata)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix('.partial.onnx')
     with torch.no_grad():
-        torch.onnx.export(graph, example, str(partial), input_names=list(INPUTS), output_names=list(OUTPUTS),
+        torch.onnx.export(graph, example, str(partial), input_names=list(INPUTS), output_names=list(outputs),
                           opset_version=OPSET, dynamo=False,
                           # parameters keep their names and batch norms stay nodes (engines fuse them on load),
                           # so that the network can be read back from the graph
                           do_constant_folding=False, training=torch.onnx.TrainingMode.PRESERVE,
-                          dynamic_axes={name: {0: 'people'} for name in (*INPUTS, *OUTPUTS)})
+                          dynamic_axes={name: {0: 'people'} for name in (*INPUTS, *outputs)})
     proto = onnx.load(str(partial))
     metadata['shared'] = _shared(graph, proto.graph)
     _halve(proto.graph)

@@ -4,7 +4,8 @@ Written by ``cliff export``; run by every engine. It holds normalisation, encode
 rotation matrices, the body and the crop camera, so that all engines give the same numbers.
 
 Inputs: ``crops`` uint8 (N, h, w, 3) RGB; ``location`` float32 (N, 3), the paper's Eq. 5.
-Outputs, float32, in the frame of the view the crop was taken from, metres: see `OUTPUTS`.
+Outputs, float32, in the frame of the view the crop was taken from, metres: see `OUTPUTS`. A network that can
+tell whether a crop shows a person at all adds ``presence`` (N,), a probability.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ FORMAT = 1
 METADATA_KEY = 'cliff_ros'
 INPUTS = ('crops', 'location')
 OUTPUTS = ('rotations', 'betas', 'camera', 'translation', 'joints', 'vertices')
+PRESENCE = 'presence'
 # The exporter names the encoder's nodes with this prefix: they may run in fp16, all others stay fp32.
 ENCODER_PREFIX = '/encoder'
 EMBEDDED = Path(__file__).parent.parent / 'data' / 'cliff_embedded.onnx'
@@ -69,17 +71,19 @@ def crop_spec(metadata: dict) -> CropSpec:
 
 def output_shapes(metadata: dict, people: int) -> dict[str, tuple[int, ...]]:
     """Shape of every output for a number of people."""
-    return {'rotations': (people, 24, 3, 3), 'betas': (people, metadata.get('num_betas', 10)),
-            'camera': (people, 3), 'translation': (people, 3), 'joints': (people, 24, 3),
-            'vertices': (people, metadata['num_vertices'], 3)}
+    shapes = {'rotations': (people, 24, 3, 3), 'betas': (people, metadata.get('num_betas', 10)),
+              'camera': (people, 3), 'translation': (people, 3), 'joints': (people, 24, 3),
+              'vertices': (people, metadata['num_vertices'], 3), PRESENCE: (people,)}
+    return {name: shapes[name] for name in wanted(metadata)}
 
 
 def nobody(metadata: dict, vertices: bool) -> dict[str, np.ndarray]:
     """The outputs for zero people."""
     shapes = output_shapes(metadata, 0)
-    return {name: np.empty(shapes[name], np.float32) for name in wanted(vertices)}
+    return {name: np.empty(shapes[name], np.float32) for name in wanted(metadata, vertices)}
 
 
-def wanted(vertices: bool) -> tuple[str, ...]:
+def wanted(metadata: dict, vertices: bool = True) -> tuple[str, ...]:
     """Names of the outputs to compute."""
-    return OUTPUTS if vertices else tuple(name for name in OUTPUTS if name != 'vertices')
+    names = (*OUTPUTS, PRESENCE) if metadata.get(PRESENCE) else OUTPUTS
+    return names if vertices else tuple(name for name in names if name != 'vertices')

@@ -59,7 +59,7 @@ class OnnxEngine:
             return graph.nobody(self.metadata, vertices)
         if vertices not in self._sessions:
             self._sessions[vertices] = open_session(self._path, self._threads)
-        names = graph.wanted(vertices)
+        names = graph.wanted(self.metadata, vertices)
         outputs = self._sessions[vertices].run(names, {'crops': crops, 'location': location})
         return dict(zip(names, outputs, strict=True))
 

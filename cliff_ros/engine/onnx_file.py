@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cliff_ros.errors import ModelError
 
-_MODEL_GRAPH, _MODEL_METADATA = 7, 14
+_MODEL_IR_VERSION, _MODEL_GRAPH, _MODEL_METADATA = 1, 7, 14
 _GRAPH_NODE, _GRAPH_INITIALIZER, _GRAPH_INPUT, _GRAPH_OUTPUT, _GRAPH_VALUE_INFO = 1, 5, 11, 12, 13
 _NODE_INPUT, _NODE_OUTPUT, _NODE_ATTRIBUTE = 1, 2, 5
 _ATTRIBUTE_GRAPHS = (6, 11)
@@ -32,9 +32,9 @@ class OnnxFile:
         except OSError as error:
             raise ModelError(f'{path} cannot be read: {error.strerror}') from error
         try:
-            # Reads the whole top level, so that a truncated file is noticed here.
-            self._graph = next(value for number, value, _ in list(_fields(memoryview(self.content)))
-                               if number == _MODEL_GRAPH)
+            # Reads the whole top level, so that a file cut off at either end is noticed here.
+            top = {number: value for number, value, _ in _fields(memoryview(self.content))}
+            self._graph, _ = top[_MODEL_GRAPH], top[_MODEL_IR_VERSION]
             self.inputs, self.outputs = self._names(_GRAPH_INPUT), self._names(_GRAPH_OUTPUT)
             self.metadata = self._metadata()
         except (LookupError, StopIteration, TypeError, ValueError) as error:

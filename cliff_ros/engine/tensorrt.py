@@ -81,14 +81,14 @@ class TensorRTEngine:
         self._stream.synchronize()
         shapes = graph.output_shapes(self.metadata, people)
         return {name: self._outputs.host[offsets[name]:].view(np.float32)[:np.prod(shapes[name])]
-                .reshape(shapes[name]).copy() for name in graph.wanted(vertices)}
+                .reshape(shapes[name]).copy() for name in graph.wanted(self.metadata, vertices)}
 
     def _input_sizes(self, people: int) -> dict[str, int]:
         return {'crops': people * self.spec.height * self.spec.width * 3, 'location': people * 3 * 4}
 
     def _output_sizes(self, people: int) -> dict[str, int]:
         shapes = graph.output_shapes(self.metadata, people)
-        return {name: 4 * int(np.prod(shapes[name])) for name in graph.OUTPUTS}
+        return {name: 4 * int(np.prod(shapes[name])) for name in shapes}
 
     def _load_or_build(self, content: bytes, path: str | Path, progress: Progress | None):
         key = cache.EngineKey(

@@ -39,6 +39,9 @@ class CliffSettings:
                     'topic detections (vision_msgs/Detection2DArray)', check=_detector)
     score_threshold: float = parameter(
         0.3, 'smallest score of a detection', When.LIVE, range=(0.01, 0.99))
+    presence_threshold: float = parameter(
+        0.5, 'smallest probability, by the network, that a detection is a person; 0 believes the detector',
+        When.LIVE, range=(0.0, 1.0))
     detection_interval: int = parameter(
         1, 'look for people in every n-th image, follow them in between', When.LIVE, range=(1, 1000))
     detections_class: str = parameter(

@@ -18,9 +18,10 @@ def load_pipeline(settings: CliffSettings) -> Pipeline:
     pipeline = Pipeline(
         model=settings.model, body=settings.body, engine=settings.engine,
         detector='none' if settings.detector == 'topic' else settings.detector,
-        detection_threshold=settings.score_threshold, smoothing=settings.smoothing,
-        max_people=settings.max_people, detection_interval=settings.detection_interval, coast=settings.coast,
-        upright=settings.upright, threads=settings.num_threads)
+        detection_threshold=settings.score_threshold, presence_threshold=settings.presence_threshold,
+        smoothing=settings.smoothing, max_people=settings.max_people,
+        detection_interval=settings.detection_interval, coast=settings.coast, upright=settings.upright,
+        threads=settings.num_threads)
     spec, width, height = pipeline.engine.spec, *_WARM_UP_SIZE
     pipeline.engine(np.zeros((1, spec.height, spec.width, 3), np.uint8), np.array([[0, 0, 1]], np.float32))
     if settings.detector != 'topic':
@@ -32,5 +33,6 @@ def tune_pipeline(pipeline: Pipeline, settings: CliffSettings) -> None:
     """Apply the parameters that take effect at once. In the thread that runs the pipeline."""
     pipeline.max_people, pipeline.detection_interval = settings.max_people, settings.detection_interval
     pipeline.coast, pipeline.smoothing = settings.coast, settings.smoothing
+    pipeline.presence_threshold = settings.presence_threshold
     if hasattr(pipeline.detector, 'threshold'):
         pipeline.detector.threshold = settings.score_threshold

@@ -19,6 +19,11 @@ def camera_effects(image: np.ndarray, rng: np.random.Generator, strength: float 
         cv2.line(kernel, tuple(np.round(3 - offset).astype(int).tolist()),
                  tuple(np.round(3 + offset).astype(int).tolist()), 1.)
         image = cv2.filter2D(image, -1, kernel / kernel.sum())
+    if rng.random() < .25 * strength:  # the halo that cameras sharpen edges with
+        image = image + rng.uniform(.3, 1.5) * (image - cv2.GaussianBlur(image, (0, 0), rng.uniform(.7, 1.6)))
+    if rng.random() < .3 * strength:  # light that falls off to one side, glare
+        fall = cv2.resize(rng.uniform(.55, 1.2, (2, 2)).astype(np.float32), (width, height))[..., None]
+        image = image * fall + np.float32(rng.uniform(0, 40) if rng.random() < .3 else 0)
     if rng.random() < .06 * strength:
         image = np.repeat(image.mean(2, keepdims=True), 3, 2)
     if rng.random() < .4 * strength:

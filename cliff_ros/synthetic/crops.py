@@ -10,24 +10,38 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from cliff_ros.synthetic.backgrounds import clutter
 from cliff_ros.synthetic.camera_effects import camera_effects, occlude
+from cliff_ros.synthetic.props import UPRIGHT as KINDS
 from cliff_ros.synthetic.scene import Canvas, Cast, Extras, Light, project
-from cliff_ros.synthetic.textures import clutter, natural_color
+from cliff_ros.synthetic.textures import natural_color
 
 CROP_HEIGHT, CROP_WIDTH = 128, 96
 MARGIN = 1.1
+FOV = (38., 120.)  # [deg] horizontal
+NEGATIVES = .12  # of the crops: what a detector takes for a person, and boxes that miss theirs
 LABEL = np.dtype([
     ('betas', 'f4', 10), ('rotations', 'f4', (24, 3, 3)), ('translation', 'f4', 3), ('location', 'f4', 3),
     ('keypoints', 'f4', (29, 2)),  # (p - centre) / crop height: x in +-0.375, y in +-0.5 inside the crop
     ('visible', 'f4'),  # share of the person's pixels that nothing hides
+    ('present', 'f4'),  # 1: the box is a person's; 0: it is nobody's, and nothing else in the label counts
 ])
 
 
 class CropSampler:
-    """Endless labelled crops, deterministic for a seed."""
+    """Endless labelled crops, deterministic for its arguments.
 
-    def __init__(self, seed: int, num_backgrounds: int = 200) -> None:
+    size: (height, width) [px] of the crops, of the embedded network's shape 4:3 or any other.
+    fov: horizontal field of view of the cameras [deg], uniform in between.
+    negatives: share of crops with nobody in them, or with a box that misses the person.
+    border: what is outside the camera's image: 'black', or 'scene' where the world goes on instead.
+    """
+
+    def __init__(self, seed: int, num_backgrounds: int = 200, size: tuple[int, int] = (CROP_HEIGHT, CROP_WIDTH),
+                 fov: tuple[float, float] = FOV, negatives: float = NEGATIVES, border: str = 'black') -> None:
         self.rng = rng = np.random.default_rng(seed)
+        self.height, self.width = size
+        self.fov, self.negatives, self.border = fov, negatives, border
         self.cast = Cast(rng)
         self.backgrounds = [clutter(rng, self.cast.textures) for _ in range(num_backgrounds)]
         self._recent: list = []
@@ -38,14 +52,14 @@ class CropSampler:
         rng = self.rng
         while True:
             actor = next(self._extras)
-            half_x = np.tan(np.deg2rad(rng.uniform(38, 110)) / 2)
+            half_x = np.tan(np.deg2rad(rng.uniform(*self.fov)) / 2)
             half = np.array([half_x, half_x * rng.choice([.75, .5625, 1.0, 1.5], p=[.45, .4, .1, .05])])
             if half[1] > 1.5:
                 continue
-            z = 1.7 / (2 * half[1] * np.exp(rng.uniform(np.log(.16), np.log(1.15))))
+            z = 1.7 / (2 * half[1] * np.exp(rng.uniform(np.log(.13), np.log(1.15))))
             at = np.array([rng.uniform(-1, 1) * half[0], rng.uniform(-.75, .75) * half[1]])
             translation = (np.append(at * z, z) - actor.joints[0]).astype(np.float32)
-            points = actor.vertices + translation
+            points = actor.skin + translation
             if points[:, 2].min() < .25:
                 continue
             image = project(points)
@@ -53,59 +67,88 @@ class CropSampler:
             box_low, box_high = np.maximum(low, -half), np.minimum(high, half)
             size = box_high - box_low
             pixels = rng.choice([480, 720, 1080], p=[.5, .4, .1]) / (2 * half[1])
-            if (size > 0).all() and size.prod() / (high - low).prod() > .45 and size[1] * pixels > 44:
+            if (size > 0).all() and size.prod() / (high - low).prod() > .45 and size[1] * pixels > 36:
                 return actor, translation, (box_low, box_high), half, pixels
 
     def sample(self) -> tuple[np.ndarray, np.ndarray]:
-        """(128, 96, 3) uint8 RGB and its label, a scalar of dtype LABEL."""
+        """(h, w, 3) uint8 RGB and its label, a scalar of dtype LABEL."""
         rng, faces = self.rng, self.cast.body.faces
         actor, translation, (low, high), half, pixels = self._place()
-        size = high - low
-        height = MARGIN * max(size[1], size[0] * CROP_HEIGHT / CROP_WIDTH)
+        size, present = high - low, rng.random() >= self.negatives
+        height = MARGIN * max(size[1], size[0] * self.height / self.width)
         center = (low + high) / 2 + rng.normal(0, .03, 2).clip(-.08, .08) * height
         height *= np.exp(np.clip(rng.normal(.01, .07), -.18, .2))
-        k = CROP_HEIGHT / height
-        cx, cy = CROP_WIDTH / 2 - .5 - center[0] * k, CROP_HEIGHT / 2 - .5 - center[1] * k
+        if not present:
+            center, height = self._missed(center, height, half)
+        k = self.height / height
+        cx, cy = self.width / 2 - .5 - center[0] * k, self.height / 2 - .5 - center[1] * k
 
-        canvas = Canvas(self._background(), k, k, cx, cy)
+        background = self._background()
+        if not present and rng.random() < .5:  # one thing that fills the box as a person would
+            KINDS[rng.integers(len(KINDS))](background, rng, self.width * rng.uniform(.35, .65),
+                                            self.height * rng.uniform(.85, 1.05), self.height * rng.uniform(.6, 1.))
+        canvas = Canvas(background, k, k, cx, cy, 2 if self.height < 200 else 1)
         light = Light.sample(rng)
-        canvas.draw(actor, translation, faces, light, 1)
+        if present or rng.random() < .35:
+            canvas.draw(actor, translation, faces, light, 1)
         alone = np.count_nonzero(canvas.labels == 1)
         self._bystanders(canvas, translation, height, light)
         image, labels = canvas.finish()
         image, labels = np.ascontiguousarray(image), np.ascontiguousarray(labels)
-        if rng.random() < .3:
-            for _ in range(rng.integers(1, 3)):
-                occlude(image, labels, rng, self.cast.textures, natural_color(rng))
-        if rng.random() < .2:  # thin things in front: poles, cables, sticks
-            for _ in range(rng.integers(1, 3)):
-                a, b = rng.uniform(0, [CROP_WIDTH, CROP_HEIGHT], (2, 2)).astype(int).tolist()
-                cv2.line(image, a, b, natural_color(rng).tolist(), int(rng.integers(1, 4)), cv2.LINE_AA)
-        source = height * pixels / CROP_HEIGHT  # pixels of the camera per pixel of the crop
+        self._in_front(image, labels)
+        source = height * pixels / self.height  # pixels of the camera per pixel of the crop
         if source < .95:
-            small = (max(8, int(CROP_WIDTH * source)), max(8, int(CROP_HEIGHT * source)))
-            image = cv2.resize(cv2.resize(image, small, interpolation=cv2.INTER_AREA), (CROP_WIDTH, CROP_HEIGHT))
+            small = (max(8, int(self.width * source)), max(8, int(self.height * source)))
+            image = cv2.resize(cv2.resize(image, small, interpolation=cv2.INTER_AREA), (self.width, self.height))
         image = camera_effects(image, rng)
-        x = (np.arange(CROP_WIDTH) - cx) / k
-        y = (np.arange(CROP_HEIGHT) - cy) / k
-        image[:, np.abs(x) > half[0]] = 0  # outside the camera's image
-        image[np.abs(y) > half[1]] = 0
+        if self.border == 'black':
+            x, y = (np.arange(self.width) - cx) / k, (np.arange(self.height) - cy) / k
+            image[:, np.abs(x) > half[0]] = 0
+            image[np.abs(y) > half[1]] = 0
 
         label = np.zeros((), LABEL)
         label['betas'], label['rotations'], label['translation'] = actor.betas, actor.rotations, translation
         label['location'] = (*center, height)
         label['keypoints'] = (project(actor.keypoints + translation) - center) / height
-        label['visible'] = 4 * np.count_nonzero(labels == 1) / max(1, alone)
+        label['visible'] = np.count_nonzero(labels == 1) / max(1, alone / canvas.supersample ** 2)
+        label['present'] = present
         self._remember(actor)
         return image, label
+
+    def _missed(self, center, height, half) -> tuple[np.ndarray, float]:
+        """A box that misses the person: beside, far too large, a part of the body only."""
+        rng = self.rng
+        kind = rng.integers(3)
+        if kind == 0:
+            angle = rng.uniform(0, 2 * np.pi)
+            center = center + rng.uniform(.5, 1.) * height * np.array([.75 * np.cos(angle), np.sin(angle)])
+        elif kind == 1:
+            height = height * rng.uniform(2., 4.)
+            center = center + rng.uniform(-.3, .3, 2) * height
+        else:
+            center = center + rng.uniform(-.45, .45, 2) * height * [.6, 1]
+            height = height * rng.uniform(.2, .45)
+        return np.clip(center, -half, half), height
+
+    def _in_front(self, image, labels) -> None:
+        """Things that hide a part of the picture: patches, poles, cables, sticks."""
+        rng = self.rng
+        if rng.random() < .3:
+            for _ in range(rng.integers(1, 3)):
+                occlude(image, labels, rng, self.cast.textures, natural_color(rng))
+        if rng.random() < .2:
+            for _ in range(rng.integers(1, 3)):
+                a, b = rng.uniform(0, [self.width, self.height], (2, 2)).astype(int).tolist()
+                cv2.line(image, a, b, natural_color(rng).tolist(), int(rng.integers(1, 1 + self.height // 40)),
+                         cv2.LINE_AA)
 
     def _background(self) -> np.ndarray:
         rng = self.rng
         background = self.backgrounds[rng.integers(len(self.backgrounds))]
-        zoom = np.exp(rng.uniform(-1.2, .9))
+        zoom = np.exp(rng.uniform(-1.2, .9)) * self.height / CROP_HEIGHT
         shift = rng.uniform(0, 1, 2) * (640, 480)
         transform = np.array([[1 / zoom * rng.choice([-1, 1]), 0, shift[0]], [0, 1 / zoom, shift[1]]])
-        return cv2.warpAffine(background, transform, (CROP_WIDTH, CROP_HEIGHT),
+        return cv2.warpAffine(background, transform, (self.width, self.height),
                               flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REFLECT)
 
     def _bystanders(self, canvas, translation, height, light) -> None:
@@ -129,10 +172,10 @@ class CropSampler:
             self._recent[self.rng.integers(30)] = actor
 
 
-def generate(seed: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """(count, 128, 96, 3) uint8 RGB crops and (count,) labels of dtype LABEL."""
-    sampler = CropSampler(seed)
-    images = np.empty((count, CROP_HEIGHT, CROP_WIDTH, 3), np.uint8)
+def generate(seed: int, count: int, **options) -> tuple[np.ndarray, np.ndarray]:
+    """(count, h, w, 3) uint8 RGB crops and (count,) labels of dtype LABEL; `options` are CropSampler's."""
+    sampler = CropSampler(seed, **options)
+    images = np.empty((count, sampler.height, sampler.width, 3), np.uint8)
     labels = np.empty(count, LABEL)
     for i in range(count):
         images[i], labels[i] = sampler.sample()

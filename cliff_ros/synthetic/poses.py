@@ -7,14 +7,14 @@ A pose is *angles* until the last moment, because angles interpolate naturally b
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from cliff_ros.body.names import NUM_JOINTS
 
-KINDS = ('walk', 'stand', 'gesture', 'reach', 'sit', 'crouch', 'wild')
-EVERYDAY = dict(walk=.28, stand=.12, gesture=.22, reach=.12, sit=.1, crouch=.08, wild=.08)
+EVERYDAY = dict(walk=.25, run=.04, stand=.14, gesture=.2, reach=.1, lift=.05, sit=.09, crouch=.07, wild=.06)
+KINDS = tuple(EVERYDAY)
 # (hip, knee, ankle, foot, collar, shoulder, elbow, wrist, hand) of the left and the right side
 SIDES = ((1, 4, 7, 10, 13, 16, 18, 20, 22), (2, 5, 8, 11, 14, 17, 19, 21, 23))
 
@@ -85,25 +85,43 @@ def _torso(rng, n, spread):
     return pose
 
 
+def _twist(rng, n, sign):
+    """Of the elbow's hinge about the upper arm [deg]; positive turns the forearm inward, across the body."""
+    return sign * rng.normal(5, 14, n)
+
+
 def _hanging_arm(rng, n, sign):
     shoulder = np.stack([rng.normal(0, 12, n), sign * rng.normal(-8, 12, n), sign * rng.normal(-66, 10, n)], 1)
-    return shoulder, rng.gamma(1.5, 14, n)
+    return shoulder, rng.gamma(1.5, 14, n), _twist(rng, n, sign)
+
+
+def _bent_arm(rng, n, sign):
+    """Upper arm at the side, forearm up or across: telephone, cup, folded arms, hand at the chin."""
+    shoulder = np.stack([rng.normal(-8, 14, n), sign * rng.normal(-12, 14, n), sign * rng.normal(-64, 12, n)], 1)
+    return shoulder, rng.uniform(70, 145, n), sign * rng.uniform(-15, 75, n)
+
+
+def _hip_arm(rng, n, sign):
+    """Hand on the hip or in a pocket: elbow out, forearm back to the body."""
+    out = rng.uniform(0, 1, n)
+    shoulder = np.stack([rng.normal(15, 10, n), sign * rng.normal(5, 10, n), sign * (-66 + 28 * out)], 1)
+    return shoulder, 25 + 75 * out + rng.normal(0, 8, n), sign * rng.uniform(45, 100, n)
 
 
 def _gesturing_arm(rng, n, sign):
     shoulder = np.stack([rng.normal(0, 20, n), sign * rng.uniform(-80, 20, n), sign * rng.uniform(-70, 60, n)], 1)
-    return shoulder, rng.gamma(2, 28, n)
+    return shoulder, rng.gamma(2, 28, n), _twist(rng, n, sign)
 
 
 def _forward_arm(rng, n, sign):
     """Reaching, carrying, working at a table: hands in front of the body."""
     shoulder = np.stack([rng.normal(0, 15, n), sign * rng.uniform(-95, -35, n), sign * rng.uniform(-65, 20, n)], 1)
-    return shoulder, rng.gamma(2, 22, n)
+    return shoulder, rng.gamma(2, 22, n), _twist(rng, n, sign)
 
 
 def _wild_arm(rng, n, sign):
     shoulder = np.stack([rng.normal(0, 35, n), sign * rng.uniform(-90, 35, n), sign * rng.uniform(-80, 80, n)], 1)
-    return shoulder, rng.gamma(2, 32, n)
+    return shoulder, rng.gamma(2, 32, n), 2 * _twist(rng, n, sign)
 
 
 def _set_arms(pose, rng, choices):
@@ -113,10 +131,10 @@ def _set_arms(pose, rng, choices):
         sign, shoulder, elbow = 1 - 2 * side, indices[5], indices[6]
         pick = rng.choice(len(choices), n, p=np.array(list(choices.values())))
         for k, style in enumerate(choices):
-            angles, bend = style(rng, n, sign)
+            angles, bend, twist = style(rng, n, sign)
             mask = pick == k
             pose[mask, shoulder] = angles[mask]
-            pose[mask, elbow, 0] = rng.normal(0, 10, n)[mask]
+            pose[mask, elbow, 0] = twist[mask]
             pose[mask, elbow, 1] = -sign * np.minimum(140, bend)[mask]
 
 
@@ -134,14 +152,14 @@ def _set_legs(pose, rng, flexion, knee, spread):
 def _stand(rng, n):
     pose = _torso(rng, n, 1)
     _set_legs(pose, rng, np.zeros(n), np.zeros(n), .8)
-    _set_arms(pose, rng, {_hanging_arm: .8, _forward_arm: .2})
+    _set_arms(pose, rng, {_hanging_arm: .5, _bent_arm: .22, _hip_arm: .18, _forward_arm: .1})
     return pose
 
 
 def _gesture(rng, n):
     pose = _torso(rng, n, 1.2)
     _set_legs(pose, rng, np.zeros(n), np.zeros(n), 1.2)
-    _set_arms(pose, rng, {_hanging_arm: .35, _gesturing_arm: .5, _forward_arm: .15})
+    _set_arms(pose, rng, {_hanging_arm: .25, _gesturing_arm: .45, _forward_arm: .12, _bent_arm: .13, _hip_arm: .05})
     return pose
 
 
@@ -156,10 +174,23 @@ def _reach(rng, n):
     return pose
 
 
+def _lift(rng, n):
+    """Both hands down to a thing on the floor, out of the back or out of the knees."""
+    pose = _torso(rng, n, 1)
+    back, knees = rng.uniform(20, 95, n), rng.uniform(5, 90, n)
+    pose[:, 0, 0] += .45 * back
+    pose[:, 3, 0] += .3 * back
+    pose[:, 6, 0] += .15 * back
+    pose[:, 9, 0] += .1 * back
+    _set_legs(pose, rng, .45 * back + knees, knees * 1.1, .7)
+    _set_arms(pose, rng, {_forward_arm: .8, _hanging_arm: .2})
+    return pose
+
+
 def _sit(rng, n):
     pose = _torso(rng, n, 1.1)
     _set_legs(pose, rng, rng.normal(88, 9, n), rng.normal(85, 14, n), 1)
-    _set_arms(pose, rng, {_hanging_arm: .3, _forward_arm: .5, _gesturing_arm: .2})
+    _set_arms(pose, rng, {_hanging_arm: .25, _forward_arm: .4, _gesturing_arm: .15, _bent_arm: .2})
     return pose
 
 
@@ -182,10 +213,25 @@ def _wild(rng, n):
 
 
 def _walk(rng, n):
-    return WalkStyle.sample(rng, n).angles(rng.uniform(0, 2 * np.pi, n)) + _torso(rng, n, .7)
+    pose = WalkStyle.sample(rng, n).angles(rng.uniform(0, 2 * np.pi, n)) + _torso(rng, n, .7)
+    busy = rng.random(n) < .3  # one arm carries, points or telephones meanwhile
+    acting = pose.copy()
+    _set_arms(acting, rng, {_bent_arm: .4, _hip_arm: .15, _forward_arm: .25, _hanging_arm: .2})
+    for _, _, _, _, _, shoulder, elbow, _, _ in SIDES:
+        mask = busy & (rng.random(n) < .6)
+        pose[mask, shoulder], pose[mask, elbow] = acting[mask, shoulder], acting[mask, elbow]
+    return pose
 
 
-_SAMPLERS = dict(walk=_walk, stand=_stand, gesture=_gesture, reach=_reach, sit=_sit, crouch=_crouch, wild=_wild)
+def _run(rng, n):
+    style = WalkStyle.sample(rng, n)
+    fast = replace(style, stride=rng.uniform(32, 60, n), knee=rng.uniform(70, 120, n), elbow=rng.uniform(60, 110, n),
+                   lean=rng.normal(10, 5, n))
+    return fast.angles(rng.uniform(0, 2 * np.pi, n)) + _torso(rng, n, .8)
+
+
+_SAMPLERS = dict(walk=_walk, run=_run, stand=_stand, gesture=_gesture, reach=_reach, lift=_lift, sit=_sit,
+                 crouch=_crouch, wild=_wild)
 
 
 def sample_poses(rng: np.random.Generator, n: int, mix: dict[str, float] = EVERYDAY) -> np.ndarray:

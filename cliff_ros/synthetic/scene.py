@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -11,20 +12,25 @@ from numba import njit
 from cliff_ros.body import BodyModel, load_body
 from cliff_ros.render.raster import rasterize, vertex_normals
 from cliff_ros.synthetic.appearance import LEFT_EAR, LEFT_EYE, NOSE, RIGHT_EAR, RIGHT_EYE, Look, Wardrobe
-from cliff_ros.synthetic.poses import euler_to_matrix, sample_poses
+from cliff_ros.synthetic.belongings import Belongings, Thing
+from cliff_ros.synthetic.poses import EVERYDAY, euler_to_matrix, sample_poses
 from cliff_ros.synthetic.textures import make_textures
 
 # SMPL rest axes (x left, y up, z forward) of somebody who faces the camera, in a level camera's optical frame
 FACING_CAMERA = np.diag([1., -1., -1.]).astype(np.float32)
 # The first shape direction of the embedded body is height, 0.116 m per unit: this gives 0.064 m deviation.
 HEIGHT_DEVIATION = 0.55
+CHILDREN = .05  # of the people
+CHILD_HEIGHT = (-4.2, -1.6)  # in units of the first direction: 1.2 to 1.5 m
 FACE_VERTICES = np.array([NOSE, LEFT_EYE, RIGHT_EYE, LEFT_EAR, RIGHT_EAR])
 
 
 def sample_betas(rng: np.random.Generator, n: int, num_betas: int = 10) -> np.ndarray:
-    """(n, num_betas) shapes of adults."""
+    """(n, num_betas) shapes of people: adults, and some children."""
     betas = np.clip(rng.normal(0, 1, (n, num_betas)), -2.2, 2.2)
     betas[:, 0] *= HEIGHT_DEVIATION
+    child = rng.random(n) < CHILDREN
+    betas[child, 0] = rng.uniform(*CHILD_HEIGHT, child.sum())
     return betas.astype(np.float32)
 
 
@@ -44,7 +50,8 @@ def _skin(vertices, bones, indices, weights, out):
 class Actor:
     """Somebody with a pose and a look, SMPL translation zero: place by adding `translation` to both arrays.
 
-    vertices (V, 3) as drawn, clothes included; joints (24, 3); skin (V, 3) the bare body, which is the truth.
+    vertices (V, 3) as drawn, clothes included; joints (24, 3); skin (V, 3) the bare body, which is the truth;
+    things: what is worn and carried, posed.
     """
 
     betas: np.ndarray
@@ -53,6 +60,7 @@ class Actor:
     joints: np.ndarray
     skin: np.ndarray
     look: Look
+    things: tuple[Thing, ...] = ()
 
     @property
     def keypoints(self) -> np.ndarray:
@@ -67,11 +75,13 @@ class Cast:
         self.body = body or load_body()
         self.textures = make_textures(rng, num_textures)
         self.wardrobe = Wardrobe(self.body, self.textures)
+        self.belongings = Belongings(self.body, self.textures)
         order = np.argsort(-self.body.weights, 1)[:, :4].astype(np.int32)
         weights = np.take_along_axis(self.body.weights, order, 1)
         self._indices, self._weights = np.ascontiguousarray(order), np.ascontiguousarray(weights)
 
-    def actor(self, betas: np.ndarray, rotations: np.ndarray, look: Look, bare: bool = True) -> Actor:
+    def actor(self, betas: np.ndarray, rotations: np.ndarray, look: Look, things: Sequence[Thing] = (),
+              bare: bool = True) -> Actor:
         """Pose somebody. betas (B,), rotations (24, 3, 3) root included; `bare` False saves skinning the truth mesh."""
         body = self.body
         rest = body.rest_joints(betas[None])
@@ -86,28 +96,44 @@ class Cast:
         if bare:
             skin = np.empty_like(shaped)
             _skin(np.ascontiguousarray(shaped), bones, self._indices, self._weights, skin)
-        return Actor(betas, rotations, vertices, position[0], skin, look)
+        return Actor(betas, rotations, vertices, position[0], skin, look,
+                     tuple(self._posed(thing, bones, rest[0]) for thing in things))
+
+    def _posed(self, thing: Thing, bones: np.ndarray, rest: np.ndarray) -> Thing:
+        """Things are made for the mean body: move them with the joint that holds them on a taller or smaller one."""
+        local = thing.vertices + (rest - self.belongings.joints)[thing.joints[:, 0]].astype(np.float32)
+        vertices = np.empty_like(local)
+        _skin(np.ascontiguousarray(local), bones, thing.joints, thing.weights, vertices)
+        return thing.at(vertices)
 
 
 class Extras:
-    """An endless supply of actors in everyday poses, facing any way, before a slightly tilted camera."""
+    """An endless supply of actors in everyday poses, facing any way, before a tilted camera."""
 
-    def __init__(self, rng: np.random.Generator, cast: Cast, batch: int = 1024) -> None:
-        self.rng, self.cast, self.batch = rng, cast, batch
+    def __init__(self, rng: np.random.Generator, cast: Cast, mix: dict[str, float] = EVERYDAY,
+                 batch: int = 1024) -> None:
+        self.rng, self.cast, self.mix, self.batch = rng, cast, mix, batch
         self._poses, self._shapes, self._next = np.empty((0, 24, 3, 3), np.float32), np.empty((0, 10), np.float32), 0
 
     def __next__(self) -> Actor:
+        """Somebody before a camera of their own, tilted as robots' cameras are."""
+        pitch, roll = self.rng.normal(6, 14), self.rng.normal(0, 5)
+        return self.before(camera_rotation(pitch, roll))
+
+    def before(self, camera: np.ndarray) -> Actor:
+        """Somebody before this camera; (3, 3) from a level camera's axes to its own."""
         if self._next == len(self._poses):
             rng, n, zero = self.rng, self.batch, np.zeros(self.batch)
-            pitch, roll = rng.normal(6, 12, n), rng.normal(0, 4, n)
             heading = rng.uniform(-180, 180, n)
-            poses = euler_to_matrix(sample_poses(rng, n))
-            tilt = euler_to_matrix(np.stack([zero, zero, roll], 1)) @ euler_to_matrix(np.stack([pitch, zero, zero], 1))
-            poses[:, 0] = tilt @ FACING_CAMERA @ euler_to_matrix(np.stack([zero, heading, zero], 1)) @ poses[:, 0]
+            poses = euler_to_matrix(sample_poses(rng, n, self.mix))
+            poses[:, 0] = FACING_CAMERA @ euler_to_matrix(np.stack([zero, heading, zero], 1)) @ poses[:, 0]
             self._poses, self._shapes, self._next = poses, sample_betas(rng, n), 0
         i = self._next
         self._next += 1
-        return self.cast.actor(self._shapes[i], self._poses[i], self.cast.wardrobe.sample(self.rng))
+        rotations = self._poses[i]
+        rotations[0] = camera @ rotations[0]
+        return self.cast.actor(self._shapes[i], rotations, self.cast.wardrobe.sample(self.rng),
+                               self.cast.belongings.sample(self.rng))
 
 
 @dataclass(frozen=True)
@@ -120,19 +146,25 @@ class Light:
     key_strength: float
     fill_strength: float
     tint: np.ndarray
+    edges: tuple[tuple[np.ndarray, float, float], ...] = field(default=())
+    """Shadows that fall across people: planes (normal, offset [m]) and how much light is left behind each."""
 
     @classmethod
     def sample(cls, rng: np.random.Generator) -> Light:
         def direction(bias):
             v = rng.normal(0, 1, 3) + bias
             return (v / np.linalg.norm(v)).astype(np.float32)
-        return cls(direction([0, -1.2, -.6]), direction([0, 0, 0]), rng.uniform(.3, .7), rng.uniform(.1, .8),
-                   rng.uniform(0, .3), rng.uniform(.88, 1.1, 3).astype(np.float32))
+        edges = tuple((direction([0, 0, 0]), rng.uniform(-.5, .5), rng.uniform(.35, .8))
+                      for _ in range(rng.choice(3, p=[.7, .2, .1])))
+        return cls(direction([0, -1.2, -.6]), direction([0, 0, 0]), rng.uniform(.3, .7), rng.uniform(.1, .9),
+                   rng.uniform(0, .3), rng.uniform(.85, 1.12, 3).astype(np.float32), edges)
 
-    def __call__(self, colors: np.ndarray, normals: np.ndarray) -> np.ndarray:
-        """Lit colours (V, 3) float32."""
+    def __call__(self, colors: np.ndarray, normals: np.ndarray, points: np.ndarray) -> np.ndarray:
+        """Lit colours (V, 3) float32; points (V, 3) about the person's middle [m]."""
         shade = self.ambient + self.key_strength * np.clip(normals @ self.key, 0, 1) \
             + self.fill_strength * np.clip(normals @ self.fill, 0, 1)
+        for normal, offset, left in self.edges:
+            shade = np.where(points @ normal > offset, shade, shade * left)
         return (colors * shade[:, None].astype(np.float32) * self.tint).astype(np.float32)
 
 
@@ -152,9 +184,11 @@ class Canvas:
         self._k = (fx * s, fy * s, (cx + .5) * s - .5, (cy + .5) * s - .5)
 
     def draw(self, actor: Actor, translation: np.ndarray, faces: np.ndarray, light: Light, label: int) -> None:
-        vertices = (actor.vertices + translation).astype(np.float32)
-        colors = light(actor.look.colors, vertex_normals(vertices, faces))
-        rasterize(vertices, faces, colors, *self._k, self.image, self.inverse_depth, self.labels, label)
+        for mesh, triangles, unlit in ((actor.vertices, faces, actor.look.colors),
+                                       *((thing.vertices, thing.faces, thing.colors) for thing in actor.things)):
+            vertices = (mesh + translation).astype(np.float32)
+            colors = light(unlit, vertex_normals(vertices, triangles), mesh)
+            rasterize(vertices, triangles, colors, *self._k, self.image, self.inverse_depth, self.labels, label)
 
     def finish(self) -> tuple[np.ndarray, np.ndarray]:
         """(H, W, 3) float32 image and (H, W) uint8 labels."""

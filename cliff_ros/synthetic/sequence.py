@@ -11,9 +11,10 @@ from cliff_ros.camera import Camera
 from cliff_ros.people import Person
 from cliff_ros.render.raster import rasterize
 from cliff_ros.synthetic.appearance import Look
+from cliff_ros.synthetic.backgrounds import room
+from cliff_ros.synthetic.belongings import Thing
 from cliff_ros.synthetic.poses import WalkStyle, euler_to_matrix, sample_poses
 from cliff_ros.synthetic.scene import FACING_CAMERA, Actor, Canvas, Cast, Light, camera_rotation, project, sample_betas
-from cliff_ros.synthetic.textures import room
 
 WORLD_FROM_LEVEL = np.diag([1., -1., -1.])  # optical axes of a level camera <-> x right, y up, z to the viewer
 KEY_POSE_SECONDS = 1.1
@@ -27,6 +28,7 @@ class _Role:
 
     betas: np.ndarray
     look: Look
+    things: list[Thing]
     place: np.ndarray  # (2,) on the floor [m]: right, away
     radius: float
     speed: float  # [m/s] along the circle; 0 for somebody who acts on the spot
@@ -103,6 +105,7 @@ class Sequence:
         keys = sample_poses(rng, int(self.seconds / KEY_POSE_SECONDS) + 2, EVERYDAY_ACTS)
         return _Role(
             betas=sample_betas(rng, 1)[0], look=self.cast.wardrobe.sample(rng),
+            things=self.cast.belongings.sample(rng),
             place=distance * np.array([np.sin(azimuth), np.cos(azimuth)]), radius=rng.uniform(.5, .8),
             speed=rng.choice([-1, 1]) * rng.uniform(.6, 1.) if walks else 0., heading=rng.uniform(0, 360),
             turn=rng.choice([-1, 1]) * rng.uniform(18, 30), gait=WalkStyle.sample(rng, 1), keys=keys)
@@ -117,7 +120,7 @@ class Sequence:
             rotations = euler_to_matrix(angles)
             upright = FACING_CAMERA @ euler_to_matrix(np.array([0., heading, 0.])) @ rotations[0]
             rotations[0] = self.rotation @ upright
-            actor = self.cast.actor(role.betas, rotations, role.look)
+            actor = self.cast.actor(role.betas, rotations, role.look, role.things)
             level = actor.skin @ self.rotation  # the camera's tilt undone: y is down, the floor is level
             pelvis = actor.joints[0] @ self.rotation
             lift = np.array([position[0] - pelvis[0], self.camera_height - level[:, 1].max(), position[1] - pelvis[2]])

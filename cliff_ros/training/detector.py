@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -15,11 +16,12 @@ from torch import Tensor, nn
 
 from cliff_ros.cliff.embedded import Residual, conv
 from cliff_ros.synthetic.stills import StillSampler
+from cliff_ros.training.keypoints import half_precision
 from cliff_ros.training.progress import Losses, set_rate
 
 STRIDE = 8
-LONG_SIDE = 320
-SIZES = ((320, 240), (320, 192))  # (width, height) of what the network sees: 4:3, and 16:9 padded from 180 rows
+# (width, height) of what the network sees, and the rows of it that are image: 4:3, 16:9, upright 9:16
+SIZES = ((384, 288, 288), (384, 224, 216), (224, 384, 384))
 PADDING = 114
 
 
@@ -70,30 +72,40 @@ def normalise(image: Tensor) -> Tensor:
 
 
 def render_stills(path: Path, seed: int, count: int) -> None:
-    """Render frames of both sizes into one file: images_<i>, and boxes as rows (frame, x0, y0, x1, y1)."""
+    """Render frames of all sizes into one file: images_<i>, and boxes as rows (frame, x0, y0, x1, y1, asked for)."""
     sampler, arrays = StillSampler(seed), {}
-    for k, (width, height) in enumerate(SIZES):
-        images = np.full((count // 2, height, width, 3), PADDING, np.uint8)
+    for k, (width, height, rows_seen) in enumerate(SIZES):
+        images = np.full((count // len(SIZES), height, width, 3), PADDING, np.uint8)
         rows = []
-        for i in range(count // 2):
-            image, boxes = sampler.sample(width, 180 if height == 192 else height)
-            images[i, :image.shape[0]] = image
-            rows.append(np.concatenate([np.full((len(boxes), 1), i), boxes], 1))
+        for i in range(len(images)):
+            # Drawn larger and shrunk, as a camera's image is: edges and small people look the same.
+            zoom = float(sampler.rng.choice([1., 1.25, 5 / 3]))
+            image, asked, ignored = sampler.sample(int(width * zoom), int(rows_seen * zoom))
+            images[i, :rows_seen] = cv2.resize(image, (width, rows_seen), interpolation=cv2.INTER_AREA)
+            for boxes, flag in ((asked, 1), (ignored, 0)):
+                shrunk = (boxes + .5) / zoom - .5
+                rows.append(np.column_stack([np.full(len(boxes), i), shrunk, np.full(len(boxes), flag)]))
         arrays |= {f'images_{k}': images, f'boxes_{k}': np.concatenate(rows).astype(np.float32)}
     partial = path.with_suffix('.partial.npz')
     np.savez(partial, **arrays)
     partial.rename(path)
 
 
-def targets(boxes: list[np.ndarray], width: int, height: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Heatmaps (B, 1, h, w), log distances (B, 4, h, w) and where they count (B, 1, h, w)."""
+def targets(boxes: list[np.ndarray], width: int, height: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Heatmaps (B, 1, h, w), log distances (B, 4, h, w), where these count and where those do (B, 1, h, w).
+
+    boxes: (N, 5) each: xyxy [px] and whether somebody is asked for; where not, neither answer is wrong.
+    """
     w, h, n = width // STRIDE, height // STRIDE, len(boxes)
-    heat = np.zeros((n, 1, h, w), np.float32)
+    heat, counts = np.zeros((n, 1, h, w), np.float32), np.ones((n, 1, h, w), np.float32)
     distance, mask = np.zeros((n, 4, h, w), np.float32), np.zeros((n, 1, h, w), np.float32)
     y, x = np.mgrid[:h, :w] * float(STRIDE) + STRIDE / 2
     for i in range(n):
         for box in sorted(boxes[i], key=lambda b: -(b[2] - b[0]) * (b[3] - b[1])):  # small ones win where they overlap
-            x0, y0, x1, y1 = box + .5  # pixel centres to the edge-based grid of the cells
+            x0, y0, x1, y1 = box[:4] + .5  # pixel centres to the edge-based grid of the cells
+            if not box[4]:
+                counts[i, 0][(x > x0) & (x < x1) & (y > y0) & (y < y1)] = 0
+                continue
             cx, cy = (x0 + x1) / 2, (y0 + y1) / 2
             sx, sy = max((x1 - x0) / 8, 4), max((y1 - y0) / 8, 4)
             blob = np.exp(-.5 * (((x - cx) / sx) ** 2 + ((y - cy) / sy) ** 2))
@@ -103,15 +115,18 @@ def targets(boxes: list[np.ndarray], width: int, height: int) -> tuple[Tensor, T
             mask[i, 0][near] = 1
             for k, value in enumerate((x - x0, y - y0, x1 - x, y1 - y)):
                 distance[i, k][near] = np.log(np.maximum(value, 2) / 4)[near]
-    return torch.from_numpy(heat), torch.from_numpy(distance), torch.from_numpy(mask)
+    counts[heat > .3] = 1
+    return torch.from_numpy(heat), torch.from_numpy(distance), torch.from_numpy(mask), torch.from_numpy(counts)
 
 
-def detector_loss(heat: Tensor, distance: Tensor, want_heat: Tensor, want_distance: Tensor, mask: Tensor) -> Tensor:
+def detector_loss(heat: Tensor, distance: Tensor, want_heat: Tensor, want_distance: Tensor, mask: Tensor,
+                  counts: Tensor) -> Tensor:
     """CenterNet's focal loss, L1 on log distances and -log IoU."""
     p = torch.sigmoid(heat).clamp(1e-4, 1 - 1e-4)
     positive = (want_heat >= .999).float()
     focal = -(positive * (1 - p) ** 2 * p.log()
-              + (1 - positive) * (1 - want_heat) ** 4 * p ** 2 * (1 - p).log()).sum() / positive.sum().clamp(min=1)
+              + counts * (1 - positive) * (1 - want_heat) ** 4 * p ** 2 * (1 - p).log()
+              ).sum() / positive.sum().clamp(min=1)
     count = mask.sum().clamp(min=1)
     l1 = ((distance - want_distance).abs() * mask).sum() / count / 4
     a, b = distance.clamp(max=6).exp(), want_distance.exp()
@@ -152,10 +167,12 @@ def train(files: list[Path], checkpoint: Path, seconds: float, batch: int = 16, 
         chosen = [boxes[i] for i in pick]
         if rng.random() < .5:
             x = x.flip(3)
-            chosen = [np.stack([width - 1 - b[:, 2], b[:, 1], width - 1 - b[:, 0], b[:, 3]], 1) for b in chosen]
+            chosen = [np.stack([width - 1 - b[:, 2], b[:, 1], width - 1 - b[:, 0], b[:, 3], b[:, 4]], 1)
+                      for b in chosen]
         x = x * (1 + .15 * torch.randn(batch, 3, 1, 1)) + .1 * torch.randn(batch, 3, 1, 1)
-        heat, distance = network(x.contiguous(memory_format=torch.channels_last))
-        loss = detector_loss(heat, distance, *targets(chosen, width, height))
+        with half_precision():
+            heat, distance = network(x.contiguous(memory_format=torch.channels_last))
+        loss = detector_loss(heat.float(), distance.float(), *targets(chosen, width, height))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 10.)
@@ -173,7 +190,7 @@ def train(files: list[Path], checkpoint: Path, seconds: float, batch: int = 16, 
 
 def export_detector(network: PersonDetector, path: Path) -> None:
     """Write the graph that cliff_ros.detect runs."""
-    example = torch.zeros(1, 192, 320, 3, dtype=torch.uint8)
+    example = torch.zeros(1, 224, 384, 3, dtype=torch.uint8)
     partial = path.with_suffix('.partial.onnx')
     with torch.no_grad():
         torch.onnx.export(DetectorGraph(network).eval(), (example,), str(partial), input_names=['image'],

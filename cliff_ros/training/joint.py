@@ -14,7 +14,14 @@ import torch
 from torch import Tensor
 
 from cliff_ros.cliff.embedded import EmbeddedCliff, pack_features
-from cliff_ros.training.keypoints import CropStore, augment, channels_last, keypoint_losses, prepare
+from cliff_ros.training.keypoints import (
+    CropStore,
+    augment,
+    channels_last,
+    half_precision,
+    keypoint_losses,
+    prepare,
+)
 from cliff_ros.training.losses import Skeleton, losses, measure
 from cliff_ros.training.progress import Losses, set_rate
 from cliff_ros.training.skeletons import SkeletonSampler, corrupted_features, decode
@@ -25,8 +32,10 @@ AVERAGE = .999  # of the weights, per step (EMA)
 def features_with_losses(model: EmbeddedCliff, x: Tensor, truth: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
     """Features (B, F) of normalised crops, and the encoder's own loss on them."""
     encoder = model.encoder
-    heatmaps, depths, overview, facing = encoder.maps(channels_last(x))
-    loss, _ = keypoint_losses(encoder, heatmaps, depths, facing, truth)
+    with half_precision():
+        maps = encoder.maps(channels_last(x))
+    heatmaps, depths, overview, facing = (part.float() for part in maps)
+    loss, _ = keypoint_losses(encoder, heatmaps, depths, overview, facing, truth)
     keypoints, spread, depth = encoder.read(heatmaps, depths)
     # the free features are sometimes withheld, as they always are for skeletons
     keep = (torch.rand(len(x), 1) > .25).float()
@@ -42,8 +51,9 @@ def validate(model: EmbeddedCliff, images: np.ndarray, truth: dict[str, Tensor],
         x = channels_last(model.normalise(torch.from_numpy(images[i:i + 250])))
         outputs.append(model(x, model.bbox_info(truth['location'][i:i + 250])))
     model.train()
-    return measure(*(torch.cat(parts) for parts in zip(*outputs, strict=True)),
-                   {k: v[:len(images)] for k, v in truth.items()}, skeleton)
+    people = truth['present'][:len(images)] > .5
+    return measure(*(torch.cat(parts)[people] for parts in zip(*outputs, strict=True)),
+                   {k: v[:len(images)][people] for k, v in truth.items()}, skeleton)
 
 
 def train(model: EmbeddedCliff, folder: Path, validation: Path, checkpoint: Path, skeleton: Skeleton,
@@ -74,7 +84,10 @@ def train(model: EmbeddedCliff, folder: Path, validation: Path, checkpoint: Path
             other, keypoints = sampler.batch(skeletons)
             other_features = corrupted_features(other, keypoints, skeleton)
         features, keypoint_loss = features_with_losses(model, x, truth)
-        real, parts = losses(*decode(model.regressor(features, model.bbox_info(truth['location']))), truth, skeleton)
+        people = truth['present'] > .5
+        truth = {name: value[people] for name, value in truth.items()}
+        real, parts = losses(*decode(model.regressor(features[people], model.bbox_info(truth['location']))), truth,
+                             skeleton)
         synthetic, _ = losses(*decode(model.regressor(other_features, model.bbox_info(other['location']))),
                               other, skeleton)
         loss = real + .7 * synthetic + .5 * keypoint_loss

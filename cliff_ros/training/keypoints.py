@@ -104,9 +104,11 @@ def inside(keypoints: Tensor) -> Tensor:
     return (keypoints[..., 0].abs() < .375) & (keypoints[..., 1].abs() < .5)
 
 
-def keypoint_losses(encoder: KeypointEncoder, heatmaps: Tensor, depths: Tensor, facing: Tensor,
+def keypoint_losses(encoder: KeypointEncoder, heatmaps: Tensor, depths: Tensor, overview: Tensor, facing: Tensor,
                     truth: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-    keypoints, mask = truth['keypoints'], inside(truth['keypoints']).float()
+    """The encoder's loss and its parts; arguments as `KeypointEncoder.maps` gives them."""
+    keypoints, present = truth['keypoints'], truth['present']
+    mask, people = inside(keypoints).float() * present[:, None], present.sum().clamp(min=1)
     distance = ((keypoints[:, :, None] - encoder.grid) ** 2).sum(-1)
     target = torch.exp(-distance / (2 * SIGMA ** 2))
     target = target / target.sum(-1, keepdim=True).clamp(min=1e-6)
@@ -117,34 +119,44 @@ def keypoint_losses(encoder: KeypointEncoder, heatmaps: Tensor, depths: Tensor, 
     parts = dict(
         heatmap=-((target * log_probability).sum(-1) * mask).sum() / mask.sum(),
         position=((mean - keypoints).abs().sum(-1) * mask).sum() / mask.sum(),
-        depth=(depth - truth['depths']).abs().clamp(max=1).mean(),
-        facing=((facing - facing_of(truth['rotations'])) ** 2).sum(1).mean())
-    return (parts['heatmap'] + 5 * parts['position'] + 6 * parts['depth'] + .5 * parts['facing']), parts
+        depth=((depth - truth['depths']).abs().clamp(max=1).mean(1) * present).sum() / people,
+        facing=(((facing - facing_of(truth['rotations'])) ** 2).sum(1) * present).sum() / people,
+        presence=F.binary_cross_entropy_with_logits(encoder.presence(overview)[:, 0], present))
+    return (parts['heatmap'] + 5 * parts['position'] + 6 * parts['depth'] + .5 * parts['facing']
+            + parts['presence']), parts
 
 
 @torch.no_grad()
 def validate(encoder: KeypointEncoder, images: np.ndarray, truth: dict[str, Tensor]) -> dict[str, float]:
     encoder.eval()
-    errors, depth_errors, wrong = [], [], []
+    errors, depth_errors, wrong, mistaken = [], [], [], []
     for i in range(0, len(images), 250):
-        heatmaps, depths, _, facing = encoder.maps(channels_last(EmbeddedCliff.normalise(
+        heatmaps, depths, overview, facing = encoder.maps(channels_last(EmbeddedCliff.normalise(
             torch.from_numpy(images[i:i + 250]))))
         keypoints, _, depth = encoder.read(heatmaps, depths)
-        want, mask = truth['keypoints'][i:i + 250], inside(truth['keypoints'][i:i + 250])
+        present = truth['present'][i:i + 250] > .5
+        want, mask = truth['keypoints'][i:i + 250], inside(truth['keypoints'][i:i + 250]) & present[:, None]
         errors.append((keypoints - want).norm(dim=-1)[mask])
-        depth_errors.append((depth - truth['depths'][i:i + 250]).abs().flatten())
+        depth_errors.append((depth - truth['depths'][i:i + 250]).abs()[present].flatten())
         chest = truth['rotations'][i:i + 250, 0, :, 2]
-        wrong.append((facing[:, :3] * chest).sum(1) < 0)
+        wrong.append(((facing[:, :3] * chest).sum(1) < 0)[present])
+        mistaken.append((encoder.presence(overview)[:, 0] > 0) != present)
     encoder.train()
     error = torch.cat(errors)
     return {'mean_percent': error.mean().item() * 100, 'median_percent': error.median().item() * 100,
             'pck@0.1': (error < .1).float().mean().item() * 100,
             'depth_percent': torch.cat(depth_errors).mean().item() * 100,
-            'facing_wrong_percent': torch.cat(wrong).float().mean().item() * 100}
+            'facing_wrong_percent': torch.cat(wrong).float().mean().item() * 100,
+            'presence_wrong_percent': torch.cat(mistaken).float().mean().item() * 100}
 
 
 def channels_last(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last)
+
+
+def half_precision() -> torch.autocast:
+    """bfloat16 where the processor computes with it: nearly twice the samples in the same time."""
+    return torch.autocast('cpu', torch.bfloat16, enabled=torch.cpu._is_avx512_bf16_supported())
 
 
 def train(folder: Path, validation: Path, checkpoint: Path, skeleton: Skeleton, seconds: float,
@@ -173,8 +185,9 @@ def train(folder: Path, validation: Path, checkpoint: Path, skeleton: Skeleton, 
         set_rate(optimizer, rate, progress, step)
         with torch.no_grad():
             x, truth = augment(images, truth)
-        heatmaps, depths, _, facing = encoder.maps(channels_last(x))
-        loss, parts = keypoint_losses(encoder, heatmaps, depths, facing, truth)
+        with half_precision():
+            maps = encoder.maps(channels_last(x))
+        loss, parts = keypoint_losses(encoder, *(part.float() for part in maps), truth)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(encoder.parameters(), 20.)

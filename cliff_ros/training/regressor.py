@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from cliff_ros.cliff.embedded import GLOBAL_FEATURES, EmbeddedCliff, LocationRegressor
-from cliff_ros.training.keypoints import CropStore, augment, channels_last
+from cliff_ros.training.keypoints import CropStore, augment, channels_last, half_precision
 from cliff_ros.training.losses import Skeleton, losses, measure
 from cliff_ros.training.progress import Losses, set_rate
 from cliff_ros.training.skeletons import SkeletonSampler, corrupted_features, decode
@@ -25,14 +25,17 @@ AVERAGE = .999  # of the weights, per step (EMA)
 
 @torch.no_grad()
 def extract(model: EmbeddedCliff, store: CropStore, passes: int = 2, batch: int = 128) -> tuple[Tensor, dict]:
-    """Features (N, F) of every crop, mirrored or not and with new colours each pass, and the truth to match."""
+    """Features (N, F) of every crop with a person, mirrored or not, with new colours each pass, and their truth."""
     model.eval()
     features, truths = [], []
     for _ in range(passes):
         for images, truth in store.once(batch):
             x, truth = augment(images, truth, geometric=False)
-            features.append(model.encoder(channels_last(x)))
-            truths.append({name: truth[name] for name in NAMES})
+            people = truth['present'] > .5
+            with half_precision():
+                maps = model.encoder.maps(channels_last(x[people]))
+            features.append(model.encoder.features(*(part.float() for part in maps)))
+            truths.append({name: truth[name][people] for name in NAMES})
     return torch.cat(features), {name: torch.cat([t[name] for t in truths]) for name in NAMES}
 
 

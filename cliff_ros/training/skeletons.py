@@ -22,9 +22,9 @@ from cliff_ros.cliff.embedded import (
     pack_features,
 )
 from cliff_ros.cliff.rotation import matrix_from_6d
-from cliff_ros.synthetic.crops import MARGIN
+from cliff_ros.synthetic.crops import FOV, MARGIN
 from cliff_ros.synthetic.poses import euler_to_matrix, sample_poses
-from cliff_ros.synthetic.scene import FACE_VERTICES, FACING_CAMERA, HEIGHT_DEVIATION
+from cliff_ros.synthetic.scene import FACE_VERTICES, FACING_CAMERA, sample_betas
 from cliff_ros.training.keypoints import MIRROR_KEYPOINTS, facing_of
 from cliff_ros.training.losses import Skeleton, losses, mirror, project, relative_depths
 from cliff_ros.training.progress import Losses, set_rate
@@ -48,6 +48,7 @@ class SkeletonSampler:
         self.directions = torch.from_numpy(body.shapedirs[self.points]).permute(2, 0, 1).contiguous()
         self.owner = torch.from_numpy(body.weights[self.points].argmax(1))
         self.parents = body.parents.tolist()
+        self.shapes = torch.from_numpy(sample_betas(rng, pool))
         self.generator = torch.Generator().manual_seed(seed)
 
     def _uniform(self, n: int, low: float, high: float) -> Tensor:
@@ -57,7 +58,7 @@ class SkeletonSampler:
         """Truth, and keypoints (B, 29, 2) in crop heights. May return fewer than `size` people."""
         n, g = int(size * 2.2), self.generator
         rotations = self.poses[torch.randint(len(self.poses), (n,), generator=g)].clone()
-        pitch, roll = torch.randn(n, generator=g) * 12 + 6, torch.randn(n, generator=g) * 4
+        pitch, roll = torch.randn(n, generator=g) * 14 + 6, torch.randn(n, generator=g) * 5
         heading, zero = self._uniform(n, -180, 180), torch.zeros(n)
 
         def turn(*angles):
@@ -65,15 +66,14 @@ class SkeletonSampler:
         root = turn(zero, zero, roll) @ turn(pitch, zero, zero) @ torch.from_numpy(FACING_CAMERA) \
             @ turn(zero, heading, zero)
         rotations[:, 0] = root @ rotations[:, 0]
-        betas = torch.randn(n, 10, generator=g).clamp(-2.2, 2.2)
-        betas[:, 0] *= HEIGHT_DEVIATION
+        betas = self.shapes[torch.randint(len(self.shapes), (n,), generator=g)]
         joints = self.skeleton(betas, rotations)
         surface = self._surface(betas, rotations, joints)
-        half_x = torch.tan(torch.deg2rad(self._uniform(n, 38, 110)) / 2)
+        half_x = torch.tan(torch.deg2rad(self._uniform(n, *FOV)) / 2)
         aspect = torch.tensor([.75, .5625, 1., 1.5])[torch.multinomial(
             torch.tensor([.45, .4, .1, .05]), n, True, generator=g)]
         half = torch.stack([half_x, half_x * aspect], 1)
-        z = 1.7 / (2 * half[:, 1] * torch.exp(self._uniform(n, math.log(.16), math.log(1.15))))
+        z = 1.7 / (2 * half[:, 1] * torch.exp(self._uniform(n, math.log(.13), math.log(1.15))))
         at = torch.stack([self._uniform(n, -1, 1) * half[:, 0], self._uniform(n, -.75, .75) * half[:, 1]], 1)
         translation = torch.cat([at * z[:, None], z[:, None]], 1) - joints[:, 0]
         points = torch.cat([joints, surface], 1) + translation[:, None]
