@@ -33,6 +33,7 @@ def runtime_graph(path: Path, body, crop=(64, 48), **metadata) -> Path:
 
     The crop camera is s = 1 (a person as high as the crop is 2 m high), tx = ty = 0; betas[0] is the mean
     red of the crop in 0..1, so that what was cut is seen in what comes out; the joints are the mean shape's.
+    With ``presence=True`` it also says that a person is there, as probable as the crop is red.
     """
     upright = np.diag([1.0, -1.0, -1.0]).astype(np.float32)
     rotations = np.tile(np.eye(3, dtype=np.float32), (24, 1, 1))
@@ -62,6 +63,8 @@ def runtime_graph(path: Path, body, crop=(64, 48), **metadata) -> Path:
         n('Concat', ['batch', 'rotation_shape'], ['shape'], axis=0),
         n('Expand', ['rest_rotations', 'shape'], ['rotations']),
     ]
+    if metadata.get('presence'):
+        nodes.append(n('Squeeze', ['beta0', 'axis1'], ['presence']))
     ints = {name: np.array([value], np.int64)
             for name, value in {'zero': 0, 'one': 1, 'two': 2, 'three': 3, 'axis1': 1}.items()}
     constants = ints | {
@@ -76,5 +79,6 @@ def runtime_graph(path: Path, body, crop=(64, 48), **metadata) -> Path:
     return save(
         path, nodes, [tensor('crops', ['N', height, width, 3], UINT8), tensor('location', ['N', 3])],
         [tensor('rotations', ['N', 24, 3, 3]), tensor('betas', ['N', 10]), tensor('camera', ['N', 3]),
-         tensor('translation', ['N', 3]), tensor('joints', ['N', 24, 3]), tensor('vertices', ['N', None, 3])],
+         tensor('translation', ['N', 3]), tensor('joints', ['N', 24, 3]), tensor('vertices', ['N', None, 3]),
+         *([tensor('presence', ['N'])] if metadata.get('presence') else [])],
         constants, text)

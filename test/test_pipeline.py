@@ -95,6 +95,27 @@ def test_a_turned_view_gives_the_same_person_as_its_own_mesh(make, body):
     np.testing.assert_allclose(middle, [590, 240], atol=25)
 
 
+def test_what_the_network_takes_for_no_person_is_left_out(tmp_path, body, make):
+    """By a probability, lower for somebody who was there before; boxes that are given are believed."""
+    seeing = str(runtime_graph(tmp_path / 'seeing.onnx', body, presence=True))
+
+    def seen(reds, **options) -> list[int]:
+        pipeline = make(model=seeing, detector='embedded', coast=0.0, smoothing=False, **options)
+        pipeline.detector = lambda image, order: [box(200), box(450)]
+        images = [frame(i / 15, red=red) for i, red in enumerate(reds)]
+        return [len(pipeline(image)) for image in images]
+
+    faint, clear, half = 20, 250, 90   # of 255
+    assert seen([faint, half, clear, half, faint, half]) == [0, 0, 2, 2, 0, 2]
+    assert seen([faint, half], presence_threshold=0.0) == [2, 2]
+    assert seen([half, clear], presence_threshold=0.3) == [2, 2]
+    given = make(model=seeing)
+    assert len(given(frame(red=faint), [box()])) == 1
+    blind = make()
+    blind.detector = lambda image, order: [box()]
+    assert len(blind(frame(red=faint))) == 1
+
+
 def test_vertices_only_when_wanted(make):
     for smoothing in (True, False):
         pipeline = make(smoothing=smoothing)
