@@ -1,5 +1,6 @@
 # make demo    set everything up and run the main job for real: camera and node, over DDS
 # make test    set everything up and run the tests
+# make weights train the embedded network and detector anew: hours
 # make lint    check the style
 # make clean   remove everything that make made
 #
@@ -26,7 +27,7 @@ if { $(2); } >>$(LOG) 2>&1; then echo "$$(( $$(date +%s) - start )) s"; \
 else echo 'failed:'; tail -n 25 $(LOG); echo 'All of it is in $(LOG).'; exit 1; fi
 endef
 
-.PHONY: demo test lint clean FORCE
+.PHONY: demo test weights lint clean FORCE
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/installed
@@ -34,6 +35,10 @@ demo: $(VENV)/installed
 
 test: $(VENV)/tools
 	@$(RUN) -m pytest $(PYTEST_ARGS)
+
+# Renders and trains in out/train; a second start goes on where the first was stopped.
+weights: $(VENV)/tools
+	@$(RUN) -m cliff_ros.cli train --work out/train --output cliff_ros/data
 
 lint: $(VENV)/tools
 	@$(RUN) -m ruff check .

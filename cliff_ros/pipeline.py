@@ -21,7 +21,7 @@ from cliff_ros.engine import load_engine
 from cliff_ros.engine.graph import PRESENCE
 from cliff_ros.errors import InputError, ModelError
 from cliff_ros.people import Box, Frame, Person, TrackState
-from cliff_ros.track import Motion, Smoother, SmootherOptions, Track, Tracker
+from cliff_ros.track import Motion, Smoother, SmootherOptions, Track, Tracker, distinct
 
 STAGES = ('detect', 'track', 'crop', 'infer', 'smooth')
 NEAREST = 0.1  # [m] a pelvis closer to the camera than this is a failure of the network
@@ -50,7 +50,8 @@ class Pipeline:
     threads: CPU threads of the networks; 0 chooses.
     progress: told (fraction, what) while an engine is built.
 
-    Attributes: ``engine``, ``body``, ``detector``; ``timings``, stage -> ms of the last call.
+    Attributes: ``engine``, ``body``, ``detector``; of the last call ``timings``, stage -> ms, and ``num_crops``, how
+    many the network saw.
     """
 
     def __init__(self, model: str | Path = 'embedded', body: str | Path = 'embedded', engine: str = 'auto',
@@ -72,6 +73,7 @@ class Pipeline:
         self.max_people, self.detection_interval = max_people, detection_interval
         self.presence_threshold = presence_threshold
         self.timings = dict.fromkeys(STAGES, 0.0)
+        self.num_crops = 0
         self._smoother_options = smoothing if isinstance(smoothing, SmootherOptions) else None
         self._smoother = Smoother(self._smoother_options) if smoothing else None
         self._tracker, self._motion = Tracker(), Motion()
@@ -116,19 +118,23 @@ class Pipeline:
         if (width, height) != (frame.camera.width, frame.camera.height):
             raise InputError(f'the image is {width}x{height} but its camera {frame.camera.width}x'
                              f'{frame.camera.height}: give the calibration of this image')
-        threshold = self.presence_threshold if boxes is None else 0.0
+        given = boxes is not None
+        threshold = 0.0 if given else self.presence_threshold
         with self._timed('detect'):
             boxes = self._detect(frame, boxes)
         with self._timed('track'):
             tracks = self._track(boxes, frame.stamp)
         with self._timed('crop'):
             seen, views, crops = self._look(frame, tracks)
+            self.num_crops = len(crops)
         with self._timed('infer'):
             seen, bodies = self._infer(seen, views, crops, vertices and not self._smoother, threshold)
         with self._timed('smooth'):
             people = self._smooth(frame, seen, bodies, vertices)
             people += self._coast(frame, tracks, vertices)
             self._forget({track.id for track in tracks})
+            if not given:
+                people = _once(people)
         return sorted(people, key=lambda person: person.id)
 
     def _detect(self, frame: Frame, boxes: Sequence[Box] | None) -> Sequence[Box] | None:
@@ -263,6 +269,13 @@ class Pipeline:
         start = perf_counter()
         yield
         self.timings[stage] = 1e3 * (perf_counter() - start)
+
+
+def _once(people: list[Person]) -> list[Person]:
+    """Nobody twice: who is seen goes before who is coasting, who was there longer before who is new."""
+    rank = np.array([person.age + 1e9 * (person.track_state is not TrackState.COASTING) for person in people])
+    keep = distinct(np.array([person.joints2d for person in people]), rank)
+    return [person for person, kept in zip(people, keep, strict=True) if kept]
 
 
 @dataclass(frozen=True)

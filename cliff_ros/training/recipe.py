@@ -15,7 +15,7 @@ from cliff_ros.training import data, detector, joint, keypoints, regressor, skel
 from cliff_ros.training.losses import Skeleton
 
 # Shares of the training time; `joint` is not part of the default recipe and comes on top.
-SHARES = dict(keypoints=.46, skeletons=.16, regressor=.08, joint=.2, detector=.3)
+SHARES = dict(keypoints=.45, skeletons=.16, regressor=.14, joint=.25, detector=.25)
 
 
 class Recipe:
@@ -33,14 +33,14 @@ class Recipe:
     def _validation(self) -> Path:
         return data.shard_path(self.crops, data.VALIDATION_SHARD)
 
-    def render(self, shards: int, stills: int, shard_size: int = data.SHARD_SIZE, still_size: int = 1000) -> None:
-        """Training data, and a validation set of three quarters of a shard and two fifths of a file of stills."""
+    def render(self, shards: int, stills: int, shard_size: int = data.SHARD_SIZE, still_size: int = 999) -> None:
+        """Training data, and a validation set of three quarters of a shard and a third of a file of stills."""
         self.crops.mkdir(exist_ok=True)
         self.frames.mkdir(exist_ok=True)
         data.render_shard(self.crops, data.VALIDATION_SHARD, shard_size * 3 // 4)
         data.render(self.crops, 0, shards, self.workers, shard_size)
         jobs = {self.frames / f'stills_{seed:06d}.npz': (seed, still_size) for seed in range(1, stills + 1)}
-        jobs[self.frames / f'stills_{data.VALIDATION_SHARD:06d}.npz'] = (data.VALIDATION_SHARD, still_size * 2 // 5)
+        jobs[self.frames / f'stills_{data.VALIDATION_SHARD:06d}.npz'] = (data.VALIDATION_SHARD, still_size // 3)
         with ProcessPoolExecutor(self.workers) as pool:
             for done in [pool.submit(detector.render_stills, path, *job)
                          for path, job in jobs.items() if not path.exists()]:

@@ -1,0 +1,81 @@
+"""Which encoder: accuracy of crops against milliseconds, every candidate trained with the same samples.
+
+    python bench/encoders.py --work out/train --samples 80000
+
+Needs the crops of ``cliff train --stages render --work out/train``. Candidates differ in width; their structure is
+`cliff_ros.cliff.embedded.KeypointEncoder`'s. Times are of ONNX Runtime on one thread, one crop at a time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import torch
+
+from cliff_ros.body import load_body
+from cliff_ros.cliff.embedded import CROP_HEIGHT, CROP_WIDTH, KeypointEncoder
+from cliff_ros.engine.onnx import open_session
+from cliff_ros.training import data, keypoints
+from cliff_ros.training.losses import Skeleton
+
+CANDIDATES = {
+    'narrow': dict(widths=(12, 20, 36, 72, 112), middle=32),
+    'shipped': dict(),
+    'wide': dict(widths=(20, 44, 80, 160, 240), middle=64),
+}
+BATCH, REPEATS = 64, 200
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--work', type=Path, default=Path('out/train'))
+    parser.add_argument('--samples', type=int, default=80_000, help='crops each candidate sees')
+    parser.add_argument('--report', type=Path, help='write the figures as JSON')
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    crops, skeleton = args.work / 'crops', Skeleton(load_body())
+    validation, report = data.shard_path(crops, data.VALIDATION_SHARD), {}
+    images, truth = keypoints.prepare(validation, skeleton)
+    sessions = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, options in CANDIDATES.items():
+            torch.manual_seed(0)
+            encoder = keypoints.train(
+                crops, validation, Path(folder) / f'{name}.pt', skeleton, 1e9, BATCH,
+                log=lambda *words, name=name: print(name, *words, flush=True), encoder=KeypointEncoder(**options),
+                steps=args.samples // BATCH)
+            graph = Path(folder) / f'{name}.onnx'
+            torch.onnx.export(encoder.eval().to(memory_format=torch.contiguous_format),
+                              (torch.zeros(1, 3, CROP_HEIGHT, CROP_WIDTH),), str(graph), input_names=['crop'],
+                              dynamo=False, opset_version=17)
+            sessions[name] = open_session(graph, threads=1)
+            report[name] = keypoints.validate(encoder, images, truth) | {
+                'parameters': sum(p.numel() for p in encoder.parameters())}
+        for name, ms in interleaved(sessions).items():
+            report[name]['ms'] = ms
+    for name, figures in report.items():
+        print(name, {key: round(value, 2) for key, value in figures.items()})
+    if args.report:
+        args.report.parent.mkdir(parents=True, exist_ok=True)
+        args.report.write_text(json.dumps({'samples': args.samples, 'encoders': report}, indent=2))
+
+
+def interleaved(sessions: dict) -> dict[str, float]:
+    """Median milliseconds of each, taken in turns, so that a busy moment is everybody's."""
+    crop = np.random.default_rng(0).normal(size=(1, 3, CROP_HEIGHT, CROP_WIDTH)).astype(np.float32)
+    times: dict[str, list[float]] = {name: [] for name in sessions}
+    for _ in range(REPEATS):
+        for name, session in sessions.items():
+            start = perf_counter()
+            session.run(None, {'crop': crop})
+            times[name].append(1e3 * (perf_counter() - start))
+    return {name: float(np.median(values)) for name, values in times.items()}
+
+
+if __name__ == '__main__':
+    main()
