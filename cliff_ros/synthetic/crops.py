@@ -34,14 +34,17 @@ class CropSampler:
     size: (height, width) [px] of the crops, of the embedded network's shape 4:3 or any other.
     fov: horizontal field of view of the cameras [deg], uniform in between.
     negatives: share of crops with nobody in them, or with a box that misses the person.
-    border: what is outside the camera's image: 'black', or 'scene' where the world goes on instead.
+    border: what is outside the camera's image: 'black', 'reflect' (the image, mirrored), or 'scene' where the world
+        goes on instead.
+    inside: the least share of the person's box that lies in the camera's image.
     """
 
     def __init__(self, seed: int, num_backgrounds: int = 200, size: tuple[int, int] = (CROP_HEIGHT, CROP_WIDTH),
-                 fov: tuple[float, float] = FOV, negatives: float = NEGATIVES, border: str = 'black') -> None:
+                 fov: tuple[float, float] = FOV, negatives: float = NEGATIVES, border: str = 'black',
+                 inside: float = .45) -> None:
         self.rng = rng = np.random.default_rng(seed)
         self.height, self.width = size
-        self.fov, self.negatives, self.border = fov, negatives, border
+        self.fov, self.negatives, self.border, self.inside = fov, negatives, border, inside
         self.cast = Cast(rng)
         self.backgrounds = [clutter(rng, self.cast.textures) for _ in range(num_backgrounds)]
         self._recent: list = []
@@ -67,7 +70,7 @@ class CropSampler:
             box_low, box_high = np.maximum(low, -half), np.minimum(high, half)
             size = box_high - box_low
             pixels = rng.choice([480, 720, 1080], p=[.5, .4, .1]) / (2 * half[1])
-            if (size > 0).all() and size.prod() / (high - low).prod() > .45 and size[1] * pixels > 36:
+            if (size > 0).all() and size.prod() / (high - low).prod() >= self.inside and size[1] * pixels > 36:
                 return actor, translation, (box_low, box_high), half, pixels
 
     def sample(self) -> tuple[np.ndarray, np.ndarray]:
@@ -101,10 +104,14 @@ class CropSampler:
             small = (max(8, int(self.width * source)), max(8, int(self.height * source)))
             image = cv2.resize(cv2.resize(image, small, interpolation=cv2.INTER_AREA), (self.width, self.height))
         image = camera_effects(image, rng)
+        x, y = (np.arange(self.width) - cx) / k, (np.arange(self.height) - cy) / k
         if self.border == 'black':
-            x, y = (np.arange(self.width) - cx) / k, (np.arange(self.height) - cy) / k
             image[:, np.abs(x) > half[0]] = 0
             image[np.abs(y) > half[1]] = 0
+        elif self.border == 'reflect':
+            columns, rows = _mirrored(x, half[0]) * k + cx, _mirrored(y, half[1]) * k + cy
+            image = image[np.ix_(np.rint(rows).astype(int).clip(0, self.height - 1),
+                                 np.rint(columns).astype(int).clip(0, self.width - 1))]
 
         label = np.zeros((), LABEL)
         label['betas'], label['rotations'], label['translation'] = actor.betas, actor.rotations, translation
@@ -170,6 +177,11 @@ class CropSampler:
             self._recent.append(actor)
         else:
             self._recent[self.rng.integers(30)] = actor
+
+
+def _mirrored(x: np.ndarray, edge: float) -> np.ndarray:
+    """Coordinates (N,), those beyond +-edge folded back."""
+    return np.where(np.abs(x) > edge, np.sign(x) * 2 * edge - x, x)
 
 
 def generate(seed: int, count: int, **options) -> tuple[np.ndarray, np.ndarray]:

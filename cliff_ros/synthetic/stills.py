@@ -47,8 +47,8 @@ class _Placed:
 class StillSampler:
     """Endless frames, deterministic for a seed.
 
-    everyday: common poses, few occluders, people mostly whole and on the floor: what an evaluation asks for.
-    Training sees wilder things.
+    everyday: common poses, few occluders, at most four people who hide little of each other, mostly whole and on the
+    floor: what an evaluation asks for. Training sees wilder things.
     """
 
     def __init__(self, seed: int, num_backgrounds: int = 150, everyday: bool = False) -> None:
@@ -58,14 +58,15 @@ class StillSampler:
         self.extras = Extras(rng, self.cast, COMMON_POSES if everyday else EVERYDAY)
         self.backgrounds = [clutter(rng, self.cast.textures) for _ in range(num_backgrounds)]
 
-    def sample(self, width: int, height: int, max_people: int = 6) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def sample(self, width: int, height: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(H, W, 3) uint8 RGB, boxes (N, 4) xyxy [px] of who is asked for and (M, 4) of who may be found."""
-        still = self.scene(width, height, max_people)
+        still = self.scene(width, height)
         return still.image, np.array([person.box for person in still.people], np.float32).reshape(-1, 4), still.ignored
 
-    def scene(self, width: int, height: int, max_people: int = 6) -> Still:
+    def scene(self, width: int, height: int, max_people: int | None = None) -> Still:
         """The next frame."""
         rng, faces = self.rng, self.cast.body.faces
+        max_people = max_people or (4 if self.everyday else 6)
         camera, tilt, camera_height = self._camera(width, height)
         k = camera.K
         canvas = Canvas(self._background(camera, tilt, camera_height), k[0, 0], k[1, 1], k[0, 2], k[1, 2],
@@ -139,7 +140,8 @@ class StillSampler:
             if (size < 6).any():
                 continue
             inside = size.prod() / (high - low).prod()
-            if inside > (.5 if self.everyday else .3) and all(_overlap(box, other.box) < .6 for other in others):
+            if inside > (.5 if self.everyday else .3) and all(
+                    _overlap(box, other.box) < (.3 if self.everyday else .6) for other in others):
                 return _Placed(actor, translation, box)
         return None
 
