@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from cliff_ros.body import EMBEDDED, JOINT_NAMES, MIRROR, PARENTS, BodyModel, load_body
+from cliff_ros.body.outline import Outline
+from cliff_ros.camera import Camera
 from cliff_ros.errors import ModelError
 
 LEFT_RIGHT = [(i, n, JOINT_NAMES.index(n.replace('left', 'right'))) for i, n in enumerate(JOINT_NAMES) if 'left' in n]
@@ -123,3 +125,24 @@ def test_a_missing_file_and_a_wrong_file_are_refused(tmp_path):
         BodyModel.from_arrays(arrays | {'v_template': np.zeros((6890, 2))})
     with pytest.raises(ModelError, match='not finite'):
         BodyModel.from_arrays(arrays | {'v_template': np.full((6890, 3), np.nan)})
+
+
+@given(st.integers(0, 2 ** 32 - 1))
+@settings(max_examples=30, deadline=None)
+def test_the_outline_is_the_meshs(seed):
+    body, camera = load_body(), Camera(640, 480, np.array([[500., 0, 320], [0, 500, 240], [0, 0, 1]]), d=(-.1, 0, 0, 0))
+    betas, rotations, translation = random_pose(seed)
+    translation = translation * [.3, .2, .2] + [0, 0, 5]
+    boxes = Outline(body).boxes(camera, betas, rotations, translation)
+    for box, vertices in zip(boxes, body(betas, rotations, translation)[1], strict=True):
+        pixels = camera.project(vertices)
+        low, high = pixels.min(0).clip([-.5, -.5], [639.5, 479.5]), pixels.max(0).clip([-.5, -.5], [639.5, 479.5])
+        np.testing.assert_allclose(box, [*low, *high], atol=.06 * max(high - low))
+
+
+def test_nobody_has_an_outline_behind_the_camera():
+    camera = Camera.uncalibrated(640, 480)
+    betas, rotations, _ = random_pose(0)
+    places = np.array([[0, 0, -4.], [0, 0, 4.], [40., 0, 4.]])
+    boxes = Outline(load_body()).boxes(camera, betas, rotations, places)
+    assert np.isfinite(boxes).all(1).tolist() == [False, True, False]

@@ -296,3 +296,19 @@ def test_of_copies_of_one_person_the_highest_rank_stays(copies, seed):
         assert keep[np.argmax(rank[:-1])]
     nowhere = np.full((2, 24, 2), np.nan)
     assert distinct(nowhere, np.zeros(2)).all() and distinct(np.empty((0, 24, 2)), np.empty(0)).shape == (0,)
+
+
+def test_corrected_boxes_outweigh_detections():
+    """Somebody who walks right; detections are 20 % too high and off to the left, corrections are right."""
+    tracker = Tracker()
+    for i in range(20):
+        x = 300 + 4 * i
+        track, = tracker.update([box_at(x - 15, height=240.0)], i / 15)
+        smoothed = tracker.correct(track.id, box_at(x).xyxy)
+    np.testing.assert_allclose(smoothed, box_at(x).xyxy, atol=4)
+    np.testing.assert_allclose(track.xyxy, box_at(x).xyxy, atol=14)   # what the next crop is cut from
+    track, = tracker.update([box_at(x - 15, height=240.0)], 20 / 15)
+    track, = tracker.update([box_at(x - 15, height=240.0)], 21 / 15)
+    for i in range(22, 40):   # corrections end: detections count as before
+        track, = tracker.update([box_at(x - 15, height=240.0)], i / 15)
+    np.testing.assert_allclose(track.xyxy, box_at(x - 15, height=240.0).xyxy, atol=4)

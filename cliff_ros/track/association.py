@@ -10,15 +10,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from cliff_ros.boxes import from_center, iou, to_center, widen
 from cliff_ros.people import Box, TrackState
+from cliff_ros.track.assignment import assign
 from cliff_ros.track.motion import ConstantVelocity
 
 # In heights of the person, which makes them independent of the distance. A walking person moves about
 # one height per second, and detectors place a box to a few per cent of its height.
 BOX_NOISE, BOX_ACCELERATION, BOX_SPEED = 0.03, 4.0, 1.0
+LOOSE = 4.0  # times as noisy is a detection of somebody whose boxes are corrected by those who look into them
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,15 @@ class Tracker:
         self._advance(stamp)
         return self._tracks(stamp)
 
+    def correct(self, id: int, xyxy: np.ndarray) -> np.ndarray:
+        """Say where somebody of this frame really is, as the network that saw them knows better than the detector.
+
+        Returns the smoothed box. A detection in the next frame then counts for less than what is known here.
+        """
+        person = next(person for person in self._people if person.id == id)
+        person.correct(xyxy)
+        return person.xyxy
+
     def _advance(self, stamp: float) -> None:
         if self._stamp is not None and not 0 <= stamp - self._stamp <= self.max_gap:
             self.reset()
@@ -123,8 +133,7 @@ class Tracker:
         overlap = iou(widen(np.array([person.xyxy for person in people]), widening),
                       widen(np.array([box.xyxy for box in boxes]), widening))
         overlap[overlap < self.min_overlap] = 0
-        return [(people[i], boxes[j]) for i, j in zip(*linear_sum_assignment(-overlap), strict=True)
-                if overlap[i, j] > 0]
+        return [(people[i], boxes[j]) for i, j in assign(overlap)]
 
     def _claim_id(self, box: Box) -> int:
         chosen = self._next_id if box.id is None else box.id
@@ -141,6 +150,7 @@ class _Tracked:
     def __init__(self, id: int, box: Box, stamp: float) -> None:
         self.id, self.born = id, stamp
         self.hits, self.misses = 1, 0
+        self.corrected = self.was_corrected = False
         self.reported: float | None = None
         self._start(box, stamp)
 
@@ -159,13 +169,25 @@ class _Tracked:
             # Far away: whoever gave this id from outside found the person again elsewhere.
             self._start(box, stamp)
             return
-        self._motion.noise, self._motion.acceleration = BOX_NOISE * height, BOX_ACCELERATION * height
+        noise = BOX_NOISE * (LOOSE if self.was_corrected else 1.0)
+        self._motion.noise, self._motion.acceleration = noise * height, BOX_ACCELERATION * height
         self._motion.update(measured)
-        self.seen, self.score, self.measured = stamp, box.score, box.xyxy
         self._place()
+        self.seen, self.score = stamp, box.score
+        self.measured = self.xyxy if self.was_corrected else box.xyxy
+
+    def correct(self, xyxy: np.ndarray) -> None:
+        if not self.was_corrected:
+            self._start(Box(xyxy, self.score), self.seen)
+        else:
+            height = xyxy[3] - xyxy[1]
+            self._motion.noise, self._motion.acceleration = BOX_NOISE * height, BOX_ACCELERATION * height
+            self._motion.update(to_center(xyxy))
+            self._place()
+        self.corrected = True
 
     def predict(self, dt: float) -> None:
-        self.measured = None
+        self.measured, self.was_corrected, self.corrected = None, self.corrected, False
         self._motion.predict(dt)
         self._place()
 
