@@ -7,14 +7,23 @@ import numpy as np
 
 def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Intersection over union of every box of a (N, 4) with every box of b (M, 4): (N, M)."""
+    overlap, area_a, area_b = _overlap(a, b)
+    union = area_a[:, None] + area_b[None] - overlap
+    return np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
+
+
+def inside(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The share (N, M) of every box of a (N, 4) that lies in every box of b (M, 4)."""
+    overlap, area, _ = _overlap(a, b)
+    return np.divide(overlap, area[:, None], out=np.zeros_like(overlap), where=area[:, None] > 0)
+
+
+def _overlap(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Intersections (N, M), and the areas of a (N,) and of b (M,)."""
     a, b = np.reshape(a, (-1, 4)), np.reshape(b, (-1, 4))
     low = np.maximum(a[:, None, :2], b[None, :, :2])
     sides = np.maximum(np.minimum(a[:, None, 2:], b[None, :, 2:]) - low, 0)
-    overlap = sides[..., 0] * sides[..., 1]
-    size_a, size_b = a[:, 2:] - a[:, :2], b[:, 2:] - b[:, :2]
-    area_a, area_b = size_a[:, 0] * size_a[:, 1], size_b[:, 0] * size_b[:, 1]
-    union = area_a[:, None] + area_b[None] - overlap
-    return np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
+    return sides[..., 0] * sides[..., 1], (a[:, 2:] - a[:, :2]).prod(1), (b[:, 2:] - b[:, :2]).prod(1)
 
 
 def widen(boxes: np.ndarray, fraction: float) -> np.ndarray:

@@ -12,6 +12,8 @@ COMMANDS = {
     'video': 'people from a video, a folder of images or a camera, without ROS',
     'convert': 'check an SMPL body or a CLIFF checkpoint and write it in a format that holds only numbers',
     'export': 'write a network and a body as the one graph that the node runs',
-    'train': 'train the embedded network and detector from nothing',
+    'build-engine': 'build the TensorRT engine of a graph ahead of time, for images and deployment',
+    'train': 'train the embedded network and detector from nothing, or any of the networks as --config says',
+    'evaluate': 'measure a network and a detector on scenes with exact truth that they were not trained on',
     'doctor': 'say what is installed, which files were found, what will run, and what to do about gaps',
 }

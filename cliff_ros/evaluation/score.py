@@ -1,7 +1,8 @@
-"""People against people: all measures of a recording with exact truth."""
+"""People against people: the errors of each, and what they come to over all or some."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -9,27 +10,113 @@ import numpy as np
 from cliff_ros.evaluation import metrics
 from cliff_ros.people import Person
 
+# Column of `Scores` -> key of a summary, and how it gets there. Means where the field uses means (mm), medians
+# where a few outliers would hide the rest.
+_SUMS = {
+    'mpjpe_mm': ('mpjpe_mm', np.mean),
+    'pa_mpjpe_mm': ('pa_mpjpe_mm', np.mean),
+    'mpvpe_mm': ('mpvpe_mm', np.mean),
+    'mpjae_deg': ('mpjae_deg', np.mean),
+    'root_rotation_deg': ('root_rotation_deg_median', np.median),
+    'yaw_deg': ('flip_rate', lambda errors: np.mean(np.abs(errors) > metrics.FLIP)),
+    'translation_m': ('translation_m_median', np.median),
+    'reprojection_px': ('reprojection_px_median', np.median),
+    'reprojection_box_fraction': ('reprojection_box_fraction_median', np.median),
+}
+
 
 def score(frames: Iterable[tuple[Sequence[Person], Sequence[Person]]], min_iou: float = 0.5) -> dict:
-    """Accuracy over images, each given as (predicted people, true people).
-
-    People are matched by their boxes. Means over all matched people where the field uses means (mm), medians
-    where a few outliers would hide the rest; None where there was nothing to measure.
-    """
-    pairs: list[tuple[Person, Person]] = []
-    number_true = number_predicted = 0
+    """Accuracy over images, each given as (predicted people, true people): see `Scores`."""
+    scores = Scores(min_iou)
     for predicted, true in frames:
-        number_predicted, number_true = number_predicted + len(predicted), number_true + len(true)
-        pairs += [(predicted[i], true[j]) for i, j in metrics.match(_boxes(predicted), _boxes(true), min_iou)]
-    counts = {
-        'people_true': number_true, 'people_predicted': number_predicted, 'people_matched': len(pairs),
-        'recall': len(pairs) / number_true if number_true else None,
-        'precision': len(pairs) / number_predicted if number_predicted else None,
-    }
-    return counts | (_errors(pairs) if pairs else dict.fromkeys(_NAMES))
+        scores.add(predicted, true)
+    return scores.summary()
 
 
-def _errors(pairs: Sequence[tuple[Person, Person]]) -> dict[str, float | None]:
+def accuracy(columns: dict[str, np.ndarray], where: np.ndarray | slice = slice(None)) -> dict[str, float | None]:
+    """The errors of `Scores.columns` summed up over some people; None where there was nothing to measure."""
+    sums = {}
+    for column, (key, statistic) in _SUMS.items():
+        values = columns[column][where]
+        values = values[np.isfinite(values)]
+        sums[key] = float(statistic(values)) if len(values) else None
+    return sums
+
+
+class Scores:
+    """Gathers the errors of images, one by one (:meth:`add`), and sums them up.
+
+    People are matched by their boxes, of which at least min_iou must overlap.
+    """
+
+    def __init__(self, min_iou: float = 0.5) -> None:
+        self.min_iou = min_iou
+        self._rows: dict[str, list] = {name: [] for name in ('group', 'pelvis', 'found', *_SUMS)}
+        self._counts: dict[str, Counter] = {}
+
+    def add(self, predicted: Sequence[Person], true: Sequence[Person], ignored: np.ndarray | Sequence = (),
+            group: str = '') -> None:
+        """One image.
+
+        ignored: (M, 4) boxes of people who are not asked for: a prediction there, of nobody else, is neither
+        right nor wrong. group: a name for images that are also summed up on their own.
+        """
+        boxes = _boxes(predicted)
+        pairs = metrics.match(boxes, _boxes(true), self.min_iou)
+        lost = np.delete(np.arange(len(predicted)), [i for i, _ in pairs])
+        self._counts.setdefault(group, Counter()).update(
+            predicted=len(predicted), ignored=len(ignored),
+            left_out=int(metrics.left_out(boxes[lost], np.asarray(ignored)).sum()))
+        errors = _errors([(predicted[i], true[j]) for i, j in pairs])
+        found = {j: row for row, (_, j) in enumerate(pairs)}
+        for j, person in enumerate(true):
+            self._rows['group'].append(group)
+            self._rows['pelvis'].append(person.joints[0])
+            self._rows['found'].append(j in found)
+            for name in _SUMS:
+                self._rows[name].append(errors[name][found[j]] if j in found else np.nan)
+
+    @property
+    def groups(self) -> list[str]:
+        """Their names, in the order in which they came."""
+        return list(self._counts)
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """A row for each true person.
+
+        ``group`` str; ``pelvis`` (N, 3) [m], true; ``found`` bool; and float, NaN where nobody was found or
+        there is nothing to compare: ``mpjpe_mm``, ``pa_mpjpe_mm``, ``mpvpe_mm``, ``mpjae_deg``,
+        ``root_rotation_deg``, ``yaw_deg`` (signed), ``translation_m``, ``reprojection_px``,
+        ``reprojection_box_fraction``.
+        """
+        columns = {name: np.array(values, np.float64) for name, values in self._rows.items() if name != 'group'}
+        return columns | {'group': np.array(self._rows['group'], str), 'found': columns['found'].astype(bool),
+                          'pelvis': columns['pelvis'].reshape(-1, 3)}
+
+    def summary(self, group: str | None = None) -> dict:
+        """Counts, recall, precision and errors over all images, or those of a group.
+
+        ``people_ignored`` are those not asked for; ``people_left_out`` the predictions of them.
+        """
+        columns = self.columns()
+        chosen = self._counts if group is None else {group: self._counts.get(group, Counter())}
+        where = np.isin(columns['group'], list(chosen))
+        counts = sum(chosen.values(), Counter())
+        true, matched = int(where.sum()), int(columns['found'][where].sum())
+        judged = counts['predicted'] - counts['left_out']
+        return {
+            'people_true': true, 'people_predicted': counts['predicted'], 'people_matched': matched,
+            'people_ignored': counts['ignored'], 'people_left_out': counts['left_out'],
+            'recall': matched / true if true else None, 'precision': matched / judged if judged else None,
+            **accuracy(columns, where),
+        }
+
+
+def _errors(pairs: Sequence[tuple[Person, Person]]) -> dict[str, np.ndarray]:
+    """Columns of errors of pairs (predicted, true)."""
+    if not pairs:
+        return {}
+
     def both(name: str) -> tuple[np.ndarray, np.ndarray]:
         return tuple(np.array([getattr(person, name) for person in side])
                      for side in zip(*pairs, strict=True))
@@ -37,22 +124,19 @@ def _errors(pairs: Sequence[tuple[Person, Person]]) -> dict[str, float | None]:
     joints, rotations, joints2d = both('joints'), both('rotations'), both('joints2d')
     roots = [side[:, 0] for side in rotations]
     pixels = metrics.reprojection_error(*joints2d)
-    fractions = metrics.box_fraction(pixels, both('box')[1])
-    meshes = [(a, b) for a, b in pairs if a.vertices is not None and b.vertices is not None]
-    values = (
-        metrics.mpjpe(*joints).mean(), metrics.pa_mpjpe(*joints).mean(),
-        np.mean([metrics.mpvpe(a.vertices, b.vertices, a.joints[0], b.joints[0]) for a, b in meshes])
-        if meshes else None,
-        metrics.mpjae(*rotations).mean(),
-        np.median(metrics.rotation_error(*roots)), metrics.flip_rate(*roots),
-        np.median(metrics.translation_error(*(side[:, 0] for side in joints))),
-        np.nanmedian(pixels), np.nanmedian(fractions),
-    )
-    return {name: None if value is None else float(value) for name, value in zip(_NAMES, values, strict=True)}
+    return {
+        'mpjpe_mm': metrics.mpjpe(*joints), 'pa_mpjpe_mm': metrics.pa_mpjpe(*joints),
+        'mpvpe_mm': [_vertex_error(*pair) for pair in pairs], 'mpjae_deg': metrics.mpjae(*rotations),
+        'root_rotation_deg': metrics.rotation_error(*roots), 'yaw_deg': metrics.yaw_error(*roots),
+        'translation_m': metrics.translation_error(*(side[:, 0] for side in joints)),
+        'reprojection_px': pixels, 'reprojection_box_fraction': metrics.box_fraction(pixels, both('box')[1]),
+    }
 
 
-_NAMES = ('mpjpe_mm', 'pa_mpjpe_mm', 'mpvpe_mm', 'mpjae_deg', 'root_rotation_deg_median', 'flip_rate',
-          'translation_m_median', 'reprojection_px_median', 'reprojection_box_fraction_median')
+def _vertex_error(predicted: Person, true: Person) -> float:
+    if predicted.vertices is None or true.vertices is None:
+        return np.nan
+    return float(metrics.mpvpe(predicted.vertices, true.vertices, predicted.joints[0], true.joints[0]))
 
 
 def _boxes(people: Sequence[Person]) -> np.ndarray:

@@ -1,0 +1,48 @@
+"""The data sets that ``cliff evaluate`` knows.
+
+To add one, write a module with a class that iterates over `Sample` and has a length, add its row to `DATASETS`
+and its line to `open_dataset`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from cliff_ros.camera import Camera
+from cliff_ros.errors import InputError
+from cliff_ros.people import Person
+
+# name: what it is, in the user's words.
+DATASETS = {'synthetic': 'rendered people in everyday poses, never trained on, with exact truth'}
+
+
+class Sample(Protocol):
+    """An image and who is in it.
+
+    image: (H, W, 3) uint8 RGB. people: who is asked for, with true ``box``, ``rotations``, ``joints``,
+    ``joints2d`` and, where there are any, ``vertices``. ignored: (M, 4) boxes of people not asked for.
+    """
+
+    image: np.ndarray
+    camera: Camera
+    people: list[Person]
+    ignored: np.ndarray
+
+
+class Dataset(Protocol):
+    """Samples in a fixed order; how many."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Sample]: ...
+
+
+def open_dataset(name: str, seed: int, frames: int, sizes: Sequence[tuple[int, int]]) -> Dataset:
+    """A data set of `DATASETS`. seed, frames and sizes (width, height) say what to render."""
+    if name == 'synthetic':
+        from cliff_ros.evaluation.synthetic import SyntheticScenes
+        return SyntheticScenes(seed, frames, sizes)
+    raise InputError(f"there is no data set '{name}': choose from {', '.join(DATASETS)}")
