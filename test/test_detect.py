@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from cliff_ros.boxes import from_center, iou, nms, to_center, widen
 from cliff_ros.detect import load_detector
-from cliff_ros.detect.heatmap import HeatmapDetector, decode
+from cliff_ros.detect.heatmap import LONGER_SIDE, HeatmapDetector, decode
 from cliff_ros.detect.letterbox import Letterbox
 from cliff_ros.errors import InputError, ModelError
 
@@ -38,10 +38,10 @@ def red_cells(tmp_path):
 
 
 @pytest.mark.parametrize('order', ['rgb', 'bgr'])
-@pytest.mark.parametrize('size', [(720, 1280), (180, 320), (90, 120), (1000, 300)])
+@pytest.mark.parametrize('size', [(720, 1280), (216, 384), (144, 192), (1000, 300)])
 def test_boxes_come_back_in_raw_pixels(red_cells, size, order):
     height, width = size
-    scale = max(size) / 320
+    scale = max(size) / LONGER_SIDE
     image = np.zeros((height, width, 3), np.uint8)
     # A red square over one cell of the network's grid: column 4, row 6.
     y0, y1, x0, x1 = (round(side * 8 * scale) for side in (6, 7, 4, 5))
@@ -53,12 +53,12 @@ def test_boxes_come_back_in_raw_pixels(red_cells, size, order):
 
 
 def test_two_people_close_together_are_one_box_far_apart_two(red_cells):
-    image = np.zeros((320, 320, 3), np.uint8)
+    image = np.zeros((LONGER_SIDE, LONGER_SIDE, 3), np.uint8)
     image[80:88, 80:96, 0] = 255
     assert len(HeatmapDetector(red_cells)(image)) == 1
     image[80:88, 200:208, 0] = 255
     assert len(HeatmapDetector(red_cells)(image)) == 2
-    assert HeatmapDetector(red_cells)(np.zeros((320, 320, 3), np.uint8)) == []
+    assert HeatmapDetector(red_cells)(np.zeros((LONGER_SIDE, LONGER_SIDE, 3), np.uint8)) == []
 
 
 def test_decode_places_boxes_around_cell_centres():
