@@ -171,6 +171,9 @@ def test_mirror_is_the_embedded_recipes() -> None:
     np.testing.assert_allclose(ours['location'], theirs['location'][0])
     np.testing.assert_allclose(project(ours), ours['keypoints'][:24], atol=1e-5)
     np.testing.assert_array_equal(mirrored(ours), truth)
+    for name, left, right in (('confidence', 25, 26), ('joints_known', 20, 21), ('rotations_known', 4, 5)):
+        truth[name][left] = 0  # what is not known of the left becomes unknown of the right
+        assert mirrored(truth)[name][right] == 0 and mirrored(truth)[name][left] == 1
 
 
 def test_another_bodys_shape_is_not_learned_from_rendered_people() -> None:

@@ -18,22 +18,23 @@ def shard_path(folder: Path, shard: int) -> Path:
     return folder / f'crops_{shard:06d}.npz'
 
 
-def render_shard(folder: Path, shard: int, count: int = SHARD_SIZE) -> Path:
-    """Render one shard unless it exists. The shard's number is its seed."""
+def render_shard(folder: Path, shard: int, count: int = SHARD_SIZE, **options) -> Path:
+    """Render one shard unless it exists. The shard's number is its seed; `options` are CropSampler's."""
     path = shard_path(folder, shard)
     if not path.exists():
-        images, labels = crops.generate(shard, count)
+        images, labels = crops.generate(shard, count, **options)
         partial = path.with_suffix('.partial.npz')
         np.savez(partial, images=images, labels=labels)
         partial.rename(path)  # a reader never meets half a file
     return path
 
 
-def render(folder: Path, first: int, count: int, workers: int, size: int = SHARD_SIZE) -> None:
+def render(folder: Path, first: int, count: int, workers: int, size: int = SHARD_SIZE,
+           **options) -> None:
     """Render shards first .. first + count - 1 with several processes."""
     folder.mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor(workers) as pool:
-        jobs = [pool.submit(render_shard, folder, shard, size) for shard in range(first, first + count)]
+        jobs = [pool.submit(render_shard, folder, shard, size, **options) for shard in range(first, first + count)]
         for job in tqdm(as_completed(jobs), total=count, desc='rendering', unit='shard'):
             job.result()
 

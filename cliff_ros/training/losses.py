@@ -5,12 +5,16 @@ Everything is in the normalised camera (f = 1), where location = (cx/f, cy/f, b/
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from cliff_ros.body import MIRROR
 from cliff_ros.body.kinematics import Kinematics
+
+HMR_FOCAL = 5000 / 224  # [crop heights] HMR and SPIN: 5000 px for crops of 224 px
 
 
 class Skeleton(Kinematics):
@@ -32,23 +36,39 @@ def project(points: Tensor) -> Tensor:
     return points[..., :2] / points[..., 2:].clamp(min=.2)
 
 
+def in_full_frame(joints: Tensor, camera: Tensor, location: Tensor, image: Tensor) -> Tensor:
+    """CLIFF's 2D residual (B, J, 2) [crop heights]: joints (B, J, 3) through the camera of the whole image.
+
+    image: (B, J, 2) where they should be, on the plane z = 1 of that camera.
+    """
+    translation = full_translation(camera, location)
+    return (project(joints + translation[:, None]) - image) / location[:, 2, None, None]
+
+
+def in_crop(joints: Tensor, camera: Tensor, location: Tensor, image: Tensor) -> Tensor:
+    """HMR's and SPIN's 2D residual, arguments as `in_full_frame`: each crop has a camera, its axis in the middle."""
+    translation = torch.cat([camera[:, 1:], 2 * HMR_FOCAL / camera[:, :1]], 1)
+    return HMR_FOCAL * project(joints + translation[:, None]) \
+        - (image - location[:, None, :2]) / location[:, 2, None, None]
+
+
 def losses(rotations: Tensor, betas: Tensor, camera: Tensor, truth: dict[str, Tensor], skeleton: Skeleton,
-           weights: dict[str, float] | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+           weights: dict[str, float] | None = None, residual: Callable = in_full_frame
+           ) -> tuple[Tensor, dict[str, Tensor]]:
     """The total and its parts. `truth` has rotations, betas, translation, location."""
     w = dict(root=2., pose=1., betas=.2, joints=10., reprojection=15., depth=1.) | (weights or {})
     with torch.no_grad():
         joints = skeleton(truth['betas'], truth['rotations'])
         image = project(joints + truth['translation'][:, None])
     predicted = skeleton(betas, rotations)
-    translation = full_translation(camera, truth['location'])
-    size = truth['location'][:, 2, None, None]
-    residual = (project(predicted + translation[:, None]) - image) / size
+    depth = full_translation(camera, truth['location'])[:, 2]
+    off = residual(predicted, camera, truth['location'], image)
     turn = ((rotations - truth['rotations']) ** 2).sum((2, 3))
     parts = dict(
         root=turn[:, 0].mean(), pose=turn[:, 1:].mean(), betas=((betas - truth['betas']) ** 2).mean(),
         joints=((predicted - predicted[:, :1]) - (joints - joints[:, :1])).norm(dim=-1).mean(),
-        reprojection=residual.abs().clamp(max=2).sum(-1).mean(),
-        depth=(translation[:, 2].clamp(.1, 100) / truth['translation'][:, 2]).log().abs().mean())
+        reprojection=off.abs().clamp(max=2).sum(-1).mean(),
+        depth=(depth.clamp(.1, 100) / truth['translation'][:, 2]).log().abs().mean())
     return sum(w[name] * part for name, part in parts.items()), parts
 
 

@@ -1,0 +1,151 @@
+"""The network that a training starts from and the files it leaves."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from cliff_ros.body import BodyModel
+from cliff_ros.cliff import load_model
+from cliff_ros.cliff.checkpoints import unpickle, write_model
+from cliff_ros.cliff.network import Cliff, build
+from cliff_ros.errors import ModelError
+from cliff_ros.training.published.config import TrainingConfig
+
+# What ImageNet files hold besides the encoder, and what old ones lack.
+_CLASSIFIERS = ('fc.', 'classifier.')
+_OPTIONAL = '.num_batches_tracked'
+
+
+def make_network(config: TrainingConfig) -> nn.Module:
+    """The network of a configuration, with its first weights, in the official dialect; or the embedded one."""
+    if config.network == 'embedded':
+        return _embedded(config.initial_network)
+    if config.initial_network:
+        model = load_model(config.initial_network)
+        if (model.dialect, model.name, model.body) != ('official', f'cliff_{config.network}', 'smpl'):
+            raise ModelError(f"'{config.initial_network}' is {model.name} for {model.body} in the {model.dialect} "
+                             f"dialect: training {config.network} goes on from official SMPL checkpoints of it")
+    else:
+        model = build('official', config.network)
+        for layer in model.encoder.modules():
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight, mode='fan_out', nonlinearity='relu')
+        if config.initial_backbone:
+            read_backbone(model.encoder, Path(config.initial_backbone).expanduser())
+    if config.mean_parameters:
+        read_means(model, Path(config.mean_parameters).expanduser())
+    if not config.location:
+        blind(model)
+    return model
+
+
+def _embedded(source: str) -> nn.Module:
+    from cliff_ros.cliff.embedded import EmbeddedCliff, load_embedded
+    if not source:
+        return EmbeddedCliff()
+    return load_embedded() if source == 'embedded' else load_embedded(Path(source).expanduser())
+
+
+def read_backbone(encoder: nn.Module, path: Path) -> None:
+    """Load ImageNet weights into an encoder: torchvision's or timm's ResNet-50, HRNet's or timm's HRNet-W48.
+
+    Nothing may be missing but counters of batches, and nothing unknown be there but the classifier.
+    Raises ModelError naming the first tensor that does not fit.
+    """
+    if not path.is_file():
+        raise ModelError(f"there is no file '{path}': give the encoder's ImageNet weights as 'initial_backbone', or "
+                         'leave it out to train from nothing')
+    found = _tensors(path)
+    wanted = encoder.state_dict()
+    for key, tensor in wanted.items():
+        if key not in found:
+            if key.endswith(_OPTIONAL):
+                continue
+            raise ModelError(f"'{path}' lacks the tensor '{key}': it is not of this encoder")
+        if found[key].shape != tensor.shape:
+            raise ModelError(f"'{path}': tensor '{key}' has shape {tuple(found[key].shape)} instead of "
+                             f'{tuple(tensor.shape)}: it is not of this encoder')
+    unknown = [key for key in found if key not in wanted and not key.startswith(_CLASSIFIERS)]
+    if unknown:
+        raise ModelError(f"'{path}' holds the tensor '{unknown[0]}', which this encoder does not have")
+    encoder.load_state_dict({key: found.get(key, tensor) for key, tensor in wanted.items()})
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a .pth or .safetensors file by name, without a wrapper's prefix; nothing in it is run."""
+    if path.suffix == '.safetensors':
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+        try:
+            return load_file(path)
+        except (SafetensorError, OSError) as error:
+            raise ModelError(f"'{path}' is not a whole safetensors file ({error}): get it again") from None
+    content = unpickle(path)
+    if isinstance(content, dict):
+        for container in ('state_dict', 'model'):
+            if isinstance(content.get(container), dict):
+                content = content[container]
+        tensors = {str(key).removeprefix('module.'): value for key, value in content.items()
+                   if isinstance(value, Tensor)}
+        if tensors:
+            return tensors
+    raise ModelError(f"'{path}' holds no tensors: it is not a file of weights")
+
+
+def read_means(model: Cliff, path: Path) -> None:
+    """Load smpl_mean_params.npz (pose (144,), shape (10,), cam (3,)) into what the regressor starts from."""
+    regressor = model.regressor
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            for key, buffer in (('pose', regressor.init_pose), ('shape', regressor.init_shape),
+                                ('cam', regressor.init_cam)):
+                buffer.copy_(torch.from_numpy(np.asarray(file[key], np.float32).reshape(buffer.shape)))
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise ModelError(f"'{path}' is not SPIN's smpl_mean_params.npz, with pose, shape and cam ({error})") from None
+
+
+@torch.no_grad()
+def blind(model: Cliff) -> None:
+    """Cut the regressor's connections from the location. With zeros for its input, training leaves them cut."""
+    first = model.encoder.num_features
+    model.regressor.fc1.weight[:, first:first + 3] = 0
+
+
+class Trainee(nn.Module):
+    """The network in training: uint8 crops and plain location in; the encoder in half precision, the rest not.
+
+    Half precision on the camera would mean steps of centimetres in depth.
+    """
+
+    def __init__(self, model: nn.Module, location: bool, precision: torch.dtype = torch.float32) -> None:
+        super().__init__()
+        self.model, self.location, self.precision = model, location, precision
+
+    def forward(self, crops: Tensor, location: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Crops (B, h, w, 3) uint8, location (B, 3) -> rotations, betas, camera."""
+        model = self.model
+        info = model.bbox_info(location) if self.location else torch.zeros_like(location)
+        x = model.normalise(crops).contiguous(memory_format=torch.channels_last)
+        with torch.autocast(x.device.type, self.precision, enabled=self.precision != torch.float32):
+            features = model.encoder(x)
+        return model.features_to_parameters(features.float(), info)
+
+
+def write_network(model: nn.Module, body: BodyModel, folder: Path) -> Path:
+    """Write weights (on the CPU) for ``cliff export``; the embedded network becomes a runtime graph at once."""
+    if model.dialect == 'embedded':
+        from cliff_ros.cliff.embedded import round_to_half
+        from cliff_ros.engine.export import export_graph
+        path = folder / 'cliff_embedded.onnx'
+        export_graph(round_to_half(model), body, path, licence='unknown: decided by the training data')
+        return path
+    path = folder / f'{model.name}.safetensors'
+    partial = path.with_suffix('.partial')
+    write_model(model, partial, 'cliff train')
+    partial.replace(path)
+    return path

@@ -1,0 +1,112 @@
+"""Frozen dataclasses read from YAML: every key known, every value checked, every complaint one sentence."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from cliff_ros.errors import InputError
+
+Options = TypeVar('Options')
+_KINDS = {bool: 'true or false', int: 'a whole number', float: 'a number', str: 'a string'}
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What is known of an option besides its name and default."""
+
+    description: str
+    range: tuple[float, float] | None = None
+    choices: tuple[str, ...] | None = None
+    group: type | None = None  # the option is a mapping of these options
+    items: type | None = None  # the option is a list of mappings of these options
+
+
+def option(default: Any, description: str, range: tuple[float, float] | None = None,
+           choices: tuple[str, ...] | None = None) -> Any:
+    """A field with a plain value, of the type of its default."""
+    return field(default=default, metadata={'spec': Spec(description, range, choices)})
+
+
+def group(kind: type, description: str) -> Any:
+    """A field with options of its own."""
+    return field(default_factory=kind, metadata={'spec': Spec(description, group=kind)})
+
+
+def items(kind: type, description: str) -> Any:
+    """A field with a list of options."""
+    return field(default=(), metadata={'spec': Spec(description, items=kind)})
+
+
+def build(kind: type[Options], values: Any, where: str = '') -> Options:
+    """The options of a mapping as YAML gives it. ``where`` it stands in the file, for messages.
+
+    Raises InputError naming the first key that is unknown or has a value that cannot be used.
+    """
+    if not isinstance(values, Mapping):
+        raise InputError(f"'{where or 'the file'}' must hold keys with values, not {values!r}: see docs/training.md")
+    specs = {f.name: (f.metadata['spec'], f.default) for f in fields(kind)}
+    given = {}
+    for key, value in values.items():
+        name = f'{where}.{key}' if where else str(key)
+        if key not in specs:
+            near = difflib.get_close_matches(str(key), specs, 1, cutoff=0.5)
+            hint = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(specs)}"
+            raise InputError(f"there is no option '{name}': {hint}")
+        spec, default = specs[key]
+        if spec.group:
+            given[key] = build(spec.group, value, name)
+        elif spec.items:
+            if not isinstance(value, list):
+                raise InputError(f"'{name}' must be a list, each entry with a dash before it, not {value!r}")
+            given[key] = tuple(build(spec.items, entry, f'{name}[{i}]') for i, entry in enumerate(value))
+        else:
+            given[key] = _value(name, value, spec, type(default))
+    return kind(**given)
+
+
+def read(kind: type[Options], path: Path, changes: Mapping[str, Any] | None = None) -> Options:
+    """The options of a YAML file, after ``changes`` of its top-level keys (``augmentation.flip`` goes one deeper)."""
+    try:
+        values = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise InputError(f"cannot read the configuration '{path}' ({error.strerror}): check the path") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        line = ' '.join(str(error).split())
+        raise InputError(f"'{path}' is not YAML ({line}): correct it") from None
+    if not isinstance(values, dict):
+        raise InputError(f"'{path}' holds no options: start from one of the files in config/training")
+    for name, value in (changes or {}).items():
+        *above, key = name.split('.')
+        inner = values
+        for part in above:
+            inner = inner.setdefault(part, {})
+            if not isinstance(inner, dict):
+                raise InputError(f"'{name}' cannot be set from outside: '{part}' is not a group of options")
+        inner[key] = value
+    try:
+        return build(kind, values)
+    except InputError as error:
+        raise InputError(f"in '{path}': {error}") from None
+
+
+def _value(name: str, value: Any, spec: Spec, kind: type) -> Any:
+    if kind is float and type(value) in (int, str):  # YAML takes 1e-4 for a string
+        try:
+            value = float(value)
+        except ValueError:
+            pass
+    if type(value) is not kind:
+        raise InputError(f"'{name}' must be {_KINDS[kind]}, not {value!r}")
+    if spec.range and not spec.range[0] <= value <= spec.range[1]:
+        raise InputError(f"'{name}' must lie in {spec.range[0]} .. {spec.range[1]}, not {value}")
+    if spec.choices and value not in spec.choices:
+        near = difflib.get_close_matches(str(value), spec.choices, 1)
+        hint = f" (did you mean '{near[0]}'?)" if near else ''
+        raise InputError(f"'{name}' must be one of {', '.join(spec.choices)}, not {value!r}{hint}")
+    return value

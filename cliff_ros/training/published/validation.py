@@ -1,0 +1,69 @@
+"""How good a network is during training: the figures of cliff_ros.evaluation, on crops whose boxes are given."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from cliff_ros.evaluation import metrics
+from cliff_ros.training.data import VALIDATION_SHARD
+from cliff_ros.training.losses import full_translation
+from cliff_ros.training.published.batches import collate
+from cliff_ros.training.published.config import DataSource, TrainingConfig
+from cliff_ros.training.published.networks import Trainee
+from cliff_ros.training.published.objective import Keypoints, residual
+from cliff_ros.training.published.sources import Bodies, Rendered, open_source, render_missing
+
+_BATCH = 64
+
+
+class ValidationSet:
+    """Some people of one source, always the same, seen as they are: no augmentation."""
+
+    def __init__(self, source: DataSource, config: TrainingConfig, spec, bodies: Bodies) -> None:
+        samples = config.validation.samples
+        if source.kind == 'synthetic':
+            folder = Path(config.output) / f'validation_{spec.height}x{spec.width}_{samples}'
+            people = Rendered(render_missing(folder, [VALIDATION_SHARD], samples, spec, 1), spec, bodies.neutral)
+        else:
+            people = open_source(source, config, spec, bodies)
+        count = min(samples, len(people))
+        self.people, self.pick = people, np.linspace(0, len(people) - 1, count).round().astype(int).tolist()
+
+    @torch.no_grad()
+    def measure(self, network: Trainee, keypoints: Keypoints, device: torch.device) -> dict[str, float]:
+        """Means and medians over those people of whom the truth of a figure is known."""
+        found: dict[str, list[np.ndarray]] = {}
+        for begin in range(0, len(self.pick), _BATCH):
+            images, truth = collate([self.people.crop(i, np.random.default_rng(0), None)
+                                     for i in self.pick[begin:begin + _BATCH]])
+            truth = {name: value.to(device) for name, value in truth.items()}
+            rotations, betas, camera = network(images.to(device), truth['location'])
+            points = keypoints(betas, rotations)
+            off = residual(points, camera, truth)
+            joints = points[:, :24] + full_translation(camera, truth['location'])[:, None]
+            for name, values in _errors(rotations, joints, off, truth).items():
+                found.setdefault(name, []).append(values)
+        joined = {name: np.concatenate(values) for name, values in found.items()}
+        return {name: float(np.median(v) if name.endswith('median') else v.mean())
+                for name, v in joined.items() if len(v)}
+
+
+def _errors(rotations, joints, off, truth) -> dict[str, np.ndarray]:
+    """Errors per person, of those of whom the truth is known."""
+    rotations, joints, off = (value.cpu().numpy() for value in (rotations, joints, off))
+    truth = {name: value.cpu().numpy() for name, value in truth.items()}
+    whole = truth['joints_known'].all(1)
+    placed = whole & (truth['placed'] > 0)
+    turned, projected = truth['rotations_known'][:, 0] > 0, truth['confidence'].any(1)
+    distance = np.linalg.norm(off, axis=-1)
+    weight = truth['confidence'][projected]
+    return {
+        'mpjpe_mm': metrics.mpjpe(joints[whole], truth['joints'][whole]),
+        'pa_mpjpe_mm': metrics.pa_mpjpe(joints[whole], truth['joints'][whole]),
+        'root_rotation_deg_median': metrics.rotation_error(rotations[turned, 0], truth['rotations'][turned, 0]),
+        'reprojection_crop_percent_median': 100 * (distance[projected] * weight).sum(1) / weight.sum(1),
+        'translation_m_median': metrics.translation_error(joints[placed, 0], truth['joints'][placed, 0]),
+    }
