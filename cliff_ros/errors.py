@@ -13,6 +13,17 @@ class ModelError(CliffError, ValueError):
     """A network, body or engine file that is missing, damaged, unsafe or of an unknown form."""
 
 
+class EngineError(CliffError, RuntimeError):
+    """What runs the network failed: the GPU, its driver or its memory.
+
+    lost: nothing can run on that device in this process any more; else the next image may do.
+    """
+
+    def __init__(self, message: str, lost: bool = False) -> None:
+        super().__init__(message)
+        self.lost = lost
+
+
 class MissingExtra(CliffError, ImportError):
     """An optional library is not installed."""
 

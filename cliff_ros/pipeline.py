@@ -8,14 +8,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from time import perf_counter
 
 import numpy as np
 
 from cliff_ros.body import load_body
-from cliff_ros.cliff.features import View, crop, view_of
+from cliff_ros.body.outline import Outline
+from cliff_ros.boxes import iou
+from cliff_ros.cliff.features import View, crops, views_of
 from cliff_ros.detect import load_detector
 from cliff_ros.engine import load_engine
 from cliff_ros.engine.graph import PRESENCE
@@ -24,6 +26,7 @@ from cliff_ros.people import Box, Frame, Person, TrackState
 from cliff_ros.track import Motion, Smoother, SmootherOptions, Track, Tracker, distinct
 
 STAGES = ('detect', 'track', 'crop', 'infer', 'smooth')
+SECOND_LOOK = 0.65  # IoU of a person's outline with the box that was looked at, below which to look again
 NEAREST = 0.1  # [m] a pelvis closer to the camera than this is a failure of the network
 logger = logging.getLogger(__name__)
 
@@ -33,9 +36,9 @@ class Pipeline:
 
     Parameters
     ----------
-    model: ``'embedded'`` or a runtime graph (.onnx) from ``cliff export``.
+    model: ``'embedded'`` or a runtime graph (.onnx) from ``cliff export``; also what `load_engine` takes besides.
     body: ``'embedded'`` or an SMPL file; the one the graph was exported with.
-    engine: ``'auto'``, ``'onnx'`` or ``'tensorrt'``.
+    engine: ``'auto'``, ``'onnx'``, ``'tensorrt'`` or ``'torch'``; docs/engines.md tells them apart.
     detector: ``'embedded'``, an ONNX file of the YOLO family, or ``'none'`` where every call brings boxes.
     smoothing: filter people over time; True, False, or how (`SmootherOptions`).
     smooth_boxes: cut crops along smoothed boxes, which jitter less than a detector's.
@@ -45,6 +48,8 @@ class Pipeline:
     presence_threshold: smallest probability, by the network that sees the crop, that a detection is a person; 0
         believes the detector. Half of it keeps somebody who was there before. Of networks that do not say, and of
         boxes that are given, everybody is believed.
+    refine_boxes: follow people by the bodies found in the detector's boxes, which end where the person does. Where a
+        box turns out wrong, its person is looked at a second time. Boxes that are given are never changed.
     coast: seconds a person lost by the detector is still reported, moved on, before being dropped.
     upright: degrees by which images must be turned clockwise for people to stand upright in them.
     threads: CPU threads of the networks; 0 chooses.
@@ -57,26 +62,26 @@ class Pipeline:
     def __init__(self, model: str | Path = 'embedded', body: str | Path = 'embedded', engine: str = 'auto',
                  detector: str | Path = 'embedded', smoothing: bool | SmootherOptions = True,
                  smooth_boxes: bool = True, max_people: int = 32, detection_interval: int = 1,
-                 detection_threshold: float | None = None, presence_threshold: float = 0.5,
-                 coast: float = 0.2, upright: int = 0, threads: int = 0,
+                 detection_threshold: float | None = None, presence_threshold: float = 0.7,
+                 refine_boxes: bool = True, coast: float = 0.2, upright: int = 0, threads: int = 0,
                  progress: Callable[[float, str], None] | None = None) -> None:
         if max_people < 1 or detection_interval < 1:
             raise InputError('max_people and detection_interval must be at least 1')
         self.body = load_body(body)
         self.detector = load_detector(detector, detection_threshold, threads)
-        self.engine = load_engine(model, engine, max_people, threads, progress)
+        self.engine = load_engine(model, engine, max_people, threads, progress, self.body)
         if self.engine.metadata['body_sha256'] != self.body.sha256:
             raise ModelError(f"the graph {self.engine.metadata['model']!r} was exported with the body "
                              f"{self.engine.metadata['body']!r}, which is not {self.body.name!r} given here: "
                              f"give that body, or export the graph again with this one")
         self.smooth_boxes, self.coast, self.upright = smooth_boxes, coast, upright
         self.max_people, self.detection_interval = max_people, detection_interval
-        self.presence_threshold = presence_threshold
+        self.presence_threshold, self.refine_boxes = presence_threshold, refine_boxes
         self.timings = dict.fromkeys(STAGES, 0.0)
         self.num_crops = 0
         self._smoother_options = smoothing if isinstance(smoothing, SmootherOptions) else None
         self._smoother = Smoother(self._smoother_options) if smoothing else None
-        self._tracker, self._motion = Tracker(), Motion()
+        self._tracker, self._motion, self._outline = Tracker(), Motion(), Outline(self.body)
         spec = self.engine.spec
         # The first run plans and allocates, and should not keep the first image waiting.
         self.engine(np.zeros((1, spec.height, spec.width, 3), np.uint8), np.float32([[0, 0, 0.5]]),
@@ -126,9 +131,11 @@ class Pipeline:
             tracks = self._track(boxes, frame.stamp)
         with self._timed('crop'):
             seen, views, crops = self._look(frame, tracks)
-            self.num_crops = len(crops)
+            self.num_crops = len(seen)
         with self._timed('infer'):
             seen, bodies = self._infer(seen, views, crops, vertices and not self._smoother, threshold)
+            if self.refine_boxes and not given:
+                seen, bodies = self._correct(frame, seen, bodies, threshold)
         with self._timed('smooth'):
             people = self._smooth(frame, seen, bodies, vertices)
             people += self._coast(frame, tracks, vertices)
@@ -157,19 +164,16 @@ class Pipeline:
     def _look(self, frame: Frame, tracks: Sequence[Track]) -> tuple[list[Track], list[View], np.ndarray]:
         """Those seen now, how the network sees them, and what (N, h, w, 3)."""
         spec = self.engine.spec
-        seen, views = [], []
-        for track in tracks:
-            if track.state is TrackState.COASTING:
-                continue
-            try:
-                views.append(view_of(track.box(self.smooth_boxes), frame.camera, spec, self.upright))
-                seen.append(track)
-            except InputError as error:
-                self._say('box', f'a box is left out: {error}')
-        crops = np.empty((len(seen), spec.height, spec.width, 3), np.uint8)
-        for view, out in zip(views, crops, strict=True):
-            crop(frame.image, frame.camera, view, spec, frame.order, out)
-        return seen, views, crops
+        seen = [track for track in tracks if track.state is not TrackState.COASTING]
+        views = views_of([track.box(self.smooth_boxes) for track in seen], frame.camera, spec, self.upright)
+        if None in views:
+            self._say('box', 'a box is left out: it lies outside the view of the lens; drop such boxes, or check that '
+                             'the camera is calibrated for this image')
+            seen = [track for track, view in zip(seen, views, strict=True) if view is not None]
+            views = [view for view in views if view is not None]
+        if self.engine.cut is not None:
+            return seen, views, self.engine.cut(frame, views)
+        return seen, views, crops(frame.image, frame.camera, views, spec, frame.order)
 
     def _infer(self, seen: Sequence[Track], views: Sequence[View], crops: np.ndarray,
                vertices: bool, threshold: float) -> tuple[list[Track], _Bodies]:
@@ -184,11 +188,34 @@ class Pipeline:
             bodies.to_camera(i, views[person])
         return [seen[i] for i in np.flatnonzero(good)], bodies
 
+    def _correct(self, frame: Frame, seen: list[Track], bodies: _Bodies,
+                 threshold: float) -> tuple[list[Track], _Bodies]:
+        """Boxes as tight as the bodies found in them, which the network knows better than the detector.
+
+        Who was looked at through a box that turns out wrong is looked at once more through the right one.
+        """
+        boxes = self._outline.boxes(frame.camera, bodies.betas, bodies.rotations, bodies.translation)
+        overlap = iou(boxes, np.array([track.place(self.smooth_boxes) for track in seen])).diagonal()
+        wrong = np.flatnonzero(np.isfinite(boxes).all(1) & (overlap < SECOND_LOOK))
+        if len(wrong):
+            again, views, crops = self._look(frame, [replace(seen[i], xyxy=boxes[i], measured=None) for i in wrong])
+            again, better = self._infer(again, views, crops, bodies.vertices is not None, threshold)
+            found = self._outline.boxes(frame.camera, better.betas, better.rotations, better.translation)
+            place = {track.id: i for i, track in enumerate(seen)}
+            for j, track in enumerate(again):
+                boxes[place[track.id]] = found[j]
+                bodies.put(place[track.id], better, j)
+        for i, box in enumerate(boxes):
+            if np.isfinite(box).all():
+                xyxy = self._tracker.correct(seen[i].id, box)
+                seen[i] = replace(seen[i], xyxy=xyxy, measured=box)
+        return seen, bodies
+
     def _plausible(self, out: dict[str, np.ndarray]) -> np.ndarray:
         """(N,) bool: finite and in front of the camera."""
-        finite = np.ones(len(out['betas']), bool)
-        for name in ('rotations', 'betas', 'translation', 'joints'):
-            finite &= np.isfinite(out[name]).all(axis=tuple(range(1, out[name].ndim)))
+        # A sum is finite where all its terms are.
+        finite = np.isfinite(sum(out[name].sum(axis=tuple(range(1, out[name].ndim)))
+                                 for name in ('rotations', 'betas', 'translation', 'joints')))
         ahead = out['joints'][:, 0, 2] > NEAREST
         if not finite.all():
             self._say('finite', 'the network gave numbers that are not finite: that person is left out')
@@ -213,13 +240,13 @@ class Pipeline:
             bodies = _Bodies(rotations, betas, translation,
                              *self._pose(betas, rotations, translation, vertices))
         velocities = self._motion(ids, frame.stamp, bodies.joints[:, 0])
+        pixels = frame.camera.project(bodies.joints)
         people = []
         for i, track in enumerate(seen):
-            joints = bodies.joints[i]
             person = Person(
-                id=track.id, score=track.score, box=track.box(self.smooth_boxes).xyxy, betas=bodies.betas[i],
-                rotations=bodies.rotations[i], translation=bodies.translation[i], joints=joints,
-                joints2d=frame.camera.project(joints),
+                id=track.id, score=track.score, box=track.place(self.smooth_boxes), betas=bodies.betas[i],
+                rotations=bodies.rotations[i], translation=bodies.translation[i], joints=bodies.joints[i],
+                joints2d=pixels[i],
                 vertices=None if bodies.vertices is None else bodies.vertices[i],
                 track_state=track.state, velocity=velocities[i], age=track.age)
             self._last_seen[track.id] = frame.stamp, person
@@ -273,6 +300,8 @@ class Pipeline:
 
 def _once(people: list[Person]) -> list[Person]:
     """Nobody twice: who is seen goes before who is coasting, who was there longer before who is new."""
+    if len(people) < 2:
+        return people
     rank = np.array([person.age + 1e9 * (person.track_state is not TrackState.COASTING) for person in people])
     keep = distinct(np.array([person.joints2d for person in people]), rank)
     return [person for person, kept in zip(people, keep, strict=True) if kept]
@@ -288,9 +317,16 @@ class _Bodies:
     joints: np.ndarray
     vertices: np.ndarray | None
 
+    def put(self, i: int, other: _Bodies, j: int) -> None:
+        """Person j of others in the place of person i."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value is not None:
+                value[i] = getattr(other, field.name)[j]
+
     def to_camera(self, i: int, view: View) -> None:
         """Bring person i from the view to the camera's optical frame, in place."""
-        if np.array_equal(view.rotation, np.eye(3)):
+        if view.is_straight:
             return
         self.rotations[i, 0], self.translation[i] = view.pose_to_camera(
             self.rotations[i, 0], self.translation[i], self.joints[i, 0])

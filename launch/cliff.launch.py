@@ -26,7 +26,7 @@ OVERRIDES = {
     'engine': 'what runs the network',
     'detector': "who finds people: 'embedded', the path of a YOLO-like .onnx file, or 'topic'",
 }
-ENGINES = ['', 'auto', 'onnx', 'tensorrt']
+ENGINES = ['', 'auto', 'onnx', 'tensorrt', 'torch']
 
 
 def generate_launch_description() -> LaunchDescription:

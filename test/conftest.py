@@ -50,7 +50,8 @@ def tiny_files(tmp_path_factory) -> dict[str, str]:
                  'rows': rows}
     detector = save(folder / 'cells.onnx', nodes, [tensor('images', [1, 3, 64, 64], FLOAT)],
                     [tensor('output', [1, 5, 84])], constants)
-    return {'model': str(runtime_graph(folder / 'rest.onnx', load_body())), 'detector': str(detector)}
+    return {'model': str(runtime_graph(folder / 'rest.onnx', load_body())), 'detector': str(detector),
+            'refine_boxes': False}  # the tiny graph sees a body of one size in every box: following it leads astray
 
 
 def _free_domain() -> int:

@@ -8,14 +8,14 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cliff_ros.body import load_body
 from cliff_ros.engine import cache, cudart, graph, load_engine
 from cliff_ros.engine.graph import OUTPUTS, output_shapes
 from cliff_ros.engine.onnx_file import OnnxFile
-from cliff_ros.errors import InputError, MissingExtra, ModelError
+from cliff_ros.errors import EngineError, InputError, MissingExtra, ModelError
 
 onnx = pytest.importorskip('onnx', reason='the tiny graphs of these tests are built with onnx')
 from graphs import FLOAT, runtime_graph, save, tensor  # noqa: E402
@@ -94,6 +94,7 @@ def test_names_read_inside_of_branches_are_kept(tmp_path):
     assert [node.op_type for node in cut.graph.node] == ['Exp', 'If']
 
 
+@settings(deadline=None)  # the first call reads the file anew
 @given(st.data())
 def test_damaged_files_are_refused(path, data):
     """Never a crash, whatever is cut off or changed."""
@@ -134,7 +135,7 @@ def test_auto_falls_back_when_tensorrt_does_not_work(path, tmp_path, monkeypatch
 
 
 def test_refusals_say_what_to_do(path, tmp_path, body):
-    with pytest.raises(InputError, match='auto, onnx, tensorrt'):
+    with pytest.raises(InputError, match='auto, onnx, tensorrt, torch'):
         load_engine(path, 'gpu')
     with pytest.raises(ModelError, match='does not exist'):
         load_engine(tmp_path / 'nowhere.onnx')
@@ -144,6 +145,9 @@ def test_refusals_say_what_to_do(path, tmp_path, body):
     (tmp_path / 'noise.onnx').write_bytes(b'\x00\x01 not a graph')
     with pytest.raises(ModelError, match='not an ONNX file'):
         load_engine(tmp_path / 'noise.onnx', 'onnx')
+    (tmp_path / 'built.engine').write_bytes(b'{}')
+    with pytest.raises(InputError, match='TensorRT engine, which onnx cannot run'):
+        load_engine(tmp_path / 'built.engine', 'onnx')
     other = save(tmp_path / 'other.onnx', [helper.make_node('Identity', ['a'], ['b'])],
                  [tensor('a', [1], FLOAT)], [tensor('b', [1], FLOAT)], {})
     with pytest.raises(ModelError, match='not a cliff_ros runtime graph'):
@@ -153,45 +157,52 @@ def test_refusals_say_what_to_do(path, tmp_path, body):
 
 
 KEY = cache.EngineKey(graph='ab' * 32, tensorrt='10.3.0', gpu='Orin', capability='8.7', precision='fp16',
-                      max_people=32)
+                      profile='1/4/32')
+METADATA = {'model': 'tiny', 'crop': [64, 48]}
 
 
 def test_cached_engines_come_back_for_their_key_alone(tmp_path):
     assert cache.load(KEY, tmp_path) is None
-    path = cache.store(KEY, b'plan\nwith lines', tmp_path / 'new')
+    built = cache.Built(KEY, METADATA, b'plan\nwith lines')
+    path = cache.store(built, tmp_path / 'new')
     assert path.parent.stat().st_mode & 0o077 == 0
-    assert cache.load(KEY, tmp_path / 'new') == b'plan\nwith lines'
+    assert cache.load(KEY, tmp_path / 'new') == built.plan and cache.read(path) == built
     for change in ({'graph': 'cd' * 32}, {'tensorrt': '10.4.0'}, {'gpu': 'H100'}, {'capability': '9.0'},
-                   {'precision': 'fp32'}, {'max_people': 8}):
+                   {'precision': 'fp32'}, {'profile': '1/4/8'}):
         assert cache.load(replace(KEY, **change), tmp_path / 'new') is None
 
 
 def test_stale_and_damaged_engines_are_not_used(tmp_path, caplog):
     plan = bytes(range(256)) * 8
-    path = cache.store(KEY, plan, tmp_path)
+    path = cache.store(cache.Built(KEY, METADATA, plan), tmp_path)
     whole = path.read_bytes()
-    for damaged in (whole[:-5], whole[:20], b'', whole[:-1] + b'x', b'[1]\n' + plan, b'{}\n' + plan):
+    older = whole.replace(b'"format": 2', b'"format": 1')
+    for damaged in (whole[:-5], whole[:20], b'', whole[:-1] + b'x', b'[1]\n' + plan, b'{}\n' + plan, older):
         path.write_bytes(damaged)
         assert cache.load(KEY, tmp_path) is None
-    assert caplog.text.count('is not used') == 6
+        with pytest.raises(ModelError, match='build it again'):
+            cache.read(path)
+    assert caplog.text.count('is not used') == 7
     # A file under another key's name: somebody renamed it.
     other = replace(KEY, tensorrt='8.6.1')
     path.write_bytes(whole)
     path.rename(tmp_path / f'{other.digest}.engine')
     assert cache.load(other, tmp_path) is None and 'built for something else' in caplog.text
-    cache.store(other, plan, tmp_path)
+    cache.store(cache.Built(other, METADATA, plan), tmp_path)
     assert cache.load(other, tmp_path) == plan
+    with pytest.raises(ModelError, match='cliff build-engine'):
+        cache.read(tmp_path / 'nowhere.engine')
 
 
 def test_a_write_that_fails_leaves_the_old_engine_and_nothing_else(tmp_path, monkeypatch):
-    cache.store(KEY, b'old', tmp_path)
+    cache.store(cache.Built(KEY, METADATA, b'old'), tmp_path)
 
     def full(_descriptor):
         raise OSError(28, 'No space left on device')
 
     monkeypatch.setattr(cache.os, 'fsync', full)
     with pytest.raises(OSError, match='No space'):
-        cache.store(KEY, b'new', tmp_path)
+        cache.store(cache.Built(KEY, METADATA, b'new'), tmp_path)
     assert cache.load(KEY, tmp_path) == b'old' and len(list(tmp_path.iterdir())) == 1
 
 
@@ -216,6 +227,69 @@ def test_without_a_gpu_cuda_says_so():
     try:
         cudart.use_device()
     except cudart.CudaError as error:
-        assert 'libcudart' in str(error) or 'cudaSetDevice failed' in str(error)
+        assert 'libcudart' in str(error) or 'no NVIDIA GPU can be used (cudaSetDevice failed' in str(error)
     else:
         assert cudart.device_name() and float(cudart.compute_capability()) > 3
+
+
+def test_a_lack_of_memory_passes_and_all_else_stays():
+    short = cudart.error_of('cudaMalloc', 2, 'out of memory')
+    assert isinstance(short, EngineError) and not short.lost and 'lower max_people' in str(short)
+    gone = cudart.error_of('cudaStreamSynchronize', 700, 'an illegal memory access was encountered')
+    assert gone.lost and 'illegal memory access' in str(gone) and 'start again' in str(gone)
+
+
+# ---- the parts of TensorRT's bindings that are used, where they are installed; none of this needs a GPU
+
+@pytest.fixture
+def trt():
+    try:
+        import tensorrt
+    except (ImportError, OSError) as error:
+        pytest.skip(f'TensorRT is not installed, or cannot be loaded: {error}')
+    return tensorrt
+
+
+def test_tensorrt_has_what_is_called(trt):
+    used = {
+        trt.Builder: 'create_network create_builder_config create_optimization_profile build_serialized_network',
+        trt.OnnxParser: 'parse num_errors get_error',
+        trt.IBuilderConfig: 'set_memory_pool_limit add_optimization_profile clear_flag set_flag',
+        trt.IOptimizationProfile: 'set_shape', trt.Runtime: 'deserialize_cuda_engine',
+        trt.ICudaEngine: 'create_execution_context',
+        trt.IExecutionContext: 'set_input_shape set_tensor_address execute_async_v3',
+        trt.INetworkDefinition: 'num_layers get_layer', trt.MemoryPoolType: 'WORKSPACE', trt.BuilderFlag: 'TF32',
+        trt.LayerType: 'CONSTANT SHAPE IDENTITY QUANTIZE DEQUANTIZE', trt.ILogger: 'log', trt: 'float32'}
+    from cliff_ros.engine.tensorrt_build import is_strongly_typed
+    if is_strongly_typed():
+        used[trt.IBuilderConfig] += ' progress_monitor'
+    else:
+        used[trt.BuilderFlag] += ' FP16 INT8 OBEY_PRECISION_CONSTRAINTS'
+        used[trt.ILayer] = 'name type num_outputs get_output precision set_output_type'
+        used[trt.ITensor] = 'dtype is_shape_tensor'
+    for owner, names in used.items():
+        assert [name for name in names.split() if not hasattr(owner, name)] == [], owner
+
+
+def test_tensorrt_tells_how_far_it_is(trt):
+    from cliff_ros.engine import tensorrt_build
+    told = []
+    monitor = tensorrt_build._monitor(lambda done, what: told.append(done))
+    if monitor is None:
+        assert not hasattr(trt, 'IProgressMonitor')
+        return
+    assert isinstance(monitor, trt.IProgressMonitor)
+    monitor.phase_start('Building', None, 4)
+    assert monitor.step_complete('Building', 1) is True   # False would end the build
+    monitor.phase_finish('Building')
+    assert told == [0.0, 0.5]
+
+
+def test_tensorrt_logs_as_we_do(trt, caplog):
+    from cliff_ros.engine.tensorrt_build import Log
+    caplog.set_level('DEBUG', 'cliff_ros.engine.tensorrt_build')
+    log = Log()
+    log.log(trt.ILogger.WARNING, 'slow')
+    assert 'slow' in caplog.text and log.last_error == 'no reason given'
+    log.log(trt.ILogger.ERROR, 'no tactics')
+    assert log.last_error == 'no tactics'

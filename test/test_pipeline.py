@@ -32,7 +32,8 @@ def graph(tmp_path_factory, body):
 
 @pytest.fixture
 def make(graph):
-    return lambda **options: Pipeline(**{'model': graph, 'detector': 'none', 'engine': 'onnx'} | options)
+    return lambda **options: Pipeline(**{
+        'model': graph, 'detector': 'none', 'engine': 'onnx', 'refine_boxes': False} | options)
 
 
 def frame(stamp=0.0, camera=CAMERA, red=0) -> Frame:
@@ -126,6 +127,20 @@ def test_nobody_is_there_twice(make):
     first, other = pipeline(frame(0.1))
     assert first.id == 1 and other.joints2d[0, 0] == pytest.approx(500, abs=10)
     assert len(make()(frame(), found)) == 3   # boxes that are given are believed
+
+
+def test_boxes_end_where_the_body_does(make, body):
+    """The tiny graph's body is as high as 0.85 of the crop and wide: the box becomes its outline."""
+    pipeline = make(refine_boxes=True, smoothing=False)
+    pipeline.detector = lambda image, order: [box(320)]
+    person, = pipeline(frame())
+    pixels = CAMERA.project(person.vertices)
+    outline = np.concatenate([pixels.min(0), pixels.max(0)])
+    np.testing.assert_allclose(person.box, outline, atol=0.02 * (outline[3] - outline[1]))
+    assert abs((outline[2] - outline[0]) / (outline[3] - outline[1]) - 0.4) > 0.3   # not the detector's box
+    pipeline.reset()
+    given, = pipeline(frame(), [box(320)])
+    np.testing.assert_allclose(given.box, box(320).xyxy)
 
 
 def test_vertices_only_when_wanted(make):

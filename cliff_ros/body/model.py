@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -79,6 +79,15 @@ class BodyModel:
             faces=take('f', None, 3).astype(np.int32), licence=str(arrays.get('licence', 'unknown')),
             sha256=sha256 or _digest(template, arrays['shapedirs'], arrays['weights']), J_regressor_h36m=h36m)
 
+    def only(self, vertices: np.ndarray) -> BodyModel:
+        """The same body with only some of its vertices (K,), by index, and no faces; its joints stay what they were."""
+        few = replace(
+            self, v_template=self.v_template[vertices], shapedirs=self.shapedirs[vertices],
+            posedirs=None if self.posedirs is None else self.posedirs[vertices], weights=self.weights[vertices],
+            J_regressor=self.J_regressor[:, vertices], faces=np.empty((0, 3), np.int32), J_regressor_h36m=None)
+        few.__dict__['rest_joint_basis'] = self.rest_joint_basis  # a cached property: regressed from all vertices
+        return few
+
     @property
     def num_vertices(self) -> int:
         return len(self.v_template)
@@ -93,6 +102,15 @@ class BodyModel:
         return np.ascontiguousarray(self.shapedirs.reshape(-1, self.num_betas).T)
 
     @cached_property
+    def _planes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray]:
+        """Template (3 V,), shapedirs (B, 3 V), posedirs (207, 3 V) and weights (24, V), every coordinate in a row:
+        skinning is then products and sums of long rows."""
+        posedirs = self.posedirs
+        return (self.v_template.T.ravel(), np.ascontiguousarray(self.shapedirs.T).reshape(self.num_betas, -1),
+                None if posedirs is None else np.ascontiguousarray(posedirs.T).reshape(posedirs.shape[-1], -1),
+                np.ascontiguousarray(self.weights.T))
+
+    @cached_property
     def rest_joint_basis(self) -> tuple[np.ndarray, np.ndarray]:
         """Joints (24, 3) of the mean T-pose, and how each beta moves them (B, 24, 3)."""
         regressor = self.J_regressor.astype(np.float64)
@@ -103,7 +121,8 @@ class BodyModel:
         """Joints of the T-pose, (B, 24, 3), for betas (B, up to num_betas)."""
         template, directions = self.rest_joint_basis
         betas = np.asarray(betas, np.float32)
-        return template + np.tensordot(betas, directions[:betas.shape[1]], 1)
+        moved = betas @ directions[:betas.shape[1]].reshape(betas.shape[1], -1)
+        return template + moved.reshape(len(betas), *template.shape)
 
     def joints(self, betas: np.ndarray, rotations: np.ndarray, translation: np.ndarray) -> np.ndarray:
         """Joints only, (B, 24, 3): much cheaper than the mesh. Arguments as for the call."""
@@ -134,20 +153,22 @@ class BodyModel:
         joints (B, 24, 3), vertices (B, V, 3), float32, in the frame that root and translation are given in.
         """
         betas, rotations = np.asarray(betas, np.float32), np.asarray(rotations, np.float32)
-        translation, batch = np.asarray(translation, np.float32), len(betas)
+        translation = np.asarray(translation, np.float32)
+        batch, num_vertices = len(betas), self.num_vertices
         rest = self.rest_joints(betas)
-        shaped = (betas @ self.shape_basis[:betas.shape[1]]).reshape(batch, -1, 3) + self.v_template
-        if self.posedirs is not None:
-            feature = (rotations[:, 1:] - np.eye(3, dtype=np.float32)).reshape(batch, -1)
-            shaped += (feature @ self.posedirs.reshape(-1, feature.shape[1]).T).reshape(batch, -1, 3)
+        template, shapedirs, posedirs, weights = self._planes
+        shaped = template + betas @ shapedirs[:betas.shape[1]]
+        if posedirs is not None:
+            shaped += (rotations[:, 1:] - np.eye(3, dtype=np.float32)).reshape(batch, len(posedirs)) @ posedirs
         world, position = self.bones(rest, rotations)
+        position += translation[:, None]
         offset = position - (world @ rest[..., None])[..., 0]
         bones = np.concatenate([world, offset[..., None]], -1).reshape(batch, NUM_JOINTS, 12)
-        blend = (self.weights @ bones).reshape(batch, -1, 3, 4)
-        vertices = blend[..., 3] + translation[:, None]
-        for axis in range(3):  # three multiply-adds on contiguous memory: no (V, 3, 3) @ (V, 3) small products
-            vertices += blend[..., axis] * shaped[..., axis:axis + 1]
-        return position + translation[:, None], vertices
+        blend = (bones.transpose(0, 2, 1) @ weights).reshape(batch, 3, 4, num_vertices)
+        turned = np.einsum('bijv,bjv->biv', blend[:, :, :3], shaped.reshape(batch, 3, num_vertices))
+        vertices = np.empty((batch, num_vertices, 3), np.float32)
+        np.add(turned, blend[:, :, 3], out=vertices.transpose(0, 2, 1))
+        return position, vertices
 
 
 def _digest(*arrays: np.ndarray) -> str:

@@ -14,23 +14,15 @@ class Outline:
     """The vertices of a body that stick out farthest around each joint."""
 
     def __init__(self, body: BodyModel) -> None:
-        self.body = body
         owner, rng = body.weights.argmax(1), np.random.default_rng(0)
         directions = rng.normal(size=(_DIRECTIONS, 3))
         parts = [np.flatnonzero(owner == joint) for joint in np.unique(owner)]
         self.indices = np.unique([part[(body.v_template[part] @ directions.T).argmax(0)] for part in parts])
-        self._template, self._weights = body.v_template[self.indices], body.weights[self.indices]
-        self._shape = body.shapedirs[self.indices]
+        self._body = body.only(self.indices)
 
     def points(self, betas: np.ndarray, rotations: np.ndarray, translation: np.ndarray) -> np.ndarray:
-        """(N, P, 3) [m], without pose correctives; betas (N, B), rotations (N, 24, 3, 3), translation (N, 3)."""
-        rest = self.body.rest_joints(betas)
-        world, position = self.body.bones(rest, rotations)
-        offset = position - (world @ rest[..., None])[..., 0]
-        shaped = self._template + np.einsum('pds,ns->npd', self._shape[..., :betas.shape[1]], betas)
-        turned = np.einsum('pj,njab->npab', self._weights, world)
-        moved = np.einsum('pj,nja->npa', self._weights, offset)
-        return np.einsum('npab,npb->npa', turned, shaped) + moved + translation[:, None]
+        """(N, P, 3) [m]; betas (N, B), rotations (N, 24, 3, 3), translation (N, 3)."""
+        return self._body(betas, rotations, translation)[1]
 
     def boxes(self, camera: Camera, betas: np.ndarray, rotations: np.ndarray, translation: np.ndarray) -> np.ndarray:
         """(N, 4) xyxy [raw px], cut at the image's border; NaN for who is not wholly before the lens or not in view."""

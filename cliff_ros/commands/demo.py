@@ -9,6 +9,7 @@ from pathlib import Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    from cliff_ros.engine import ENGINES
     parser.add_argument('--output', metavar='DIR', type=Path, default=Path('out/demo'),
                         help='for report.json, overlay.mp4, contact_sheet.png, recording.npz and logs '
                         '(default: out/demo)')
@@ -21,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--model', default='embedded', help="'embedded' (default) or a runtime graph .onnx")
     parser.add_argument('--body', default='embedded', help="'embedded' (default) or the model's SMPL file")
     parser.add_argument('--detector', default='embedded', help="'embedded' (default) or a detector .onnx")
-    parser.add_argument('--engine', default='auto', choices=('auto', 'onnx', 'tensorrt'))
+    parser.add_argument('--engine', default='auto', choices=ENGINES)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -50,11 +50,16 @@ def how_to_export(model: str, body: str) -> str:
 def describe_graph(model: str) -> str:
     from cliff_ros.engine.graph import find_graph
     from cliff_ros.engine.onnx import OnnxEngine
+    from cliff_ros.engine.onnx_file import OnnxFile
+    from cliff_ros.engine.support import readers
     path = find_graph(model)
     metadata = OnnxEngine(path).metadata
+    versions, stopped = readers(OnnxFile(path))
+    tensorrt = f'TensorRT {versions[0]} and later' if versions else \
+        f'no TensorRT: {"; ".join(next(iter(stopped.values())))}'
     parts = [f"runtime graph, {metadata.get('dialect', 'unknown')} dialect", metadata['model'],
              'crop ' + 'x'.join(map(str, metadata['crop'])), f"body {metadata['body']}",
-             metadata.get('licence', ''), _size_and_hash(path)]
+             metadata.get('licence', ''), f'read by {tensorrt}', _size_and_hash(path)]
     return ', '.join(filter(None, parts))
 
 

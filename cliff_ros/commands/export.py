@@ -30,4 +30,8 @@ def run(args: argparse.Namespace) -> int:
     metadata = export_graph(model, body, args.output, licence=model.licence)
     print(f"{args.output}: {metadata['model']} ({metadata['dialect']}) with body '{metadata['body']}', "
           f"{args.output.stat().st_size / 1e6:.1f} MB")
+    from cliff_ros.engine.onnx_file import OnnxFile
+    from cliff_ros.engine.support import readers
+    for version, found in readers(OnnxFile(args.output))[1].items():
+        print(f'TensorRT {version} cannot read it: {"; ".join(found)}')
     return 0

@@ -10,6 +10,7 @@ from pathlib import Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    from cliff_ros.engine import ENGINES
     parser.add_argument('source', help='video file, folder of images, device (/dev/video0 or 0), '
                         'or synthetic[:SEED]')
     parser.add_argument('--camera', metavar='YAML', help='calibration, as camera_calibration saves it; '
@@ -20,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='write counts, speed and plausibility as JSON')
     parser.add_argument('--model', default='embedded', help="'embedded' (default) or a runtime graph .onnx")
     parser.add_argument('--body', default='embedded', help="'embedded' (default) or an SMPL file")
-    parser.add_argument('--engine', default='auto', choices=('auto', 'onnx', 'tensorrt'))
+    parser.add_argument('--engine', default='auto', choices=ENGINES)
     parser.add_argument('--detector', default='embedded', help="'embedded' (default) or a detector .onnx")
     parser.add_argument('--max-frames', metavar='N', type=int, help='stop after N frames')
     parser.add_argument('--fps', type=float, help='frame rate of a folder, or to override what a file states')

@@ -19,6 +19,10 @@ _PR_SET_PDEATHSIG = 1
 # (OMG DDSI-RTPS 2.2, 9.6.1).
 _PORT, _PORTS_PER_DOMAIN, _PARTICIPANT = 7400, 250, 10
 
+# What scripts/run_module.sh.in sets, and why.
+_AS_INSTALLED = {'OPENBLAS_NUM_THREADS': '1', 'MALLOC_ARENA_MAX': '1', 'MALLOC_MMAP_THRESHOLD_': '1073741824',
+                 'MALLOC_TRIM_THRESHOLD_': '1073741824'}
+
 
 class ProcessFailed(Exception):
     """A child ended when it should not have. The message is for the user and holds the end of its log."""
@@ -92,8 +96,7 @@ def _prepare_child() -> None:
 
 def ros_environment() -> dict[str, str]:
     """This environment, with a DDS domain of its own that does not leave this machine."""
-    env = dict(os.environ, ROS_DOMAIN_ID=str(free_domain()), PYTHONUNBUFFERED='1',
-               OPENBLAS_NUM_THREADS='1')  # as scripts/run_module.sh.in sets it
+    env = _AS_INSTALLED | os.environ | {'ROS_DOMAIN_ID': str(free_domain()), 'PYTHONUNBUFFERED': '1'}
     if env.get('ROS_DISTRO') == 'humble':  # later distros replaced the variable and warn about the old one
         env['ROS_LOCALHOST_ONLY'] = '1'
     else:

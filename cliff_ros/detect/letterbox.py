@@ -20,11 +20,9 @@ class Letterbox:
     def __init__(self, image: np.ndarray, inside: Sequence[int], outside: Sequence[int]) -> None:
         height, width = image.shape[:2]
         self._scale = np.array([width / inside[1], height / inside[0]])
-        shrinks = inside[0] < height
-        small = cv2.resize(image, (inside[1], inside[0]),
-                           interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-        self.pixels = cv2.copyMakeBorder(small, 0, outside[0] - inside[0], 0, outside[1] - inside[1],
-                                         cv2.BORDER_CONSTANT, value=(GREY,) * 3)
+        self.pixels = cv2.copyMakeBorder(
+            _resized(image, inside[1], inside[0]), 0, outside[0] - inside[0], 0, outside[1] - inside[1],
+            cv2.BORDER_CONSTANT, value=(GREY,) * 3)
 
     def boxes(self, xyxy: np.ndarray, scores: np.ndarray) -> list[Box]:
         """Boxes (N, 4) of the padded image in the pixels of the original; those without area are left out.
@@ -34,3 +32,10 @@ class Letterbox:
         raw = xyxy * np.tile(self._scale, 2) - 0.5
         real = np.isfinite(raw).all(1) & (raw[:, 2:] > raw[:, :2]).all(1)
         return [Box(box, float(score)) for box, score in zip(raw[real], scores[real], strict=True)]
+
+
+def _resized(image: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Bilinear; before that halved, which costs little, as long as two pixels or more would fall into one."""
+    while image.shape[1] >= 2 * width and image.shape[0] >= 2 * height:
+        image = cv2.resize(image, (image.shape[1] // 2, image.shape[0] // 2), interpolation=cv2.INTER_AREA)
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)

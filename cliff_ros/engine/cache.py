@@ -14,8 +14,12 @@ import os
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-FORMAT = 1
+from cliff_ros.engine.graph import ENGINE_SUFFIX
+from cliff_ros.errors import ModelError
+
+FORMAT = 2
 logger = logging.getLogger(__name__)
 
 
@@ -24,7 +28,7 @@ class EngineKey:
     """What a built engine depends on.
 
     graph: SHA-256 of the ONNX file; tensorrt: version; gpu: name; capability: 'major.minor' of the GPU;
-    precision: of the encoder; max_people: upper end of the optimisation profile.
+    precision: of the encoder's trunk; profile: fewest, usual and most people, as in '1/4/32'.
     """
 
     graph: str
@@ -32,13 +36,21 @@ class EngineKey:
     gpu: str
     capability: str
     precision: str
-    max_people: int
+    profile: str
 
     @property
     def digest(self) -> str:
         """Hexadecimal name of the key."""
         text = json.dumps([FORMAT, asdict(self)], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+class Built(NamedTuple):
+    """A built engine as it is kept: for what, the metadata of its graph, and what TensorRT made of it."""
+
+    key: EngineKey
+    metadata: dict
+    plan: bytes
 
 
 def cache_folder() -> Path:
@@ -49,41 +61,63 @@ def cache_folder() -> Path:
 def load(key: EngineKey, folder: Path | None = None) -> bytes | None:
     """The engine built for exactly this key; None where there is none that can be trusted."""
     path = _path(key, folder)
+    if not path.exists():
+        return None
+    try:
+        built = read(path)
+    except ModelError as error:
+        logger.warning('The cached engine is not used and will be built anew: %s', error)
+        return None
+    if built.key != key:
+        logger.warning('The cached engine %s is not used: it was built for something else', path)
+        return None
+    return built.plan
+
+
+def store(built: Built, folder: Path | None = None) -> Path:
+    """Keep an engine in the cache; returns where."""
+    path = _path(built.key, folder)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write(path, built)
+    return path
+
+
+def read(path: Path) -> Built:
+    """An engine's file. ModelError where it is missing, cut off, damaged, or no engine."""
     try:
         with path.open('rb') as file:
-            header, plan = json.loads(file.readline(1 << 16)), file.read()
-        if header['key'] != asdict(key):
-            reason = 'it was built for something else'
-        elif header['sha256'] != hashlib.sha256(plan).hexdigest():
-            reason = 'it is damaged'
-        else:
-            return plan
+            header, plan = json.loads(file.readline(1 << 24)), file.read()
+        if header['format'] != FORMAT:
+            raise ModelError(f'{path} was written by another version of cliff_ros: build it again')
+        built = Built(EngineKey(**header['key']), header['metadata'], plan)
+        whole = header['sha256'] == hashlib.sha256(plan).hexdigest()
     except FileNotFoundError:
-        return None
+        raise ModelError(f"there is no engine {path}: build it with 'cliff build-engine'") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = f'it cannot be read ({error})'
-    logger.warning('The cached engine %s is not used: %s', path, reason)
-    return None
+        if isinstance(error, ModelError):
+            raise
+        raise ModelError(f'{path} cannot be read as an engine ({error}): build it again') from error
+    if not whole:
+        raise ModelError(f'the engine {path} is damaged: build it again')
+    return built
 
 
-def store(key: EngineKey, plan: bytes, folder: Path | None = None) -> Path:
-    """Keep an engine. Whoever reads at the same time finds the old file or the new one, never a part."""
-    path = _path(key, folder)
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    header = {'key': asdict(key), 'sha256': hashlib.sha256(plan).hexdigest()}
+def write(path: Path, built: Built) -> None:
+    """Whoever reads at the same time finds the old file or the new one, never a part."""
+    header = {'format': FORMAT, 'key': asdict(built.key), 'metadata': built.metadata,
+              'sha256': hashlib.sha256(built.plan).hexdigest()}
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
     try:
         with os.fdopen(handle, 'wb') as file:
             file.write(json.dumps(header).encode() + b'\n')
-            file.write(plan)
+            file.write(built.plan)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
         os.unlink(temporary)
         raise
-    return path
 
 
 def _path(key: EngineKey, folder: Path | None) -> Path:
-    return (folder or cache_folder()) / f'{key.digest}.engine'
+    return (folder or cache_folder()) / f'{key.digest}{ENGINE_SUFFIX}'

@@ -8,22 +8,24 @@ from __future__ import annotations
 import ctypes
 import glob
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from ctypes.util import find_library
 from functools import lru_cache
 from importlib.util import find_spec
 
 import numpy as np
 
-from cliff_ros.errors import CliffError
+from cliff_ros.errors import EngineError
 
-TO_DEVICE, TO_HOST = 1, 2  # cudaMemcpyKind
+TO_DEVICE, TO_HOST, ON_DEVICE = 1, 2, 3  # cudaMemcpyKind
 ALIGNMENT = 256  # what TensorRT wants of tensor addresses
 _NON_BLOCKING = 1  # cudaStreamNonBlocking: no waiting for the legacy default stream
+_THREAD_LOCAL = 1  # cudaStreamCaptureModeThreadLocal: other threads may use CUDA meanwhile
+_OUT_OF_MEMORY = 2  # cudaErrorMemoryAllocation
 _CAPABILITY_MAJOR, _CAPABILITY_MINOR = 75, 76  # cudaDeviceAttr
 
 
-class CudaError(CliffError, RuntimeError):
+class CudaError(EngineError):
     """The GPU, its driver or its memory failed."""
 
 
@@ -32,7 +34,19 @@ def call(function: str, *arguments) -> None:
     status = getattr(_library(), function)(*arguments)
     if status != 0:
         _library().cudaGetErrorString.restype = ctypes.c_char_p
-        raise CudaError(f'{function} failed: {_library().cudaGetErrorString(status).decode()}')
+        raise error_of(function, status, _library().cudaGetErrorString(status).decode())
+
+
+def error_of(function: str, status: int, text: str) -> CudaError:
+    """The error for a status of the CUDA runtime. All but a lack of memory stay for the life of the process."""
+    if status == _OUT_OF_MEMORY:
+        return CudaError(f'the GPU has too little memory ({function}: {text}): lower max_people, or choose the engine '
+                         f'onnx')
+    if function == 'cudaSetDevice':
+        return CudaError(f'no NVIDIA GPU can be used ({function} failed: {text}): install its driver, or choose the '
+                         f'engine onnx', lost=True)
+    return CudaError(f'the GPU failed ({function} failed: {text}): look at its driver (dmesg, nvidia-smi), then start '
+                     f'again, or choose the engine onnx', lost=True)
 
 
 def use_device(device: int = 0) -> None:
@@ -69,9 +83,50 @@ class Stream:
         """Wait for all that was queued. Errors of earlier work come out here."""
         call('cudaStreamSynchronize', self.handle)
 
+    def copy(self, target: int, source: int, size: int) -> None:
+        """Queue a copy within the GPU's memory."""
+        call('cudaMemcpyAsync', ctypes.c_void_p(target), ctypes.c_void_p(source), ctypes.c_size_t(size),
+             ctypes.c_int(ON_DEVICE), self.handle)
+
+    def record(self, work: Callable[[], None]) -> Graph | None:
+        """What ``work`` queues here, to be launched later as one; None where it holds what cannot be recorded.
+
+        Nothing is run. ``work`` must have run here before, unrecorded: libraries allocate when first called.
+        """
+        graph, launchable = ctypes.c_void_p(), ctypes.c_void_p()
+        try:
+            call('cudaStreamBeginCapture', self.handle, ctypes.c_int(_THREAD_LOCAL))
+            try:
+                work()
+            finally:
+                call('cudaStreamEndCapture', self.handle, ctypes.byref(graph))
+            # By this name the call is the same in CUDA 11.4 to 13.
+            call('cudaGraphInstantiateWithFlags', ctypes.byref(launchable), graph, ctypes.c_ulonglong(0))
+        except EngineError:
+            _library().cudaGetLastError()  # an attempt that failed must not fail the next call
+            return None
+        finally:
+            if graph:
+                _library().cudaGraphDestroy(graph)
+        return Graph(launchable)
+
     def __del__(self) -> None:
         if getattr(self, 'handle', None):
             _library().cudaStreamDestroy(self.handle)
+
+
+class Graph:
+    """Recorded work."""
+
+    def __init__(self, handle: ctypes.c_void_p) -> None:
+        self._handle = handle
+
+    def launch(self, stream: Stream) -> None:
+        """Queue all of it."""
+        call('cudaGraphLaunch', self._handle, stream.handle)
+
+    def __del__(self) -> None:
+        _library().cudaGraphExecDestroy(self._handle)
 
 
 class Block:
@@ -88,7 +143,7 @@ class Block:
         self.host = np.ctypeslib.as_array(ctypes.cast(self._host, ctypes.POINTER(ctypes.c_uint8)), (size,))
 
     def copy(self, kind: int, size: int, stream: Stream) -> None:
-        """Queue a copy of the first bytes, `TO_DEVICE` or `TO_HOST`."""
+        """Queue a copy of the first ``size`` bytes, `TO_DEVICE` or `TO_HOST`."""
         pair = (self._device, self._host) if kind == TO_DEVICE else (self._host, self._device)
         call('cudaMemcpyAsync', *pair, ctypes.c_size_t(size), ctypes.c_int(kind), stream.handle)
 

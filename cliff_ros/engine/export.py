@@ -16,7 +16,7 @@ from cliff_ros.errors import InputError, MissingExtra
 
 HALF_SUFFIX = '.half'
 _MORE_THAN_SMPL = 10_000  # vertices: SMPL has 6890, SMPL-X 10475
-OPSET = 17  # TensorRT 8.5 to 11 parse it
+OPSET = 16  # with 17 comes LayerNormalization as one node, which TensorRT 8.5 does not know
 
 
 class SmplLayer(nn.Module):
@@ -33,10 +33,15 @@ class SmplLayer(nn.Module):
         for name, value in constants.items():
             self.register_buffer(name, torch.from_numpy(np.ascontiguousarray(value, np.float32)))
 
-    def forward(self, betas: Tensor, rotations: Tensor) -> tuple[Tensor, Tensor]:
-        """betas (B, S), rotations (B, 24, 3, 3) -> joints (B, 24, 3), vertices (B, V, 3), translation zero."""
+    def forward(self, betas: Tensor, rotations: Tensor, vertices: bool = True) -> tuple[Tensor, Tensor | None]:
+        """betas (B, S), rotations (B, 24, 3, 3) -> joints (B, 24, 3), vertices (B, V, 3), translation zero.
+
+        Without ``vertices`` None stands for them.
+        """
         rest = self.kinematics.rest(betas)
         world, joints = self.kinematics(rest, rotations)
+        if not vertices:
+            return joints, None
         offset = joints - (world @ rest.unsqueeze(-1)).squeeze(-1)
         bones = torch.cat([world, offset.unsqueeze(-1)], -1).reshape(-1, NUM_JOINTS, 12)
         shaped = self.template + betas @ self.shape
@@ -45,8 +50,7 @@ class SmplLayer(nn.Module):
             shaped = shaped + (rotations[:, 1:] - identity).reshape(-1, (NUM_JOINTS - 1) * 9) @ self.pose
         shaped = shaped.view(-1, self.num_vertices, 3)
         blend = (self.weights @ bones).view(-1, self.num_vertices, 3, 4)
-        vertices = (blend[..., :3] * shaped.unsqueeze(2)).sum(-1) + blend[..., 3]
-        return joints, vertices
+        return joints, (blend[..., :3] * shaped.unsqueeze(2)).sum(-1) + blend[..., 3]
 
 
 class RuntimeGraph(nn.Module):
@@ -61,22 +65,47 @@ class RuntimeGraph(nn.Module):
         self.has_presence = hasattr(self.head, PRESENCE)
 
     def forward(self, crops: Tensor, location: Tensor) -> tuple[Tensor, ...]:
-        features = self.encoder(self.normalise(crops))
+        """Crops (B, h, w, 3) uint8, location (B, 3) -> the outputs in the order of `graph.wanted`."""
+        # TensorRT takes uint8 at the door only: whatever a network does first, it does to floats.
+        return self.after(self.encoder(self.normalise(crops.float())), location)
+
+    def after(self, features: Tensor, location: Tensor, vertices: bool = True) -> tuple[Tensor, ...]:
+        """All that comes after the encoder, which must not be computed in less than float32."""
         rotations, betas, camera = self.head(features, location)
         betas = betas[:, :self.num_betas]
         scale = location[:, 2:] * camera[:, :1]
         depth = 2 / scale
         translation = torch.cat([camera[:, 1:2] + location[:, :1] * depth,
                                  camera[:, 2:3] + location[:, 1:2] * depth, depth], 1)
-        joints, vertices = self.smpl(betas, rotations)
-        outputs = (rotations, betas, camera, translation, joints + translation.unsqueeze(1),
-                   vertices + translation.unsqueeze(1))
+        joints, mesh = self.smpl(betas, rotations, vertices)
+        outputs = (rotations, betas, camera, translation, joints + translation.unsqueeze(1))
+        outputs += (mesh + translation.unsqueeze(1),) if vertices else ()
         return (*outputs, self.head.presence(features)) if self.has_presence else outputs
 
 
 def fits(model: nn.Module, body: BodyModel) -> bool:
     """Whether a body is of the kind whose betas the network regresses: SMPL or SMPL-X."""
-    return (model.body == 'smplx') == (body.num_vertices > _MORE_THAN_SMPL)
+    return model.body == kind_of_body(body.num_vertices)
+
+
+def kind_of_body(num_vertices: int) -> str:
+    """``'smpl'`` or ``'smplx'``."""
+    return 'smplx' if num_vertices > _MORE_THAN_SMPL else 'smpl'
+
+
+def runtime_graph(model: nn.Module, body: BodyModel) -> tuple[RuntimeGraph, dict]:
+    """Network and body in one module, in eval mode, and what its file says of it (see engine/graph.py).
+
+    Raises InputError when the body is not of the kind whose betas the network regresses.
+    """
+    if not fits(model, body):
+        raise InputError(f"the network regresses {model.body}, but the body '{body.name}' has {body.num_vertices} "
+                         f'vertices: give the body that the network was trained for')
+    graph, spec = RuntimeGraph(model.eval(), body).eval(), model.spec
+    return graph, dict(
+        format=FORMAT, model=model.name, dialect=model.dialect, crop=[spec.height, spec.width], margin=spec.margin,
+        antialias=spec.antialias, integer_rectangle=spec.integer_rectangle, body=body.name, body_sha256=body.sha256,
+        num_vertices=body.num_vertices, num_betas=graph.num_betas, presence=graph.has_presence)
 
 
 def export_graph(model: nn.Module, body: BodyModel, path: str | Path, **extra: object) -> dict:
@@ -99,16 +128,10 @@ def export_graph(model: nn.Module, body: BodyModel, path: str | Path, **extra: o
         import onnx
     except ImportError:
         raise MissingExtra('exporting a graph', 'torch') from None
-    if not fits(model, body):
-        raise InputError(f"the network regresses {model.body}, but the body '{body.name}' has {body.num_vertices} "
-                         f'vertices: give the body that the network was trained for')
+    graph, metadata = runtime_graph(model, body)
+    metadata |= extra
     spec = model.spec
-    graph = RuntimeGraph(model.eval(), body).eval()
     example = (torch.zeros(2, spec.height, spec.width, 3, dtype=torch.uint8), torch.tensor([[.1, .1, .6]] * 2))
-    metadata = dict(
-        format=FORMAT, model=model.name, dialect=model.dialect, crop=[spec.height, spec.width], margin=spec.margin,
-        antialias=spec.antialias, integer_rectangle=spec.integer_rectangle, body=body.name, body_sha256=body.sha256,
-        num_vertices=body.num_vertices, num_betas=graph.num_betas, presence=graph.has_presence, **extra)
     outputs = wanted(metadata)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -172,4 +195,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     weights = {tensor.name.removesuffix(HALF_SUFFIX): torch.from_numpy(numpy_helper.to_array(tensor).copy()).float()
                for tensor in proto.graph.initializer}
     metadata = next((json.loads(p.value) for p in proto.metadata_props if p.key == METADATA_KEY), {})
-    return weights | {name: weights[other] for name, other in metadata.get('shared', {}).items()}
+    weights |= {name: weights[other] for name, other in metadata.get('shared', {}).items()}
+    # Equal buffers, as of batch norms, are stored once too; the exporter names the others by nodes.
+    return weights | {node.output[0]: weights[node.input[0]] for node in proto.graph.node
+                      if node.op_type == 'Identity' and node.input[0] in weights}

@@ -27,6 +27,7 @@ OUTPUTS = ('rotations', 'betas', 'camera', 'translation', 'joints', 'vertices')
 PRESENCE = 'presence'
 # The exporter names the encoder's nodes with this prefix: they may run in fp16, all others stay fp32.
 ENCODER_PREFIX = '/encoder'
+ENGINE_SUFFIX = '.engine'  # of what `cliff build-engine` writes
 EMBEDDED = Path(__file__).parent.parent / 'data' / 'cliff_embedded.onnx'
 
 _REQUIRED = ('model', 'crop', 'margin', 'body', 'body_sha256', 'num_vertices')
@@ -42,7 +43,7 @@ def find_graph(path: str | Path) -> Path:
                          f"made by 'cliff export', or 'embedded'")
     if path.suffix.lower() != '.onnx':
         raise ModelError(f"{path} is not an ONNX file: turn the checkpoint into a runtime graph "
-                         f"with 'cliff export' first")
+                         f"with 'cliff export' first, or choose the engine torch")
     return path
 
 
@@ -58,7 +59,12 @@ def read_metadata(file: OnnxFile, path: str | Path) -> dict:
                          f"export it again with this version's 'cliff export'")
     if missing := [key for key in _REQUIRED if key not in metadata]:
         raise ModelError(f"{path} lacks the metadata {missing}: export it again with 'cliff export'")
-    return metadata | {'sha256': hashlib.sha256(Path(path).read_bytes()).hexdigest()}
+    return metadata | {'sha256': sha256(path)}
+
+
+def sha256(path: str | Path) -> str:
+    """Of a file's content, hexadecimal."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def crop_spec(metadata: dict) -> CropSpec:

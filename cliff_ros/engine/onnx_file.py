@@ -9,20 +9,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from cliff_ros.errors import ModelError
 
-_MODEL_IR_VERSION, _MODEL_GRAPH, _MODEL_METADATA = 1, 7, 14
+_MODEL_IR_VERSION, _MODEL_GRAPH, _MODEL_OPSET, _MODEL_METADATA = 1, 7, 8, 14
 _GRAPH_NODE, _GRAPH_INITIALIZER, _GRAPH_INPUT, _GRAPH_OUTPUT, _GRAPH_VALUE_INFO = 1, 5, 11, 12, 13
-_NODE_INPUT, _NODE_OUTPUT, _NODE_ATTRIBUTE = 1, 2, 5
+_NODE_INPUT, _NODE_OUTPUT, _NODE_NAME, _NODE_KIND, _NODE_ATTRIBUTE, _NODE_DOMAIN = 1, 2, 3, 4, 5, 7
 _ATTRIBUTE_GRAPHS = (6, 11)
 _NAME_FIELD = {_GRAPH_INITIALIZER: 8, _GRAPH_OUTPUT: 1, _GRAPH_VALUE_INFO: 1}
+
+
+class Node(NamedTuple):
+    """An operation. ``domain`` is empty for ONNX's own."""
+
+    kind: str
+    name: str
+    domain: str
+    inputs: tuple[str, ...]
 
 
 class OnnxFile:
     """The bytes of an ONNX file (``content``), and what is written in them.
 
-    inputs, outputs: names. metadata: the model's properties.
+    inputs, outputs: names. metadata: the model's properties. opset: version of ONNX's own operators.
     Raises ModelError for a file that is not ONNX.
     """
 
@@ -37,6 +47,7 @@ class OnnxFile:
             self._graph, _ = top[_MODEL_GRAPH], top[_MODEL_IR_VERSION]
             self.inputs, self.outputs = self._names(_GRAPH_INPUT), self._names(_GRAPH_OUTPUT)
             self.metadata = self._metadata()
+            self.opset = self._opset()
         except (LookupError, StopIteration, TypeError, ValueError) as error:
             raise ModelError(f'{path} is not an ONNX file, or is damaged: get or export it again') from error
 
@@ -60,6 +71,15 @@ class OnnxFile:
         rest = b''.join(raw for number, _, raw in _fields(memoryview(self.content)) if number != _MODEL_GRAPH)
         return rest + _varint(_MODEL_GRAPH << 3 | 2) + _varint(len(trimmed)) + trimmed
 
+    def nodes(self) -> Iterator[Node]:
+        """All operations, also those inside of others (If, Loop)."""
+        return _nodes(self._graph)
+
+    def _opset(self) -> int:
+        versions = [dict((number, value) for number, value, _ in _fields(entry))
+                    for number, entry, _ in _fields(memoryview(self.content)) if number == _MODEL_OPSET]
+        return max((int(entry.get(2, 0)) for entry in versions if not _text(entry.get(1, b''))), default=0)
+
     def _metadata(self) -> dict[str, str]:
         entries = (dict((number, value) for number, value, _ in _fields(entry))
                    for number, entry, _ in _fields(memoryview(self.content)) if number == _MODEL_METADATA)
@@ -69,16 +89,29 @@ class OnnxFile:
         return [next(iter(_strings(value, 1))) for number, value, _ in _fields(self._graph) if number == kind]
 
 
+def _nodes(graph: memoryview) -> Iterator[Node]:
+    for number, node, _ in _fields(graph):
+        if number == _GRAPH_NODE:
+            kind, name, domain = (next(iter(_strings(node, wanted)), '')
+                                  for wanted in (_NODE_KIND, _NODE_NAME, _NODE_DOMAIN))
+            yield Node(kind, name, domain, tuple(_strings(node, _NODE_INPUT)))
+            for inner in _inner_graphs(node):
+                yield from _nodes(inner)
+
+
 def _read_by(node: memoryview) -> Iterator[str]:
     """Names a node reads, also those its inner graphs (of If, Loop) take from outside."""
     yield from _strings(node, _NODE_INPUT)
+    for graph in _inner_graphs(node):
+        for part, inner, _ in _fields(graph):
+            if part == _GRAPH_NODE:
+                yield from _read_by(inner)
+
+
+def _inner_graphs(node: memoryview) -> Iterator[memoryview]:
     for number, attribute, _ in _fields(node):
         if number == _NODE_ATTRIBUTE:
-            for kind, graph, _ in _fields(attribute):
-                if kind in _ATTRIBUTE_GRAPHS:
-                    for part, inner, _ in _fields(graph):
-                        if part == _GRAPH_NODE:
-                            yield from _read_by(inner)
+            yield from (graph for kind, graph, _ in _fields(attribute) if kind in _ATTRIBUTE_GRAPHS)
 
 
 def _strings(message: memoryview, wanted: int) -> Iterator[str]:
@@ -86,6 +119,8 @@ def _strings(message: memoryview, wanted: int) -> Iterator[str]:
 
 
 def _text(value: memoryview | bytes) -> str:
+    if isinstance(value, int):  # of which bytes() would make as many zeros
+        raise TypeError('a number where text should be')
     return bytes(value).decode()
 
 

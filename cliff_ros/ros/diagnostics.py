@@ -38,10 +38,14 @@ class Rate:
 
 @dataclass(frozen=True)
 class State:
-    """What the node knows of itself. ``failure`` says why it could not be configured or activated."""
+    """What the node knows of itself.
+
+    failure: why it could not be configured or activated, or cannot go on. doing: what takes long just now.
+    """
 
     lifecycle: str
     failure: str = ''
+    doing: str = ''
     facts: tuple[tuple[str, str], ...] = ()
 
 
@@ -67,7 +71,7 @@ class Diagnostics:
         elif recent:
             level, message = DiagnosticStatus.WARN, ' | '.join(c.sentence for c in recent)
         elif state.lifecycle != 'active':
-            level, message = DiagnosticStatus.OK, state.lifecycle
+            level, message = DiagnosticStatus.OK, ': '.join(filter(None, (state.lifecycle, state.doing)))
         else:
             level, message = DiagnosticStatus.OK, f'{self.people} people, {rate:.1f} images/s'
         values = [('lifecycle', state.lifecycle), ('images per second', f'{rate:.2f}'),

@@ -11,16 +11,19 @@ one sentence in the log and in the diagnostics.
 from __future__ import annotations
 
 import signal
+import time
 import traceback
 from collections.abc import Callable
 
 import rclpy
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.lifecycle import LifecycleNode, LifecycleNodeMixin, LifecycleState, TransitionCallbackReturn
+from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import Header
 
-from cliff_ros.errors import CliffError
+from cliff_ros.errors import CliffError, EngineError
 from cliff_ros.people import Frame
 from cliff_ros.pipeline import Pipeline
 from cliff_ros.ros.batch import Batch
@@ -31,6 +34,7 @@ from cliff_ros.ros.images import to_array
 from cliff_ros.ros.inputs import Incoming, Inputs
 from cliff_ros.ros.outputs import Outputs
 from cliff_ros.ros.parameters import Parameters
+from cliff_ros.ros.patience import serve_until_done
 from cliff_ros.ros.settings import CliffSettings
 from cliff_ros.ros.timing import Stopwatch, timing_message
 from cliff_ros.ros.tuning import load_pipeline, tune_pipeline
@@ -44,7 +48,10 @@ class CliffNode(LifecycleNode):
     """See the module; topics and parameters are described in README.md."""
 
     def __init__(self, **kwargs) -> None:
-        super().__init__('cliff', **kwargs)
+        # As LifecycleNode does, which cannot be told the group of its services: all else goes on while a transition
+        # takes long, and asking for the state too.
+        Node.__init__(self, 'cliff', **kwargs)
+        LifecycleNodeMixin.__init__(self, callback_group=ReentrantCallbackGroup())
         self.complain = Complaints(self.get_logger())
         self.parameters = Parameters(self, CliffSettings, self._on_settings_changed)
         self.diagnostics = Diagnostics(self, self.complain)
@@ -56,6 +63,8 @@ class CliffNode(LifecycleNode):
         self.calibration: Calibration | None = None
         self._lifecycle = 'unconfigured'
         self._failure = ''
+        self._doing: tuple[str, float] | None = None   # what takes long, and when it began
+        self._lost = self.create_guard_condition(self._stand_down)
         self._processed = 0
         settings = self.parameters.current()
         self.create_timer(1.0 / settings.diagnostics_rate, self._report)
@@ -105,11 +114,15 @@ class CliffNode(LifecycleNode):
 
     def _load(self) -> None:
         settings = self.parameters.settings()
+        self.parameters.locked = True
+        self._lifecycle, self._failure = 'configuring', ''
+        self._doing = 'loading', time.monotonic()
         self.worker = Worker(self._process, self._refuse)
-        self.pipeline = self.worker.call(lambda: load_pipeline(settings))
+        self.pipeline = serve_until_done(self, self.worker.submit(lambda: load_pipeline(settings, self._progress)))
+        # What was changed while it loaded.
+        self.worker.call(lambda: tune_pipeline(self.pipeline, self.parameters.current()))
         self.outputs = Outputs(self, settings, self.pipeline, self.complain)
         self.calibration = Calibration(settings, self.complain)
-        self.parameters.locked = True
         engine = self.pipeline.engine
         self.get_logger().info(
             f"Ready: network '{engine.metadata['model']}' on {engine.name} ({engine.reason}), "
@@ -148,14 +161,30 @@ class CliffNode(LifecycleNode):
         try:
             step()
         except Exception as error:   # rclpy would drop it without a word
+            self._doing = None
             undo()
             known = isinstance(error, CliffError)
             self._failure = _sentence(error) if known else f'{type(error).__name__}: {error}'
             self.get_logger().error(self._failure)
             self.get_logger().debug(traceback.format_exc())
             return FAILURE
-        self._lifecycle, self._failure = goal, ''
+        self._lifecycle, self._failure, self._doing = goal, '', None
         return SUCCESS
+
+    def _progress(self, done: float, what: str) -> None:
+        """What loading is busy with; in any thread."""
+        since = self._doing[1] if self._doing else time.monotonic()
+        self._doing = (f'{what}, {done:.0%}' if done else what), since
+
+    def _stand_down(self) -> None:
+        """The engine cannot run any more: back to unconfigured, and say why until somebody mends it."""
+        if self._lifecycle != 'active':
+            return
+        reason = self._failure
+        if self.trigger_deactivate() is SUCCESS:
+            self.trigger_cleanup()
+        self._failure = reason
+        self.get_logger().error(f'{reason} The node is unconfigured now.')
 
     # ---- one image, in the worker's thread
 
@@ -187,7 +216,10 @@ class CliffNode(LifecycleNode):
 
     def _refuse(self, error: Exception) -> None:
         """An image that cannot be used, or a station that failed on it."""
-        if isinstance(error, CliffError):
+        if isinstance(error, EngineError) and error.lost:
+            self._failure = _sentence(error)
+            self._lost.trigger()   # lifecycle is the executor's thread's
+        elif isinstance(error, CliffError):
             self.complain(f'refused: {_kind(error)}', f'Image refused: {_sentence(error)}')
         else:
             where = traceback.extract_tb(error.__traceback__)[-1]
@@ -205,7 +237,9 @@ class CliffNode(LifecycleNode):
     def _report(self) -> None:
         if self.watchdog:
             self.watchdog.check(self.parameters.current())
-        self.diagnostics.publish(State(self._lifecycle, self._failure, self._facts()))
+        doing = self._doing
+        seconds = f'{doing[0]} ({time.monotonic() - doing[1]:.0f} s)' if doing else ''
+        self.diagnostics.publish(State(self._lifecycle, self._failure, seconds, self._facts()))
 
     def _facts(self) -> tuple[tuple[str, str], ...]:
         facts = []

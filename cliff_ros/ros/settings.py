@@ -27,7 +27,7 @@ class CliffSettings:
     body: str = parameter(
         'embedded', "body model: 'embedded', or the path of an SMPL file; the one of the network")
     engine: str = parameter(
-        'auto', 'what runs the network', choices=ENGINES)
+        'auto', 'what runs the network: docs/engines.md', choices=ENGINES)
     num_threads: int = parameter(
         0, 'CPU threads of the networks; 0: as many as help', range=(0, 256))
     max_people: int = parameter(
@@ -38,10 +38,13 @@ class CliffSettings:
         'embedded', "'embedded', the path of a YOLO-like detector (.onnx), or 'topic': boxes come on the "
                     'topic detections (vision_msgs/Detection2DArray)', check=_detector)
     score_threshold: float = parameter(
-        0.3, 'smallest score of a detection', When.LIVE, range=(0.01, 0.99))
+        0.2, 'smallest score of a detection; with a network that does not say who is a person, 0.4', When.LIVE, range=(0.01, 0.99))
     presence_threshold: float = parameter(
-        0.5, 'smallest probability, by the network, that a detection is a person; 0 believes the detector',
+        0.7, 'smallest probability, by the network, that a detection is a person; 0 believes the detector',
         When.LIVE, range=(0.0, 1.0))
+    refine_boxes: bool = parameter(
+        True, "follow people by the bodies found in the detector's boxes; those on the topic detections stay",
+        When.LIVE)
     detection_interval: int = parameter(
         1, 'look for people in every n-th image, follow them in between', When.LIVE, range=(1, 1000))
     detections_class: str = parameter(

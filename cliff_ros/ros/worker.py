@@ -31,12 +31,16 @@ class Worker(Generic[Item]):
         self._thread = Thread(target=self._run, name='cliff_worker', daemon=True)
         self._thread.start()
 
-    def call(self, function: Callable[[], Result]) -> Result:
-        """Run ``function`` in the worker's thread, after what it is doing now; its result or exception."""
+    def submit(self, function: Callable[[], Result]) -> Future[Result]:
+        """Have ``function`` run in the worker's thread, after what it is doing now."""
         future: Future = Future()
         self._calls.append((function, future))
         self.mailbox.wake()
-        return future.result()
+        return future
+
+    def call(self, function: Callable[[], Result]) -> Result:
+        """Run ``function`` in the worker's thread, after what it is doing now; its result or exception."""
+        return self.submit(function).result()
 
     def drain(self) -> None:
         """Forget what waits in the mailbox and return when the thread is idle."""

@@ -12,6 +12,7 @@ import numpy as np
 
 from cliff_ros.synthetic.backgrounds import clutter
 from cliff_ros.synthetic.camera_effects import camera_effects, occlude
+from cliff_ros.synthetic.poses import COMMON_POSES, EVERYDAY
 from cliff_ros.synthetic.props import UPRIGHT as KINDS
 from cliff_ros.synthetic.scene import Canvas, Cast, Extras, Light, project
 from cliff_ros.synthetic.textures import natural_color
@@ -37,18 +38,20 @@ class CropSampler:
     border: what is outside the camera's image: 'black', 'reflect' (the image, mirrored), or 'scene' where the world
         goes on instead.
     inside: the least share of the person's box that lies in the camera's image.
+    everyday: common poses, few things and people in front, milder camera effects.
     """
 
     def __init__(self, seed: int, num_backgrounds: int = 200, size: tuple[int, int] = (CROP_HEIGHT, CROP_WIDTH),
                  fov: tuple[float, float] = FOV, negatives: float = NEGATIVES, border: str = 'black',
-                 inside: float = .45) -> None:
+                 inside: float = .45, everyday: bool = False) -> None:
         self.rng = rng = np.random.default_rng(seed)
         self.height, self.width = size
         self.fov, self.negatives, self.border, self.inside = fov, negatives, border, inside
         self.cast = Cast(rng)
         self.backgrounds = [clutter(rng, self.cast.textures) for _ in range(num_backgrounds)]
         self._recent: list = []
-        self._extras = Extras(rng, self.cast)
+        self._extras = Extras(rng, self.cast, COMMON_POSES if everyday else EVERYDAY)
+        self._crowding, self._effects = (.4, .6) if everyday else (1., 1.)
 
     def _place(self):
         """A person somewhere in a random camera's view: (actor, translation, box, half extents, pixels per unit)."""
@@ -103,7 +106,7 @@ class CropSampler:
         if source < .95:
             small = (max(8, int(self.width * source)), max(8, int(self.height * source)))
             image = cv2.resize(cv2.resize(image, small, interpolation=cv2.INTER_AREA), (self.width, self.height))
-        image = camera_effects(image, rng)
+        image = camera_effects(image, rng, self._effects)
         x, y = (np.arange(self.width) - cx) / k, (np.arange(self.height) - cy) / k
         if self.border == 'black':
             image[:, np.abs(x) > half[0]] = 0
@@ -140,10 +143,10 @@ class CropSampler:
     def _in_front(self, image, labels) -> None:
         """Things that hide a part of the picture: patches, poles, cables, sticks."""
         rng = self.rng
-        if rng.random() < .3:
+        if rng.random() < .3 * self._crowding:
             for _ in range(rng.integers(1, 3)):
                 occlude(image, labels, rng, self.cast.textures, natural_color(rng))
-        if rng.random() < .2:
+        if rng.random() < .2 * self._crowding:
             for _ in range(rng.integers(1, 3)):
                 a, b = rng.uniform(0, [self.width, self.height], (2, 2)).astype(int).tolist()
                 cv2.line(image, a, b, natural_color(rng).tolist(), int(rng.integers(1, 1 + self.height // 40)),
@@ -161,7 +164,7 @@ class CropSampler:
     def _bystanders(self, canvas, translation, height, light) -> None:
         """Others beside, behind and sometimes in front of the person."""
         rng = self.rng
-        if not self._recent or rng.random() > .4:
+        if not self._recent or rng.random() > .4 * self._crowding:
             return
         for _ in range(rng.integers(1, 3)):
             other = self._recent[rng.integers(len(self._recent))]

@@ -15,6 +15,7 @@ from cliff_ros.body.names import NUM_JOINTS
 
 EVERYDAY = dict(walk=.25, run=.04, stand=.14, gesture=.2, reach=.1, lift=.05, sit=.09, crouch=.07, wild=.06)
 KINDS = tuple(EVERYDAY)
+COMMON_POSES = {name: share for name, share in EVERYDAY.items() if name != 'wild'}
 # (hip, knee, ankle, foot, collar, shoulder, elbow, wrist, hand) of the left and the right side
 SIDES = ((1, 4, 7, 10, 13, 16, 18, 20, 22), (2, 5, 8, 11, 14, 17, 19, 21, 23))
 

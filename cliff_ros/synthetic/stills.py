@@ -11,7 +11,7 @@ from cliff_ros.camera import Camera
 from cliff_ros.people import Person
 from cliff_ros.synthetic.backgrounds import clutter, room
 from cliff_ros.synthetic.camera_effects import camera_effects, occlude
-from cliff_ros.synthetic.poses import EVERYDAY
+from cliff_ros.synthetic.poses import COMMON_POSES, EVERYDAY
 from cliff_ros.synthetic.props import scatter
 from cliff_ros.synthetic.scene import Actor, Canvas, Cast, Extras, Light, camera_rotation, project
 from cliff_ros.synthetic.sequence import WORLD_FROM_LEVEL
@@ -19,7 +19,6 @@ from cliff_ros.synthetic.textures import natural_color
 
 MAX_COVERED = .6  # of a person's pixels: who is hidden more than this is not asked for
 LEAST_HEIGHT = 24  # [px at 320 pixels across] of somebody who is asked for: about 1/10 of the image's height
-COMMON_POSES = {name: share for name, share in EVERYDAY.items() if name != 'wild'}
 
 
 @dataclass(frozen=True)

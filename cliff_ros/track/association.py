@@ -40,7 +40,11 @@ class Track:
 
     def box(self, smoothed: bool = True) -> Box:
         """The box to crop: the smoothed one, or the measured one where there is one."""
-        return Box(self.xyxy if smoothed or self.measured is None else self.measured, self.score, self.id)
+        return Box(self.place(smoothed), self.score, self.id)
+
+    def place(self, smoothed: bool = True) -> np.ndarray:
+        """The (4,) of that box."""
+        return self.xyxy if smoothed or self.measured is None else self.measured
 
 
 class Tracker:

@@ -1,0 +1,35 @@
+"""Waiting inside of a callback without keeping the node's other callbacks waiting."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from typing import TypeVar
+
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+
+Result = TypeVar('Result')
+
+
+def serve_until_done(node: Node, future: Future[Result]) -> Result:
+    """The result, or exception, of what another thread works on; the node's callbacks run in the meantime.
+
+    For callbacks that legitimately take minutes, as configuring does while an engine is built. The node moves to an
+    executor of its own until then, whichever it lives in: callbacks of the same mutually exclusive group as the one
+    that waits stay out, all others are served in this thread.
+    """
+    outer = node.executor
+    inner = SingleThreadedExecutor(context=node.context)
+    inner.add_node(node)
+    future.add_done_callback(lambda _: inner.wake())
+    try:
+        while not future.done():
+            inner.spin_once(timeout_sec=0.1)
+    finally:
+        if outer is None:
+            inner.remove_node(node)
+            node.executor = None
+        else:
+            outer.add_node(node)
+        inner.shutdown()
+    return future.result()
