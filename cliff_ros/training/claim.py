@@ -1,0 +1,160 @@
+"""CLIFF's claim as an experiment: one regressor, trained with and without the location, in the crop and the full frame.
+
+The encoder stands still and sees only the crop, so location can enter at two places: the regressor's input, and
+the camera through which its people are projected for the 2D loss. Each place is switched on and off; crops,
+features, size, steps, seeds and all other losses stay the same.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.stats import t as student
+from torch import Tensor, nn
+
+from cliff_ros.cliff.embedded import EmbeddedCliff, LocationRegressor
+from cliff_ros.evaluation import metrics
+from cliff_ros.training.losses import Skeleton, full_translation, in_crop, in_full_frame, losses
+from cliff_ros.training.progress import Losses, set_rate
+from cliff_ros.training.skeletons import decode
+
+NOWHERE = (0., 0., .5)  # the location of everybody, to a network that is not told: on the axis, of middle size
+WEIGHTS = dict(depth=0.)  # nobody is told where people stand, as in the paper: translation comes from the 2D loss
+WIDTH = 256  # of the regressor: a third of a million parameters, so that twelve trainings are cheap
+AVERAGE = .998  # of the weights, per step (EMA)
+EDGES = (0, 10, 15, 20, 25, 30, 35, 40, 45, 60)  # [deg] off the optical axis
+ON_AXIS, FAR = 10, 25  # [deg]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """location: whether the regressor is told where its crop lies. full_frame: whether the 2D loss knows."""
+
+    key: str
+    name: str
+    location: bool
+    full_frame: bool
+
+    def told(self, location: Tensor) -> Tensor:
+        """The regressor's second input (B, 3) for crops at location (B, 3) = (cx/f, cy/f, b/f)."""
+        if not self.location:
+            location = torch.tensor(NOWHERE).expand(len(location), 3)
+        return EmbeddedCliff.bbox_info(location)
+
+    def loss(self, rotations: Tensor, betas: Tensor, camera: Tensor, truth: dict[str, Tensor],
+             skeleton: Skeleton) -> tuple[Tensor, dict[str, Tensor]]:
+        """The total and its parts: SMPL parameters and 3D joints for all, 2D joints in the variant's own camera."""
+        return losses(rotations, betas, camera, truth, skeleton, WEIGHTS,
+                      in_full_frame if self.full_frame else in_crop)
+
+
+VARIANTS = (Variant('cliff', 'both (CLIFF)', True, True),
+            Variant('location', 'location only', True, False),
+            Variant('full_frame', 'full-frame loss only', False, True),
+            Variant('neither', 'neither (HMR)', False, False))
+
+
+def train(variant: Variant, seed: int, features: Tensor, truth: dict[str, Tensor], skeleton: Skeleton, steps: int,
+          batch: int = 512, rate: float = 1.5e-3, log=print) -> LocationRegressor:
+    """Train one regressor on features (N, F) and their truth; returns its running average.
+
+    A seed gives every variant the same first weights and the same batches in the same order.
+    """
+    torch.manual_seed(seed)
+    regressor = LocationRegressor(WIDTH)
+    average = copy.deepcopy(regressor).eval()
+    optimizer = torch.optim.AdamW(regressor.parameters(), rate, weight_decay=2e-2)
+    means, started = Losses(log, every=max(1, steps // 4)), time.monotonic()
+    for step in range(1, steps + 1):
+        set_rate(optimizer, rate, step / steps, step)
+        pick = torch.randint(len(features), (batch,))
+        target = {name: value[pick] for name, value in truth.items()}
+        out = decode(regressor(features[pick], variant.told(target['location'])))
+        loss, parts = variant.loss(*out, target, skeleton)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(regressor.parameters(), 20.)
+        optimizer.step()
+        with torch.no_grad():
+            for mean, value in zip(average.parameters(), regressor.parameters(), strict=True):
+                mean.lerp_(value, 1 - min(AVERAGE, step / (step + 10)))
+        means.add(step, time.monotonic() - started, step * batch, parts)
+    return average
+
+
+@torch.no_grad()
+def errors(variant: Variant, regressor: LocationRegressor, features: Tensor, truth: dict[str, Tensor],
+           skeleton: Skeleton) -> dict[str, np.ndarray]:
+    """Errors of every person (N,): root, yaw [deg], mpjpe, pa_mpjpe [mm], translation [m], depth [relative]."""
+    rotations, betas, camera = decode(regressor(features, variant.told(truth['location'])))
+    joints, true = skeleton(betas, rotations), skeleton(truth['betas'], truth['rotations'])
+    pelvis = joints[:, 0] + full_translation(camera, truth['location'])
+    true_pelvis = (true[:, 0] + truth['translation']).numpy()
+    roots = rotations[:, 0].numpy(), truth['rotations'][:, 0].numpy()
+    return dict(root=metrics.rotation_error(*roots), yaw=metrics.yaw_error(*roots),
+                mpjpe=metrics.mpjpe(joints.numpy(), true.numpy()),
+                pa_mpjpe=metrics.pa_mpjpe(joints.numpy(), true.numpy()),
+                translation=metrics.translation_error(pelvis.numpy(), true_pelvis),
+                depth=pelvis[:, 2].numpy() / true_pelvis[:, 2] - 1)
+
+
+def directions(truth: dict[str, Tensor], skeleton: Skeleton) -> tuple[np.ndarray, np.ndarray]:
+    """Azimuth (N,), positive to the right, and angle off the optical axis (N,), both [deg], of the pelvises."""
+    x, y, z = (skeleton(truth['betas'], truth['rotations'])[:, 0] + truth['translation']).double().numpy().T
+    return np.degrees(np.arctan2(x, z)), np.degrees(np.arctan2(np.hypot(x, y), z))
+
+
+def figures(person: dict[str, np.ndarray], azimuth: np.ndarray, off_axis: np.ndarray) -> dict[str, float | np.ndarray]:
+    """What is reported of one training, from the errors of every person: medians of root, translation and depth,
+    means of MPJPE; on the axis, beyond 25 degrees off it, and (bins,) between `EDGES`.
+    """
+    spot = np.digitize(off_axis, EDGES) - 1
+    groups = dict(on_axis=off_axis < ON_AXIS, far=off_axis >= FAR, all=np.full(len(off_axis), True))
+    found: dict[str, float | np.ndarray] = {'yaw_slope': metrics.yaw_slope(person['yaw'], azimuth, resamples=2)[0]}
+    for error, middle in (('root', np.median), ('mpjpe', np.mean), ('pa_mpjpe', np.mean), ('translation', np.median)):
+        values = person[error]
+        found |= {f'{error}_{group}': float(middle(values[where])) for group, where in groups.items()}
+        found[f'{error}_by_angle'] = np.array([middle(values[spot == k]) if (spot == k).any() else np.nan
+                                               for k in range(len(EDGES) - 1)])
+    for group, where in groups.items():
+        found[f'depth_{group}'] = float(np.median(person['depth'][where]))
+        found[f'flips_{group}'] = float((np.abs(person['yaw'][where]) > metrics.FLIP).mean())
+    return found
+
+
+def over_seeds(values: Sequence[float | np.ndarray]) -> dict[str, np.ndarray]:
+    """Mean of a figure over the seeds, and the ends of its 95 % interval (Student); NaN for a single seed."""
+    values = np.array(values, np.float64)
+    n, mean = len(values), values.mean(0)
+    if n > 1:
+        reach = student.ppf(.975, n - 1) * values.std(0, ddof=1) / np.sqrt(n)
+    else:
+        reach = np.full_like(mean, np.nan)
+    return dict(mean=mean, low=mean - reach, high=mean + reach)
+
+
+def told_by_the_crop(features: Tensor, truth: dict[str, Tensor], held_out: tuple[Tensor, dict[str, Tensor]],
+                     skeleton: Skeleton, steps: int = 1000) -> float:
+    """Share of the azimuth's variance that a network of the same kind reads out of the crop's features alone.
+
+    This is what leaks: nobody who sees the crop is blind beyond it. Measured on the held-out people.
+    """
+    torch.manual_seed(0)
+    azimuth, unseen = (torch.from_numpy(directions(t, skeleton)[0]).float() / 30 for t in (truth, held_out[1]))
+    probe = nn.Sequential(nn.Linear(features.shape[1], 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(),
+                          nn.Linear(256, 1))
+    optimizer = torch.optim.AdamW(probe.parameters(), 1e-3, weight_decay=2e-2)
+    for step in range(1, steps + 1):
+        set_rate(optimizer, 1e-3, step / steps, step)
+        pick = torch.randint(len(features), (512,))
+        loss = ((probe(features[pick])[:, 0] - azimuth[pick]) ** 2).mean()
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+    with torch.no_grad():
+        return 1 - (((probe(held_out[0])[:, 0] - unseen) ** 2).mean() / unseen.var(correction=0)).item()
