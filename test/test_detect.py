@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from cliff_ros.boxes import from_center, iou, nms, to_center, widen
 from cliff_ros.detect import load_detector
 from cliff_ros.detect.heatmap import LONGER_SIDE, HeatmapDetector, decode
-from cliff_ros.detect.letterbox import Letterbox
+from cliff_ros.detect.letterbox import GREY, Letterbox
 from cliff_ros.errors import InputError, ModelError
 
 pytest.importorskip('onnx', reason='the tiny graphs of these tests are built with onnx')
@@ -174,3 +174,10 @@ def test_box_forms_are_inverse_and_nms_leaves_no_overlap(a):
     assert kept[0] == 0
     overlap = iou(a[kept], a[kept]) - np.eye(len(kept))
     assert (overlap <= 0.4 + 1e-9).all()
+
+
+def test_patterns_too_fine_to_be_seen_become_grey():
+    stripes = np.zeros((720, 1280, 3), np.uint8)
+    stripes[:, ::2] = 255
+    pixels = Letterbox(stripes, (216, 384), (224, 384)).pixels
+    assert np.abs(pixels[:216].astype(int) - 127.5).max() <= 1 and (pixels[216:] == GREY).all()

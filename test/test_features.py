@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from cliff_ros.camera import Camera
 from cliff_ros.cliff import features, sampling
 from cliff_ros.cliff.dialects import DIALECTS
-from cliff_ros.cliff.features import CropSpec, View, crop, full_translation, view_of
+from cliff_ros.cliff.features import CropSpec, View, crop, crops, full_translation, view_of, views_of
 from cliff_ros.errors import InputError
 from cliff_ros.people import Box
 
@@ -379,3 +379,22 @@ def test_a_box_where_the_lens_sees_nothing():
     camera = Camera(WIDTH, HEIGHT, [[200.0, 0, 640], [0, 200, 360], [0, 0, 1]], 'plumb_bob', (-0.4, 0, 0, 0))
     with pytest.raises(InputError, match='outside the view of the lens'):
         view_of(Box([1100.0, 500, 1200, 700]), camera, SPEC)
+
+
+@settings(max_examples=40, deadline=None)
+@given(cameras, st.lists(boxes, max_size=4), upright, st.booleans())
+def test_several_people_are_seen_as_each_alone(name, several, turn, antialias):
+    camera, spec, image = CAMERAS[name], CropSpec(128, 96, antialias=antialias), smooth_image()
+    views = views_of(several, camera, spec, turn)
+    together = crops(image, camera, views, spec, 'bgr')
+    assert together.shape == (len(several), 128, 96, 3)
+    for box, view, pixels in zip(several, views, together, strict=True):
+        alone = view_of(box, camera, spec, turn)
+        assert np.allclose(view.location, alone.location, rtol=1e-9) and np.allclose(view.rotation, alone.rotation)
+        assert np.abs(pixels.astype(int) - crop(image, camera, alone, spec, 'bgr')).max() <= 1
+
+
+def test_only_the_box_out_of_view_has_no_view():
+    camera = Camera(WIDTH, HEIGHT, [[200.0, 0, 640], [0, 200, 360], [0, 0, 1]], 'plumb_bob', (-0.4, 0, 0, 0))
+    views = views_of([Box([1100.0, 500, 1200, 700]), Box([600.0, 300, 700, 500])], camera, SPEC)
+    assert views[0] is None and views[1].size > 0

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import linear_sum_assignment
 from scipy.spatial.transform import Rotation
 
 from cliff_ros.people import Box, TrackState
 from cliff_ros.track import ConstantVelocity, Motion, Smoother, Tracker, distinct, so3
+from cliff_ros.track.assignment import assign
 
 
 def box_at(x: float, y: float = 200.0, height: float = 200.0, **kwargs) -> Box:
@@ -17,6 +19,18 @@ def box_at(x: float, y: float = 200.0, height: float = 200.0, **kwargs) -> Box:
 
 
 # --- association -----------------------------------------------------------------------------------------
+
+@settings(deadline=None, max_examples=300)
+@given(st.integers(1, 7).flatmap(lambda columns: st.lists(
+    st.lists(st.sampled_from([0.0, 0.0, 0.2, 0.5, 0.55, 0.9, 1.0]), min_size=columns, max_size=columns),
+    min_size=1, max_size=7)))
+def test_assignment_gains_as_much_as_scipys(rows):
+    gain = np.array(rows)
+    pairs = assign(gain)
+    assert len({row for row, _ in pairs}) == len(pairs) == len({column for _, column in pairs})
+    assert all(gain[pair] > 0 for pair in pairs) and pairs == sorted(pairs)
+    assert sum(gain[pair] for pair in pairs) == pytest.approx(gain[linear_sum_assignment(-gain)].sum())
+
 
 def test_two_people_who_pass_each_other_keep_their_ids():
     tracker, rng = Tracker(), np.random.default_rng(0)

@@ -36,6 +36,7 @@ from cliff_ros.sources import Source, SyntheticSource, open_source
 
 _ENCODINGS = {'rgb8': None, 'bgr8': cv2.COLOR_RGB2BGR, 'rgba8': cv2.COLOR_RGB2RGBA,
               'bgra8': cv2.COLOR_RGB2BGRA, 'mono8': cv2.COLOR_RGB2GRAY}
+_DELIVERY = 5.0  # [s] at most, for what was sent last: DDS notices a loss at the next heartbeat only, every 3 s
 _SETTLE = 0.5  # [s] from the last subscriber to the first image: DDS matches topics one by one
 
 
@@ -105,8 +106,9 @@ class CameraNode(Node):
             if self._stopped.is_set():
                 return
             self._send(shot)
+        end = time.monotonic() + _DELIVERY
         for publisher in (self._infos, self._images, self._compressed, self._truth):
-            publisher.wait_for_all_acked(Duration(seconds=1))
+            publisher.wait_for_all_acked(Duration(seconds=max(0.0, end - time.monotonic())))
         self.get_logger().info(f'The end: {self.sent} images sent.')
 
     def close(self) -> None:
