@@ -1,6 +1,8 @@
 # make demo    set everything up and run the main job for real: camera and node, over DDS
 # make test    set everything up and run the tests
 # make weights train the embedded network and detector anew: hours
+# make bench   the node against an obvious one, and where its time goes (docs/performance.md); takes minutes
+# make soak    half an hour at camera rate: does its memory grow? (SOAK_SECONDS=1800)
 # make lint    check the style
 # make clean   remove everything that make made
 #
@@ -9,6 +11,7 @@
 PYTHON       ?= python3
 DEMO_SECONDS ?= 20
 DEMO_OUTPUT  ?= out/demo
+SOAK_SECONDS ?= 1800
 PYTEST_ARGS  ?=
 
 VENV := .venv
@@ -27,7 +30,7 @@ if { $(2); } >>$(LOG) 2>&1; then echo "$$(( $$(date +%s) - start )) s"; \
 else echo 'failed:'; tail -n 25 $(LOG); echo 'All of it is in $(LOG).'; exit 1; fi
 endef
 
-.PHONY: demo test weights lint clean FORCE
+.PHONY: demo test weights bench soak lint clean FORCE
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/installed
@@ -39,6 +42,12 @@ test: $(VENV)/tools
 # Renders and trains in out/train; a second start goes on where the first was stopped.
 weights: $(VENV)/tools
 	@$(RUN) -m cliff_ros.cli train --work out/train --output cliff_ros/data
+
+bench: $(VENV)/tools
+	@$(RUN) -m bench.run --output out/bench
+
+soak: $(VENV)/tools
+	@$(RUN) -m bench.soak --output out/bench --seconds $(SOAK_SECONDS)
 
 lint: $(VENV)/tools
 	@$(RUN) -m ruff check .

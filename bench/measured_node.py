@@ -1,0 +1,81 @@
+"""The node ``cliff`` with a stopwatch on its networks: what of a frame is theirs, and what is ours.
+
+    python -m bench.measured_node LINES.jsonl [--memory] --ros-args ...
+
+Runs the real node. For every image a line is appended: ``total`` [ms] from the image's arrival in the process
+to the last output handed to the middleware; ``network``, the part of it within ONNX Runtime's ``run`` (network
+and detector); ``mesh``, building and publishing the mesh markers; ``cpu``, of the worker's thread, without what
+it spent in ``run``: what ``total - network`` would be on a machine with nothing else to do; ``people``, how many.
+With ``--memory``, which makes everything slow, also ``peak_bytes``: the most that was allocated at a time.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tracemalloc
+from collections.abc import Callable
+from time import perf_counter, thread_time
+
+import onnxruntime
+
+from cliff_ros.ros import node
+from cliff_ros.ros.inputs import Incoming
+
+
+class Stopwatch:
+    """Adds up the time [ms] and the thread's CPU time spent in the functions it was put on."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        self.ms = self.cpu_ms = 0.0
+
+    def on(self, function: Callable) -> Callable:
+        """The function, timed."""
+        def timed(*args, **kwargs):
+            start, cpu_start = perf_counter(), thread_time()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self.ms += 1e3 * (perf_counter() - start)
+                self.cpu_ms += 1e3 * (thread_time() - cpu_start)
+        return timed
+
+
+def measure(path: str, memory: bool = False) -> None:
+    """Have every CliffNode made from now on write its lines to a file."""
+    whole, network, mesh = Stopwatch(), Stopwatch(), Stopwatch()
+    onnxruntime.InferenceSession.run = network.on(onnxruntime.InferenceSession.run)
+    lines = open(path, 'w', buffering=1)  # for as long as the process lives
+    if memory:
+        tracemalloc.start(1)
+
+    class MeasuredNode(node.CliffNode):
+        def _load(self) -> None:
+            super()._load()
+            outputs = self.outputs
+            outputs._mesh_markers.serialise = mesh.on(outputs._mesh_markers.serialise)
+            outputs._mesh.publish = mesh.on(outputs._mesh.publish)
+
+        def _process(self, incoming: Incoming) -> None:
+            for watch in (whole, network, mesh):
+                watch.reset()
+            if memory:
+                tracemalloc.reset_peak()
+                before = tracemalloc.get_traced_memory()[0]
+            whole.on(super()._process)(incoming)
+            line = {'total': 1e3 * (perf_counter() - incoming.clock), 'network': network.ms, 'mesh': mesh.ms,
+                    'cpu': whole.cpu_ms - network.cpu_ms, 'people': self.diagnostics.people} | self.pipeline.timings
+            if memory:
+                line['peak_bytes'] = tracemalloc.get_traced_memory()[1] - before
+            lines.write(json.dumps(line) + '\n')
+
+    node.CliffNode = MeasuredNode
+
+
+if __name__ == '__main__':
+    _, file, *options = sys.argv[:sys.argv.index('--ros-args')]
+    measure(file, '--memory' in options)
+    node.main()
