@@ -93,7 +93,10 @@ def test_the_camera_and_the_crop_project_joints_alike(name, box, turn, crop_came
     assert np.abs(view_pixels(view, body) - expected).max() < 1e-6 * view.size
     # Through the lens to the image and back through the view: the same pixel of the crop.
     raw = camera.project(view.to_camera(body))
-    seen = np.isfinite(raw[:, 0])
+    # A lens model holds where the lens was calibrated: far outside of the image its curve folds back, and next to the
+    # fold a pixel hardly tells the direction.
+    size = np.array([camera.width, camera.height])
+    seen = (np.abs(raw - size / 2) < 0.75 * size).all(1)
     again = camera.ray(raw[seen]) @ view.rotation.T
     assert np.abs(crop_pixels(view, SPEC, again) - crop_pixels(view, SPEC, body[seen])).max(initial=0) < 1e-4
 
