@@ -23,7 +23,7 @@ from cliff_ros.engine import load_engine
 from cliff_ros.engine.graph import PRESENCE
 from cliff_ros.errors import InputError, ModelError
 from cliff_ros.people import Box, Frame, Person, TrackState
-from cliff_ros.track import Motion, Smoother, SmootherOptions, Track, Tracker, distinct
+from cliff_ros.track import Motion, Smoother, SmootherOptions, Track, Tracker, same_as
 
 STAGES = ('detect', 'track', 'crop', 'infer', 'smooth')
 SECOND_LOOK = 0.65  # IoU of a person's outline with the box that was looked at, below which to look again
@@ -87,6 +87,7 @@ class Pipeline:
         self.engine(np.zeros((1, spec.height, spec.width, 3), np.uint8), np.float32([[0, 0, 0.5]]),
                     vertices=not smoothing)
         self._last_seen: dict[int, tuple[float, Person]] = {}
+        self._reported: set[int] = set()
         self._undetected = 0
         self._said: set[str] = set()
 
@@ -107,6 +108,7 @@ class Pipeline:
         if self._smoother:
             self._smoother.reset()
         self._last_seen.clear()
+        self._reported.clear()
         self._undetected = 0
 
     def __call__(self, frame: Frame, boxes: Sequence[Box] | None = None,
@@ -141,7 +143,8 @@ class Pipeline:
             people += self._coast(frame, tracks, vertices)
             self._forget({track.id for track in tracks})
             if not given:
-                people = _once(people)
+                people = self._once(people)
+            self._reported |= {person.id for person in people}
         return sorted(people, key=lambda person: person.id)
 
     def _detect(self, frame: Frame, boxes: Sequence[Box] | None) -> Sequence[Box] | None:
@@ -271,6 +274,21 @@ class Pipeline:
                 track_state=TrackState.COASTING, age=track.age))
         return people
 
+    def _once(self, people: list[Person]) -> list[Person]:
+        """Nobody twice: who is seen goes before who is coasting, who was there longer before who is new."""
+        if len(people) < 2:
+            return people
+        who = same_as(np.array([person.joints2d for person in people]), np.array([
+            person.age + 1e9 * (person.track_state is not TrackState.COASTING) for person in people]))
+        for i in np.flatnonzero(who != np.arange(len(people))):
+            old, new = people[i], people[who[i]]
+            if old.track_state is TrackState.COASTING and old.id in self._reported and new.id not in self._reported:
+                # Not lost and another found in the same place: the same person, seen through another box.
+                self._tracker.rename(new.id, old.id)
+                self._last_seen[old.id] = self._last_seen.pop(new.id)
+                people[who[i]] = new.with_(id=old.id, age=old.age, track_state=TrackState.OK)
+        return [people[i] for i in np.unique(who)]
+
     def _pose(self, betas: np.ndarray, rotations: np.ndarray, translation: np.ndarray,
               vertices: bool) -> tuple[np.ndarray, np.ndarray | None]:
         """Joints (N, 24, 3) and, where wanted, vertices (N, V, 3)."""
@@ -284,6 +302,7 @@ class Pipeline:
         if self._smoother:
             self._smoother.keep(alive)
         self._last_seen = {id: last for id, last in self._last_seen.items() if id in alive}
+        self._reported &= alive
 
     def _say(self, topic: str, message: str) -> None:
         """Warn once: what is wrong with one image is mostly wrong with the next."""
@@ -296,15 +315,6 @@ class Pipeline:
         start = perf_counter()
         yield
         self.timings[stage] = 1e3 * (perf_counter() - start)
-
-
-def _once(people: list[Person]) -> list[Person]:
-    """Nobody twice: who is seen goes before who is coasting, who was there longer before who is new."""
-    if len(people) < 2:
-        return people
-    rank = np.array([person.age + 1e9 * (person.track_state is not TrackState.COASTING) for person in people])
-    keep = distinct(np.array([person.joints2d for person in people]), rank)
-    return [person for person, kept in zip(people, keep, strict=True) if kept]
 
 
 @dataclass(frozen=True)

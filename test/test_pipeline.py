@@ -129,6 +129,31 @@ def test_nobody_is_there_twice(make):
     assert len(make()(frame(), found)) == 3   # boxes that are given are believed
 
 
+def test_an_id_stays_when_the_other_of_two_boxes_is_the_one_that_is_left(make):
+    pipeline, found = make(coast=0.3), [box(300)]
+    pipeline.detector = lambda image, order: found
+    pipeline(frame(0.0))
+    small = box(298, 240, height=158)
+    found = [box(301), small]
+    assert [person.id for person in pipeline(frame(0.1))] == [1]
+    found = [small]   # tracked as somebody of its own, who was never reported
+    for i in range(2, 12):
+        person, = pipeline(frame(i / 10))
+        assert (person.id, person.track_state) == (1, TrackState.OK) and person.age == pytest.approx(i / 10)
+    found = [small, box(500)]
+    assert [person.id for person in pipeline(frame(1.2))] == [1, 3]
+
+
+def test_who_walks_in_front_of_somebody_keeps_the_own_id(make):
+    """Both were reported: they are two people, however near they come."""
+    pipeline = make(coast=0.3)
+    pipeline.detector = lambda image, order: found
+    for i in range(9):
+        found = [box(300), box(460 - 20 * i, 240, height=190)][i > 5:]   # the first is hidden in the end
+        people = pipeline(frame(i / 30))
+    assert next(person.track_state for person in people if person.id == 2) is TrackState.OK
+
+
 def test_boxes_end_where_the_body_does(make, body):
     """The tiny graph's body is as high as 0.85 of the crop and wide: the box becomes its outline."""
     pipeline = make(refine_boxes=True, smoothing=False)

@@ -10,7 +10,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial.transform import Rotation
 
 from cliff_ros.people import Box, TrackState
-from cliff_ros.track import ConstantVelocity, Motion, Smoother, Tracker, distinct, so3
+from cliff_ros.track import ConstantVelocity, Motion, Smoother, Tracker, same_as, so3
 from cliff_ros.track.assignment import assign
 
 
@@ -304,12 +304,12 @@ def test_of_copies_of_one_person_the_highest_rank_stays(copies, seed):
     one = rng.uniform(0, 100, (24, 2))
     people = [one + rng.normal(0, 1, (24, 2)) for _ in range(copies)] + [one + [300, 0]]
     rank = rng.permutation(len(people)).astype(float)
-    keep = distinct(np.array(people), rank)
-    assert keep[-1] and keep[:-1].sum() == min(copies, 1)
+    who = same_as(np.array(people), rank)
+    assert who[-1] == copies
     if copies:
-        assert keep[np.argmax(rank[:-1])]
+        assert (who[:-1] == np.argmax(rank[:-1])).all()
     nowhere = np.full((2, 24, 2), np.nan)
-    assert distinct(nowhere, np.zeros(2)).all() and distinct(np.empty((0, 24, 2)), np.empty(0)).shape == (0,)
+    assert same_as(nowhere, np.zeros(2)).tolist() == [0, 1] and same_as(np.empty((0, 24, 2)), np.empty(0)).shape == (0,)
 
 
 def test_corrected_boxes_outweigh_detections():

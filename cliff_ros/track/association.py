@@ -103,6 +103,12 @@ class Tracker:
         person.correct(xyxy)
         return person.xyxy
 
+    def rename(self, id: int, right: int) -> None:
+        """Say that somebody of this frame is who was known as `right` and has gone unseen: one of them, under that id."""
+        known = {person.id: person for person in self._people}
+        known[id].take_over(known[right])
+        self._people.remove(known[right])
+
     def _advance(self, stamp: float) -> None:
         if self._stamp is not None and not 0 <= stamp - self._stamp <= self.max_gap:
             self.reset()
@@ -189,6 +195,11 @@ class _Tracked:
             self._motion.update(to_center(xyxy))
             self._place()
         self.corrected = True
+
+    def take_over(self, other: _Tracked) -> None:
+        """Go on as somebody else: their name and past, one's own place and motion."""
+        self.id, self.born, self.reported = other.id, other.born, other.reported
+        self.hits += other.hits
 
     def predict(self, dt: float) -> None:
         self.measured, self.was_corrected, self.corrected = None, self.corrected, False
