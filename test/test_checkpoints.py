@@ -174,9 +174,11 @@ def test_own_format_round_trip(official, tmp_path):
     state = {key: torch.rand(value.shape, generator=generator) for key, value in official.items()}
     model = load_model(saved(tmp_path, {'model': state}))
     path = tmp_path / 'model.safetensors'
+    assert 'research' in model.licence   # of the published weights
+    model.licence = 'all rights reserved'
     write_model(model, path, 'checkpoint.pt', 'ab12')
     again = load_model(path)
-    for attribute in ('dialect', 'body', 'name', 'spec'):
+    for attribute in ('dialect', 'body', 'name', 'spec', 'licence'):
         assert getattr(again, attribute) == getattr(model, attribute)
     for key, tensor in model.state_dict().items():
         assert again.state_dict()[key].equal(tensor), key

@@ -316,12 +316,14 @@ def test_resnet50_from_a_configuration_to_a_graph(tmp_path, shards) -> None:
     assert all(torch.equal(value, saved[name]) for name, value in model.state_dict().items())
     assert cli.main(['export', str(written), str(tmp_path / 'cliff.onnx')]) == 0
     from cliff_ros.engine.onnx import OnnxEngine
-    result = OnnxEngine(tmp_path / 'cliff.onnx', threads=1)(
+    engine = OnnxEngine(tmp_path / 'cliff.onnx', threads=1)
+    assert engine.metadata['licence'] == model.licence == 'unknown: decided by the training data'
+    result = engine(
         np.zeros((1, 256, 192, 3), np.uint8), np.array([[0, 0, .3]], np.float32))
     assert np.isfinite(result['vertices']).all() and result['vertices'].shape == (1, 6890, 3)
     # and a training goes on from it
     again = make_network(replace(load_config(tmp_path / 'my.yaml'), initial_network=str(written)))
-    assert torch.equal(again.regressor.fc1.weight, model.regressor.fc1.weight)
+    assert torch.equal(again.regressor.fc1.weight, model.regressor.fc1.weight) and again.licence == model.licence
     with pytest.raises(ModelError, match='goes on from'):
         make_network(replace(load_config(tmp_path / 'my.yaml'), network='hrnet_w48', initial_network=str(written)))
 

@@ -73,7 +73,7 @@ def write_model(model: Cliff, path: Path, source: str = '', source_sha256: str =
     """Write our own format. ``source`` is the name of the file that the weights came from."""
     metadata = {
         'format': FORMAT, 'dialect': model.dialect, 'encoder': model.name.removeprefix('cliff_'),
-        'body': model.body, 'source': source, 'source_sha256': source_sha256}
+        'body': model.body, 'source': source, 'source_sha256': source_sha256, 'licence': model.licence}
     # Copies, because safetensors refuses tensors that share memory.
     state = {key: tensor.clone(memory_format=torch.contiguous_format)
              for key, tensor in model.state_dict().items()}
@@ -96,7 +96,9 @@ def _read_own(path: Path) -> Cliff:
     if differences:
         raise ModelError(
             f"'{path}' is damaged (it differs in {_first(differences)}): convert the original again")
-    return _assemble(path, architecture, state)
+    model = _assemble(path, architecture, state)
+    model.licence = metadata.get('licence', model.licence)
+    return model
 
 
 def unpickle(path: Path) -> object:

@@ -27,6 +27,7 @@ class Cliff(nn.Module):
     conventions: the dialect's row of the table; ``dialect`` is its name.
     body: ``'smpl'`` or ``'smplx'``: which body model the betas belong to.
     name: of the architecture, for reports and files.
+    licence: of the weights; those published in this dialect, until somebody who trains says otherwise.
     """
 
     def __init__(self, encoder: nn.Module, conventions: Dialect, body: str = 'smpl',
@@ -34,7 +35,7 @@ class Cliff(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.conventions, self.dialect = conventions, conventions.name
-        self.body, self.name = body, name
+        self.body, self.name, self.licence = body, name, conventions.licence
         self.num_joints, self.num_betas = BODIES[body]
         self.regressor = Regressor(encoder.num_features, self.num_joints, self.num_betas)
 
@@ -43,11 +44,6 @@ class Cliff(nn.Module):
         """The crops that the network wants."""
         form = self.conventions
         return CropSpec(*form.crop, form.margin, form.antialias, form.integer_rectangle)
-
-    @property
-    def licence(self) -> str:
-        """Of the published weights in this dialect."""
-        return self.conventions.licence
 
     def normalise(self, crops: Tensor) -> Tensor:
         """Crops (B, h, w, 3) uint8 RGB -> (B, 3, h, w) float32, as ``forward`` takes them."""

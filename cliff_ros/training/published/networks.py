@@ -19,17 +19,21 @@ from cliff_ros.training.published.config import TrainingConfig
 # What ImageNet files hold besides the encoder, and what old ones lack.
 _CLASSIFIERS = ('fc.', 'classifier.')
 _OPTIONAL = '.num_batches_tracked'
+# Of the weights that come out of a training: code cannot know it.
+LICENCE = 'unknown: decided by the training data'
 
 
 def make_network(config: TrainingConfig) -> nn.Module:
     """The network of a configuration, with its first weights, in the official dialect; or the embedded one."""
     if config.network == 'embedded':
         return _embedded(config.initial_network)
+    licence = LICENCE
     if config.initial_network:
         model = load_model(config.initial_network)
         if (model.dialect, model.name, model.body) != ('official', f'cliff_{config.network}', 'smpl'):
             raise ModelError(f"'{config.initial_network}' is {model.name} for {model.body} in the {model.dialect} "
                              f"dialect: training {config.network} goes on from official SMPL checkpoints of it")
+        licence = model.licence if LICENCE in model.licence else f'{model.licence}; trained on: {LICENCE}'
     else:
         model = build('official', config.network)
         for layer in model.encoder.modules():
@@ -41,6 +45,7 @@ def make_network(config: TrainingConfig) -> nn.Module:
         read_means(model, Path(config.mean_parameters).expanduser())
     if not config.location:
         blind(model)
+    model.licence = licence
     return model
 
 
@@ -142,7 +147,7 @@ def write_network(model: nn.Module, body: BodyModel, folder: Path) -> Path:
         from cliff_ros.cliff.embedded import round_to_half
         from cliff_ros.engine.export import export_graph
         path = folder / 'cliff_embedded.onnx'
-        export_graph(round_to_half(model), body, path, licence='unknown: decided by the training data')
+        export_graph(round_to_half(model), body, path, licence=LICENCE)
         return path
     path = folder / f'{model.name}.safetensors'
     partial = path.with_suffix('.partial')
