@@ -26,10 +26,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='rendered data and checkpoints; a second start resumes (default: %(default)s)')
     parser.add_argument('--stages', nargs='+', choices=STAGES, default=[stage for stage in STAGES if stage != 'joint'],
                         help='in this order; default: all but joint')
-    parser.add_argument('--shards', type=int, default=24, help='of 4000 crops each (default: %(default)s)')
-    parser.add_argument('--stills', type=int, default=5, help='files of 999 detector frames (default: %(default)s)')
+    parser.add_argument('--shards', type=int, default=60, help='of 4000 crops each (default: %(default)s)')
+    parser.add_argument('--stills', type=int, default=18, help='files of 999 detector frames (default: %(default)s)')
     parser.add_argument('--minutes', type=float, default=122., help='of training in all (default: %(default)s)')
     parser.add_argument('--threads', type=int, default=2, help='default: %(default)s')
+    parser.add_argument('--device', default='', metavar='DEVICE',
+                        help="draw the data with torch on this device: 'cuda' (default: numba, on the CPU)")
     parser.add_argument('--output', type=Path, default=DATA, metavar='DIR',
                         help='where the graphs go (default: the package)')
 
@@ -45,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError('--set belongs to --config: name a configuration too')
     torch.set_num_threads(args.threads)
     from cliff_ros.training.recipe import Recipe
-    recipe = Recipe(args.work, args.output, args.minutes * 60, args.threads)
+    recipe = Recipe(args.work, args.output, args.minutes * 60, args.threads, args.device)
     for stage in STAGES:
         if stage in args.stages:
             print(f'== {stage}', flush=True)

@@ -7,6 +7,8 @@ location feature (cx/f, cy/f, b/f) is all that the network and its losses know o
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 
@@ -14,7 +16,7 @@ from cliff_ros.synthetic.backgrounds import clutter
 from cliff_ros.synthetic.camera_effects import camera_effects, occlude
 from cliff_ros.synthetic.poses import COMMON_POSES, EVERYDAY
 from cliff_ros.synthetic.props import UPRIGHT as KINDS
-from cliff_ros.synthetic.scene import Canvas, Cast, Extras, Light, project
+from cliff_ros.synthetic.scene import Actor, Cast, Extras, Light, canvas, project
 from cliff_ros.synthetic.textures import natural_color
 
 CROP_HEIGHT, CROP_WIDTH = 128, 96
@@ -29,6 +31,24 @@ LABEL = np.dtype([
 ])
 
 
+DRAWN_AT_ONCE = 64  # crops on a torch device
+
+
+@dataclass(frozen=True)
+class _Composed:
+    """A crop before it is drawn. center, height: of the crop; half: of the camera's image; z = 1. source: pixels of the
+    camera per pixel of the crop."""
+
+    canvas: object
+    actor: Actor
+    translation: np.ndarray
+    center: np.ndarray
+    height: float
+    half: np.ndarray
+    source: float
+    present: bool
+
+
 class CropSampler:
     """Endless labelled crops, deterministic for its arguments.
 
@@ -39,14 +59,17 @@ class CropSampler:
         goes on instead.
     inside: the least share of the person's box that lies in the camera's image.
     everyday: common poses, few things and people in front, milder camera effects.
+    device: where torch draws ('cuda', 'cpu'); '' for the rasteriser on the CPU. Crops that are drawn together are not
+        those that come one by one, but as good.
     """
 
     def __init__(self, seed: int, num_backgrounds: int = 200, size: tuple[int, int] = (CROP_HEIGHT, CROP_WIDTH),
                  fov: tuple[float, float] = FOV, negatives: float = NEGATIVES, border: str = 'black',
-                 inside: float = .45, everyday: bool = False) -> None:
+                 inside: float = .45, everyday: bool = False, device: str = '') -> None:
         self.rng = rng = np.random.default_rng(seed)
         self.height, self.width = size
         self.fov, self.negatives, self.border, self.inside = fov, negatives, border, inside
+        self.device = device
         self.cast = Cast(rng)
         self.backgrounds = [clutter(rng, self.cast.textures) for _ in range(num_backgrounds)]
         self._recent: list = []
@@ -78,6 +101,20 @@ class CropSampler:
 
     def sample(self) -> tuple[np.ndarray, np.ndarray]:
         """(h, w, 3) uint8 RGB and its label, a scalar of dtype LABEL."""
+        composed = self._compose()
+        return self._photograph(composed, *composed.canvas.finish())
+
+    def samples(self, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        """So many of `sample`, drawn together where there is a device."""
+        if not self.device:
+            return [self.sample() for _ in range(count)]
+        from cliff_ros.synthetic.device import finish
+        composed = [self._compose() for _ in range(count)]
+        drawn = finish([one.canvas for one in composed])
+        return [self._photograph(one, *result) for one, result in zip(composed, drawn, strict=True)]
+
+    def _compose(self) -> _Composed:
+        """Who is where before which camera, and what part of its image the crop shows."""
         rng, faces = self.rng, self.cast.body.faces
         actor, translation, (low, high), half, pixels = self._place()
         size, present = high - low, rng.random() >= self.negatives
@@ -86,27 +123,33 @@ class CropSampler:
         height *= np.exp(np.clip(rng.normal(.01, .07), -.18, .2))
         if not present:
             center, height = self._missed(center, height, half)
-        k = self.height / height
-        cx, cy = self.width / 2 - .5 - center[0] * k, self.height / 2 - .5 - center[1] * k
-
+        k, cx, cy = self._pinhole(center, height)
         background = self._background()
         if not present and rng.random() < .5:  # one thing that fills the box as a person would
             KINDS[rng.integers(len(KINDS))](background, rng, self.width * rng.uniform(.35, .65),
                                             self.height * rng.uniform(.85, 1.05), self.height * rng.uniform(.6, 1.))
-        canvas = Canvas(background, k, k, cx, cy, 2 if self.height < 200 else 1)
+        scene = canvas(background, k, k, cx, cy, 2 if self.height < 200 else 1, self.device)
         light = Light.sample(rng)
         if present or rng.random() < .35:
-            canvas.draw(actor, translation, faces, light, 1)
-        alone = np.count_nonzero(canvas.labels == 1)
-        self._bystanders(canvas, translation, height, light)
-        image, labels = canvas.finish()
+            scene.draw(actor, translation, faces, light, 1)
+        self._bystanders(scene, translation, height, light)
+        return _Composed(scene, actor, translation, center, height, half, height * pixels / self.height, present)
+
+    def _pinhole(self, center: np.ndarray, height: float) -> tuple[float, float, float]:
+        """f, cx, cy [px] of a crop."""
+        k = self.height / height
+        return k, self.width / 2 - .5 - center[0] * k, self.height / 2 - .5 - center[1] * k
+
+    def _photograph(self, composed: _Composed, image: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What the camera makes of the drawn crop, and its label."""
+        rng, actor, center, height, half = self.rng, composed.actor, composed.center, composed.height, composed.half
         image, labels = np.ascontiguousarray(image), np.ascontiguousarray(labels)
         self._in_front(image, labels)
-        source = height * pixels / self.height  # pixels of the camera per pixel of the crop
-        if source < .95:
-            small = (max(8, int(self.width * source)), max(8, int(self.height * source)))
+        if composed.source < .95:
+            small = (max(8, int(self.width * composed.source)), max(8, int(self.height * composed.source)))
             image = cv2.resize(cv2.resize(image, small, interpolation=cv2.INTER_AREA), (self.width, self.height))
         image = camera_effects(image, rng, self._effects)
+        k, cx, cy = self._pinhole(center, height)
         x, y = (np.arange(self.width) - cx) / k, (np.arange(self.height) - cy) / k
         if self.border == 'black':
             image[:, np.abs(x) > half[0]] = 0
@@ -117,11 +160,11 @@ class CropSampler:
                                  np.rint(columns).astype(int).clip(0, self.width - 1))]
 
         label = np.zeros((), LABEL)
-        label['betas'], label['rotations'], label['translation'] = actor.betas, actor.rotations, translation
+        label['betas'], label['rotations'], label['translation'] = actor.betas, actor.rotations, composed.translation
         label['location'] = (*center, height)
-        label['keypoints'] = (project(actor.keypoints + translation) - center) / height
-        label['visible'] = np.count_nonzero(labels == 1) / max(1, alone / canvas.supersample ** 2)
-        label['present'] = present
+        label['keypoints'] = (project(actor.keypoints + composed.translation) - center) / height
+        label['visible'] = np.count_nonzero(labels == 1) / max(1, composed.canvas.alone)
+        label['present'] = composed.present
         self._remember(actor)
         return image, label
 
@@ -161,7 +204,7 @@ class CropSampler:
         return cv2.warpAffine(background, transform, (self.width, self.height),
                               flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REFLECT)
 
-    def _bystanders(self, canvas, translation, height, light) -> None:
+    def _bystanders(self, scene, translation, height, light) -> None:
         """Others beside, behind and sometimes in front of the person."""
         rng = self.rng
         if not self._recent or rng.random() > .4 * self._crowding:
@@ -173,7 +216,7 @@ class CropSampler:
                 continue
             aside = rng.choice([-1, 1]) * rng.uniform(.16, .6) * height
             at = translation[:2] / translation[2] + [aside, rng.normal(0, .1) * height]
-            canvas.draw(other, np.append(at * depth, depth), self.cast.body.faces, light, 2)
+            scene.draw(other, np.append(at * depth, depth), self.cast.body.faces, light, 2)
 
     def _remember(self, actor) -> None:
         if len(self._recent) < 30:
@@ -192,6 +235,7 @@ def generate(seed: int, count: int, **options) -> tuple[np.ndarray, np.ndarray]:
     sampler = CropSampler(seed, **options)
     images = np.empty((count, sampler.height, sampler.width, 3), np.uint8)
     labels = np.empty(count, LABEL)
-    for i in range(count):
-        images[i], labels[i] = sampler.sample()
+    for start in range(0, count, DRAWN_AT_ONCE):
+        for i, (image, label) in enumerate(sampler.samples(min(DRAWN_AT_ONCE, count - start)), start):
+            images[i], labels[i] = image, label
     return images, labels

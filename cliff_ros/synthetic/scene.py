@@ -172,6 +172,7 @@ class Canvas:
     """An image under construction: pixels, depth and who is where, drawn at `supersample` times the size.
 
     fx, fy, cx, cy: pinhole of the final image [px], pixel centres at integers.
+    alone: pixels of whoever was drawn first, before others came in front [px of the final image].
     """
 
     def __init__(self, background: np.ndarray, fx: float, fy: float, cx: float, cy: float, supersample: int = 2):
@@ -181,6 +182,7 @@ class Canvas:
         self.image = cv2.resize(background, (width * s, height * s), interpolation=cv2.INTER_LINEAR).astype(np.float32)
         self.inverse_depth = np.zeros((height * s, width * s), np.float32)
         self.labels = np.zeros((height * s, width * s), np.uint8)
+        self.alone = 0.
         self._k = (fx * s, fy * s, (cx + .5) * s - .5, (cy + .5) * s - .5)
 
     def draw(self, actor: Actor, translation: np.ndarray, faces: np.ndarray, light: Light, label: int) -> None:
@@ -189,11 +191,21 @@ class Canvas:
             vertices = (mesh + translation).astype(np.float32)
             colors = light(unlit, vertex_normals(vertices, triangles), mesh)
             rasterize(vertices, triangles, colors, *self._k, self.image, self.inverse_depth, self.labels, label)
+        if label == 1:
+            self.alone = np.count_nonzero(self.labels == 1) / self.supersample ** 2
 
     def finish(self) -> tuple[np.ndarray, np.ndarray]:
         """(H, W, 3) float32 image and (H, W) uint8 labels."""
         s = self.supersample
         return cv2.resize(self.image, self.size, interpolation=cv2.INTER_AREA), self.labels[s // 2::s, s // 2::s]
+
+
+def canvas(background: np.ndarray, fx: float, fy: float, cx: float, cy: float, supersample: int, device: str = ''):
+    """A Canvas; with a torch device ('cuda', 'cpu') one that draws there."""
+    if not device:
+        return Canvas(background, fx, fy, cx, cy, supersample)
+    from cliff_ros.synthetic.device import DeviceCanvas
+    return DeviceCanvas(background, fx, fy, cx, cy, supersample, device)
 
 
 def camera_rotation(pitch: float, roll: float = 0.) -> np.ndarray:

@@ -13,7 +13,7 @@ from cliff_ros.synthetic.backgrounds import clutter, room
 from cliff_ros.synthetic.camera_effects import camera_effects, occlude
 from cliff_ros.synthetic.poses import COMMON_POSES, EVERYDAY
 from cliff_ros.synthetic.props import scatter
-from cliff_ros.synthetic.scene import Actor, Canvas, Cast, Extras, Light, camera_rotation, project
+from cliff_ros.synthetic.scene import Actor, Cast, Extras, Light, camera_rotation, canvas, project
 from cliff_ros.synthetic.sequence import WORLD_FROM_LEVEL
 from cliff_ros.synthetic.textures import natural_color
 
@@ -48,11 +48,12 @@ class StillSampler:
 
     everyday: common poses, few occluders, at most four people who hide little of each other, mostly whole and on the
     floor: what an evaluation asks for. Training sees wilder things.
+    device: where torch draws ('cuda', 'cpu'); '' for the rasteriser on the CPU.
     """
 
-    def __init__(self, seed: int, num_backgrounds: int = 150, everyday: bool = False) -> None:
+    def __init__(self, seed: int, num_backgrounds: int = 150, everyday: bool = False, device: str = '') -> None:
         self.rng = rng = np.random.default_rng(seed)
-        self.everyday = everyday
+        self.everyday, self.device = everyday, device
         self.cast = Cast(rng)
         self.extras = Extras(rng, self.cast, COMMON_POSES if everyday else EVERYDAY)
         self.backgrounds = [clutter(rng, self.cast.textures) for _ in range(num_backgrounds)]
@@ -68,15 +69,15 @@ class StillSampler:
         max_people = max_people or (4 if self.everyday else 6)
         camera, tilt, camera_height = self._camera(width, height)
         k = camera.K
-        canvas = Canvas(self._background(camera, tilt, camera_height), k[0, 0], k[1, 1], k[0, 2], k[1, 2],
-                        2 if width <= 640 else 1)
+        picture = canvas(self._background(camera, tilt, camera_height), k[0, 0], k[1, 1], k[0, 2], k[1, 2],
+                         2 if width <= 640 else 1, self.device)
         light, placed = Light.sample(rng), []
         for _ in range(rng.choice(max_people + 1, p=_crowd(max_people))):
             found = self._place(camera, tilt, camera_height, placed)
             if found:
-                canvas.draw(found.actor, found.translation, faces, light, len(placed) + 1)
+                picture.draw(found.actor, found.translation, faces, light, len(placed) + 1)
                 placed.append(found)
-        image, labels = canvas.finish()
+        image, labels = picture.finish()
         image, labels = np.ascontiguousarray(image), np.ascontiguousarray(labels)
         for _ in range(rng.poisson(.25 if self.everyday else .7)):
             occlude(image, labels, rng, self.cast.textures, natural_color(rng))

@@ -104,7 +104,7 @@ class Tracker:
         return person.xyxy
 
     def rename(self, id: int, right: int) -> None:
-        """Say that somebody of this frame is who was known as `right` and has gone unseen: one of them, under that id."""
+        """Say that somebody of this frame is who was known as `right` and has gone unseen since."""
         known = {person.id: person for person in self._people}
         known[id].take_over(known[right])
         self._people.remove(known[right])

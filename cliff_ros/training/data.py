@@ -11,7 +11,7 @@ from tqdm import tqdm
 from cliff_ros.synthetic import crops
 
 SHARD_SIZE = 4000
-VALIDATION_SHARD = 900_000  # seeds from here on are never trained on
+VALIDATION_SHARD = 900_001  # seeds from here on are never trained on
 
 
 def shard_path(folder: Path, shard: int) -> Path:

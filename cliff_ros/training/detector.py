@@ -28,7 +28,7 @@ PADDING = 114
 class PersonDetector(nn.Module):
     """Normalised image (B, 3, h, w) -> heatmap logits (B, 1, h/8, w/8), log distances (B, 4, h/8, w/8)."""
 
-    def __init__(self, widths: tuple[int, ...] = (12, 24, 48, 80)) -> None:
+    def __init__(self, widths: tuple[int, ...] = (16, 32, 64, 128)) -> None:
         super().__init__()
         c2, c4, c8, c16 = widths
         self.stem = nn.Sequential(conv(3, c2, 5, 2), conv(c2, c4, 3, 2), Residual(c4, c4))
@@ -71,9 +71,9 @@ def normalise(image: Tensor) -> Tensor:
     return (image.permute(0, 3, 1, 2).float() - 118) / 62
 
 
-def render_stills(path: Path, seed: int, count: int) -> None:
+def render_stills(path: Path, seed: int, count: int, everyday: bool = False, device: str = '') -> None:
     """Render frames of all sizes into one file: images_<i>, and boxes as rows (frame, x0, y0, x1, y1, asked for)."""
-    sampler, arrays = StillSampler(seed), {}
+    sampler, arrays = StillSampler(seed, everyday=everyday, device=device), {}
     for k, (width, height, rows_seen) in enumerate(SIZES):
         images = np.full((count // len(SIZES), height, width, 3), PADDING, np.uint8)
         rows = []

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -24,7 +25,7 @@ SIGMA = .022  # [crop heights] of the target heatmaps
 class CropStore:
     """All shards of a folder in memory, in random batches; new shards join when `refresh` finds them."""
 
-    def __init__(self, folder: Path, skeleton: Skeleton, limit: int = 40, seed: int = 0,
+    def __init__(self, folder: Path, skeleton: Skeleton, limit: int = 80, seed: int = 0,
                  pattern: str = 'crops_[0-8]*.npz') -> None:
         self.folder, self.skeleton, self.limit, self.pattern = folder, skeleton, limit, pattern
         self.rng = np.random.default_rng(seed)
@@ -70,7 +71,6 @@ def prepare(path: Path, skeleton: Skeleton) -> tuple[np.ndarray, dict[str, Tenso
 def augment(images: np.ndarray, truth: dict[str, Tensor], geometric: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
     """Mirror, colour, and (for keypoints only: it is not a camera) rotation and scale in the image plane."""
     n = len(images)
-    x = EmbeddedCliff.normalise(torch.from_numpy(images))
     flip = torch.rand(n) < .5
     truth = mirror(truth, flip)
     sign = torch.where(flip, -1., 1.)
@@ -78,21 +78,24 @@ def augment(images: np.ndarray, truth: dict[str, Tensor], geometric: bool = True
     shift = torch.randn(n, 2) * .02 * geometric
     cos, sin = torch.cos(angle) * scale, torch.sin(angle) * scale
     to_input = torch.stack([cos * sign, -sin * sign, sin, cos], 1).view(n, 2, 2)
-    aspect = CROP_WIDTH / CROP_HEIGHT
-    theta = torch.zeros(n, 2, 3)
-    theta[:, 0, 0], theta[:, 0, 1] = to_input[:, 0, 0], to_input[:, 0, 1] / aspect
-    theta[:, 1, 0], theta[:, 1, 1] = to_input[:, 1, 0] * aspect, to_input[:, 1, 1]
-    theta[:, 0, 2], theta[:, 1, 2] = shift[:, 0] * 2 / aspect, shift[:, 1] * 2
-    if geometric:
-        grid = F.affine_grid(theta, (n, 3, CROP_HEIGHT, CROP_WIDTH), align_corners=False)
-        x = F.grid_sample(x, grid, align_corners=False, padding_mode='border')
-    else:
-        x = torch.where(flip[:, None, None, None], x.flip(3), x)
     keypoints = (torch.linalg.inv(to_input) @ (truth['keypoints'] - shift[:, None]).mT).mT
     keypoints = torch.where(flip[:, None, None], keypoints[:, MIRROR_KEYPOINTS], keypoints)
     depths = torch.where(flip[:, None], truth['depths'][:, torch.from_numpy(MIRROR)], truth['depths'])
+    x = EmbeddedCliff.normalise(torch.from_numpy(_warp(images, to_input.numpy(), shift.numpy())))
     x = x * (1 + .15 * torch.randn(n, 3, 1, 1)) + .2 * torch.randn(n, 3, 1, 1)
     return x, truth | dict(keypoints=keypoints, depths=depths)
+
+
+def _warp(images: np.ndarray, to_input: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """Images (N, h, w, 3) in which p [crop heights from the centre] shows what was at to_input p + shift."""
+    height, width = images.shape[1:3]
+    center = np.array([width / 2 - .5, height / 2 - .5])
+    warped = np.empty_like(images)
+    for image, a, b, out in zip(images, to_input, shift, warped, strict=True):
+        matrix = np.column_stack([a, height * b + center - a @ center])
+        cv2.warpAffine(image, matrix, (width, height), dst=out, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+                       borderMode=cv2.BORDER_REPLICATE)
+    return warped
 
 
 def facing_of(rotations: Tensor) -> Tensor:
@@ -109,21 +112,28 @@ def keypoint_losses(encoder: KeypointEncoder, heatmaps: Tensor, depths: Tensor, 
     """The encoder's loss and its parts; arguments as `KeypointEncoder.maps` gives them."""
     keypoints, present = truth['keypoints'], truth['present']
     mask, people = inside(keypoints).float() * present[:, None], present.sum().clamp(min=1)
-    distance = ((keypoints[:, :, None] - encoder.grid) ** 2).sum(-1)
-    target = torch.exp(-distance / (2 * SIGMA ** 2))
-    target = target / target.sum(-1, keepdim=True).clamp(min=1e-6)
-    log_probability = heatmaps.log_softmax(-1)
-    probability = log_probability.exp()
-    mean = probability @ encoder.grid
-    depth = (probability[:, :24].detach() * depths).sum(-1)
+    # A Gaussian is the product of one along x and one along y, and so are the sums over the map.
+    n, height, width = len(keypoints), CROP_HEIGHT // 4, CROP_WIDTH // 4
+    x, y = encoder.grid[:width, 0], encoder.grid[::width, 1]
+    along_x, along_y = (_gaussian(keypoints[..., k], axis) for k, axis in enumerate((x, y)))
+    logits = heatmaps.view(n, -1, height, width)
+    probability = heatmaps.softmax(-1).view_as(logits)
+    wanted = ((logits @ along_x[..., None])[..., 0] * along_y).sum(-1)
+    mean = torch.stack([probability.sum(2) @ x, probability.sum(3) @ y], -1)
+    depth = (probability[:, :24].detach().flatten(2) * depths).sum(-1)
     parts = dict(
-        heatmap=-((target * log_probability).sum(-1) * mask).sum() / mask.sum(),
+        heatmap=((heatmaps.logsumexp(-1) - wanted) * mask).sum() / mask.sum(),
         position=((mean - keypoints).abs().sum(-1) * mask).sum() / mask.sum(),
         depth=((depth - truth['depths']).abs().clamp(max=1).mean(1) * present).sum() / people,
         facing=(((facing - facing_of(truth['rotations'])) ** 2).sum(1) * present).sum() / people,
         presence=F.binary_cross_entropy_with_logits(encoder.presence(overview)[:, 0], present))
     return (parts['heatmap'] + 5 * parts['position'] + 6 * parts['depth'] + .5 * parts['facing']
             + parts['presence']), parts
+
+
+def _gaussian(center: Tensor, axis: Tensor) -> Tensor:
+    """Weights of sum one along `axis` (K,) about `center` (...): (..., K)."""
+    return torch.softmax(-(center[..., None] - axis) ** 2 / (2 * SIGMA ** 2), -1)
 
 
 @torch.no_grad()

@@ -14,15 +14,21 @@ from cliff_ros.engine.export import export_graph
 from cliff_ros.training import data, detector, joint, keypoints, regressor, skeletons
 from cliff_ros.training.losses import Skeleton
 
+# Of the crops and of the detector's frames: wild poses, much in front of people, strong camera effects. The others are
+# everyday scenes, which most users have: with only wild ones a small network spends itself on what is hardly seen.
+WILD_CROPS, WILD_STILLS = .4, .5
 # Shares of the training time; `joint` is not part of the default recipe and comes on top.
 SHARES = dict(keypoints=.45, skeletons=.16, regressor=.14, joint=.25, detector=.25)
 
 
 class Recipe:
-    """work: a folder of data and checkpoints; output: of the graphs; seconds: of training, all stages together."""
+    """work: a folder of data and checkpoints; output: of the graphs; seconds: of training, all stages together.
 
-    def __init__(self, work: Path, output: Path, seconds: float, workers: int) -> None:
-        self.work, self.output, self.workers = work, output, workers
+    device: where torch draws the data ('cuda'); '' for the rasteriser on the CPU.
+    """
+
+    def __init__(self, work: Path, output: Path, seconds: float, workers: int, device: str = '') -> None:
+        self.work, self.output, self.workers, self.device = work, output, workers, device
         self.seconds = {stage: share * seconds for stage, share in SHARES.items()}
         self.skeleton = Skeleton(load_body())
         self.crops, self.frames = work / 'crops', work / 'stills'
@@ -34,13 +40,15 @@ class Recipe:
         return data.shard_path(self.crops, data.VALIDATION_SHARD)
 
     def render(self, shards: int, stills: int, shard_size: int = data.SHARD_SIZE, still_size: int = 999) -> None:
-        """Training data, and a validation set of three quarters of a shard and a third of a file of stills."""
+        """Training data, wild ones first, and everyday crops to validate with: three quarters of a shard."""
         self.crops.mkdir(exist_ok=True)
         self.frames.mkdir(exist_ok=True)
-        data.render_shard(self.crops, data.VALIDATION_SHARD, shard_size * 3 // 4)
-        data.render(self.crops, 0, shards, self.workers, shard_size)
-        jobs = {self.frames / f'stills_{seed:06d}.npz': (seed, still_size) for seed in range(1, stills + 1)}
-        jobs[self.frames / f'stills_{data.VALIDATION_SHARD:06d}.npz'] = (data.VALIDATION_SHARD, still_size // 3)
+        data.render_shard(self.crops, data.VALIDATION_SHARD, shard_size * 3 // 4, everyday=True)
+        wild = round(WILD_CROPS * shards)
+        data.render(self.crops, 0, wild, self.workers, shard_size, device=self.device)
+        data.render(self.crops, wild, shards - wild, self.workers, shard_size, everyday=True, device=self.device)
+        jobs = {self.frames / f'stills_{seed:06d}.npz': (seed, still_size, seed > WILD_STILLS * stills, self.device)
+                for seed in range(1, stills + 1)}
         with ProcessPoolExecutor(self.workers) as pool:
             for done in [pool.submit(detector.render_stills, path, *job)
                          for path, job in jobs.items() if not path.exists()]:
