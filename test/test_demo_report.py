@@ -104,7 +104,7 @@ def test_missed_people_and_people_who_are_not_there():
     assert report['people_matched'] == FRAMES
     assert failure(report) is None  # half is the floor
     missed = [row.label for row in rows(report) if row.within is False]
-    assert missed == ['people found (recall, IoU 0.5)']
+    assert missed == ['people found (recall, IoU 0.5)', 'found people who are there (precision)']
 
 
 def test_ids_that_change_are_counted():
