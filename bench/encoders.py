@@ -25,8 +25,8 @@ from cliff_ros.training.losses import Skeleton
 
 CANDIDATES = {
     'narrow': dict(widths=(12, 20, 36, 72, 112), middle=32),
+    'middle': dict(widths=(16, 32, 56, 112, 176), middle=48),
     'shipped': dict(),
-    'wide': dict(widths=(20, 44, 80, 160, 240), middle=64),
 }
 BATCH, REPEATS = 64, 200
 
