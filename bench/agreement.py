@@ -1,10 +1,11 @@
 """Does the mesh sit on a real person? Our joints in the image against another estimator's, in a video of one person.
 
     cliff video clip.mp4 --camera camera_info.yaml --output out/clip
-    python bench/agreement.py clip.mp4 out/clip/people.npz
+    python bench/agreement.py clip.mp4 out/clip/people.npz --sheet sheet.png
 
-The other is MediaPipe Pose (``pip install mediapipe``; an environment of its own will do, the package is not needed).
-It is no truth: hips and shoulders are defined a few per cent of the height apart, and it errs too.
+The other is MediaPipe Pose (``pip install mediapipe``; an environment of its own will do, without ROS and torch). It is
+no truth: hips and shoulders are defined a few per cent of the height apart, and it errs too. The sheet shows meshes and
+its skeleton without the recording, so that it may be shown where the recording may not.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ import numpy as np
 # Shoulders, elbows, wrists, hips, knees, ankles, left and right: SMPL's joints and MediaPipe's landmarks.
 SMPL = [16, 17, 18, 19, 20, 21, 1, 2, 4, 5, 7, 8]
 MEDIAPIPE = [11, 12, 13, 14, 15, 16, 23, 24, 25, 26, 27, 28]
+LIMBS = [(11, 12), (11, 13), (13, 15), (12, 14), (14, 16), (11, 23), (12, 24), (23, 24), (23, 25), (25, 27), (24, 26),
+         (26, 28), (27, 31), (28, 32), (0, 7), (0, 8)]  # MediaPipe's
 NAMES = ('shoulders', 'elbows', 'wrists', 'hips', 'knees', 'ankles')
 VISIBLE, ENOUGH = .5, 6  # of a landmark; landmarks of a frame that counts
 SITS = .1  # mean distance of the joints, in heights of the person, below which the mesh sits on the person
@@ -28,13 +31,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('video', type=Path)
     parser.add_argument('people', type=Path, help='people.npz of cliff video')
+    parser.add_argument('--sheet', type=Path, help='draw some frames: meshes, and the other estimate in white')
     parser.add_argument('--report', type=Path, help='write the figures as JSON')
     args = parser.parse_args()
     reference = landmarks(args.video)
     with np.load(args.people) as file:
-        found = compare(reference, file['frame'], file['joints2d'], file['id'])
+        people = dict(file)
+    found = compare(reference, people['frame'], people['joints2d'], people['id'])
     for name, value in found.items():
         print(f'{name:<28}{value if isinstance(value, (int, dict)) else round(value, 3)}')
+    if args.sheet:
+        draw(args.sheet, reference, people)
     if args.report:
         args.report.write_text(json.dumps(found, indent=2))
 
@@ -79,6 +86,35 @@ def compare(reference: list[np.ndarray | None], frame: np.ndarray, joints2d: np.
                   'median of': {name: round(float(np.nanmedian(pairs[:, i])), 3) for i, name in enumerate(NAMES)
                                 if np.isfinite(pairs[:, i]).any()}}
     return found
+
+
+def draw(path: Path, reference: list[np.ndarray | None], people: dict[str, np.ndarray], count: int = 10) -> None:
+    """Every so many frames on grey: our meshes, the other's limbs in white."""
+    from cliff_ros.body import load_body
+    from cliff_ros.camera import Camera
+    from cliff_ros.render.colors import color_of
+    from cliff_ros.render.overlay import to_pinhole
+    from cliff_ros.render.raster import shade
+    from cliff_ros.render.sheet import contact_sheet, save_png
+    camera = Camera(*people['camera_size'].tolist(), people['camera_K'], str(people['camera_model']),
+                    people['camera_d'])
+    body, tiles, shown = load_body(), [], np.linspace(0, len(reference) - 1, count).astype(int)
+    for n in shown:
+        image = np.full((camera.height, camera.width, 3), 70, np.uint8)
+        depth = np.zeros(image.shape[:2], np.float32)
+        rows = np.flatnonzero(people['frame'] == n)
+        if len(rows):
+            _, vertices = body(*(people[name][rows].astype(np.float64)
+                                 for name in ('betas', 'rotations', 'translation')))
+            for row, mesh in zip(rows, vertices, strict=True):
+                shade(to_pinhole(mesh, camera), body.faces, camera.f, camera.cx, camera.cy, image,
+                      color_of(int(people['id'][row])), 1., depth=depth)
+        if reference[n] is not None:
+            for a, b in LIMBS:
+                start, end = (tuple(reference[n][k, :2].round().astype(int).tolist()) for k in (a, b))
+                cv2.line(image, start, end, (255, 255, 255), max(2, camera.height // 300), cv2.LINE_AA)
+        tiles.append(image)
+    save_png(path, contact_sheet(tiles, [f'frame {n}' for n in shown], columns=count))
 
 
 if __name__ == '__main__':

@@ -47,18 +47,18 @@ class Experiment:
         the border of the image instead of its reflection.
         """
         model = load_embedded().to(memory_format=torch.channels_last)
-        return {'train': self._features(model, 'train', 0, self.shards, 'reflect', passes=2),
+        return {'train': self._features(model, 'train', 0, self.shards, 'reflect', mirrored=True),
                 'held_out': self._features(model, 'held_out', HELD_OUT, self.held_out, 'reflect'),
                 'borderless': self._features(model, 'borderless', HELD_OUT, self.held_out, 'scene')}
 
-    def _features(self, model, name: str, first: int, count: int, border: str, passes: int = 1):
+    def _features(self, model, name: str, first: int, count: int, border: str, mirrored: bool = False):
         path = self.work / f'{name}.pt'
         if not path.exists():
             folder = self.work / name
             data.render(folder, first, count, self.workers, self.shard_size, border=border, **WORLD)
             torch.manual_seed(0)
             store = CropStore(folder, self.skeleton, limit=count, pattern='crops_*.npz')
-            _keep(path, extract(model, store, passes))
+            _keep(path, extract(model, store, mirrored))
         return torch.load(path, weights_only=True)
 
     def errors(self, variant: claim.Variant, seed: int, steps: int, features: dict) -> dict[str, dict]:

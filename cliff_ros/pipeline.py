@@ -26,7 +26,7 @@ from cliff_ros.people import Box, Frame, Person, TrackState
 from cliff_ros.track import Motion, Smoother, SmootherOptions, Track, Tracker, same_as
 
 STAGES = ('detect', 'track', 'crop', 'infer', 'smooth')
-SECOND_LOOK = 0.65  # IoU of a person's outline with the box that was looked at, below which to look again
+SECOND_LOOK = 0.8  # IoU of a person's outline with the box that was looked at, below which to look again
 NEAREST = 0.1  # [m] a pelvis closer to the camera than this is a failure of the network
 logger = logging.getLogger(__name__)
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -248,9 +249,9 @@ def test_the_benchmark_runs_and_reports(tmp_path):
     assert tables.text(report)
 
 
-def test_agreement_with_another_estimator():
+def test_agreement_with_another_estimator(tmp_path):
     """The person is there in two of three frames, once under another id and once with a stranger beside."""
-    from bench.agreement import MEDIAPIPE, SMPL, compare
+    from bench.agreement import MEDIAPIPE, SMPL, compare, draw
     rng = np.random.default_rng(0)
     person = rng.uniform(0, 200, (24, 2))
     landmarks = np.column_stack([rng.uniform(0, 200, (33, 2)), np.ones(33)])
@@ -265,6 +266,13 @@ def test_agreement_with_another_estimator():
     assert found['others, in a frame'] == pytest.approx(1 / 3)
     assert found['joints, median of height'] == pytest.approx(.02, abs=.02)
     assert found['joints within 5 % of height'] == 1 and found['median of']['knees'] == pytest.approx(.02)
+    people = {'frame': np.array([0, 0]), 'id': np.array([1, 2]), 'betas': np.zeros((2, 10)),
+              'rotations': np.tile(np.eye(3), (2, 24, 1, 1)), 'translation': np.array([[0, 0, 3.], [1, 0, 4]]),
+              'camera_size': np.array([64, 48]), 'camera_K': np.array([[60., 0, 32], [0, 60, 24], [0, 0, 1]]),
+              'camera_d': np.zeros(5), 'camera_model': np.array('plumb_bob')}
+    people['rotations'][:, 0] = np.diag([1., -1, -1])
+    draw(tmp_path / 'sheet.png', [landmarks * [.2, .2, 1], None], people, count=2)
+    assert cv2.imread(str(tmp_path / 'sheet.png')).std() > 5
     nobody = compare([landmarks], np.zeros(0), np.zeros((0, 24, 2)), np.zeros(0))
     assert nobody == {'frames': 1, 'mesh sits on the person': 0, 'ids of the person': 0, 'others, in a frame': 0}
     assert compare([None], np.zeros(0), np.zeros((0, 24, 2)), np.zeros(0)) == {'frames': 0}

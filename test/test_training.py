@@ -36,3 +36,28 @@ def test_the_recipe_makes_graphs_that_run(tmp_path):
     recipe.seconds['keypoints'] += 1
     recipe.keypoints()
     assert any('resuming at' in line and 'resuming at 0 s' not in line for line in lines)
+
+
+def test_mirrored_crops_give_mirrored_keypoints():
+    """The network looks at a crop both ways: it cannot prefer the left to the right."""
+    from cliff_ros.cliff.embedded import MIRROR_KEYPOINTS, NUM_DEPTHS, NUM_KEYPOINTS, KeypointEncoder
+    torch.manual_seed(0)
+    encoder = KeypointEncoder().eval()
+    crops = torch.randn(3, 3, 128, 96)
+
+    def look(x):
+        features = encoder(x)
+        places = features[:, :2 * NUM_KEYPOINTS].view(3, NUM_KEYPOINTS, 2)
+        spread, depths, facing = features[:, 2 * NUM_KEYPOINTS:][:, :NUM_KEYPOINTS + NUM_DEPTHS + 6].split(
+            [NUM_KEYPOINTS, NUM_DEPTHS, 6], 1)
+        return places, spread, depths, facing
+    with torch.no_grad():
+        straight, mirrored = look(crops), look(crops.flip(3))
+    places = mirrored[0] * torch.tensor([-1., 1])
+    torch.testing.assert_close(places, straight[0][:, MIRROR_KEYPOINTS], atol=1e-3, rtol=0)
+    torch.testing.assert_close(mirrored[1], straight[1][:, MIRROR_KEYPOINTS], atol=1e-3, rtol=0)
+    torch.testing.assert_close(mirrored[2], straight[2][:, MIRROR_KEYPOINTS[:NUM_DEPTHS]], atol=1e-3, rtol=0)
+    torch.testing.assert_close(mirrored[3] * torch.tensor([-1., 1, 1, -1, 1, 1]), straight[3], atol=1e-4, rtol=0)
+    encoder.train()   # one look in training, where crops are mirrored at random
+    with torch.no_grad():
+        assert not torch.equal(encoder(crops)[:, :58], encoder(crops.flip(3))[:, :58])

@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='in this order; default: all but joint')
     parser.add_argument('--shards', type=int, default=60, help='of 4000 crops each (default: %(default)s)')
     parser.add_argument('--stills', type=int, default=18, help='files of 999 detector frames (default: %(default)s)')
-    parser.add_argument('--minutes', type=float, default=122., help='of training in all (default: %(default)s)')
+    parser.add_argument('--minutes', type=float, default=112., help='of training in all (default: %(default)s)')
     parser.add_argument('--threads', type=int, default=2, help='default: %(default)s')
     parser.add_argument('--device', default='', metavar='DEVICE',
                         help="draw the data with torch on this device: 'cuda' (default: numba, on the CPU)")

@@ -28,7 +28,7 @@ class HeatmapDetector:
     threshold: smallest score of a person. max_overlap: largest IoU of two people.
     """
 
-    def __init__(self, path: str | Path, threshold: float = 0.2, max_overlap: float = 0.5,
+    def __init__(self, path: str | Path, threshold: float = 0.3, max_overlap: float = 0.5,
                  threads: int = 0) -> None:
         self._session = open_session(path, threads)
         names = [tensor.name for tensor in self._session.get_outputs()]

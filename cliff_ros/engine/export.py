@@ -145,7 +145,7 @@ def export_graph(model: nn.Module, body: BodyModel, path: str | Path, **extra: o
                           dynamic_axes={name: {0: 'people'} for name in (*INPUTS, *outputs)})
     proto = onnx.load(str(partial))
     metadata['shared'] = _shared(graph, proto.graph)
-    _halve(proto.graph)
+    halve(proto.graph)
     proto.metadata_props.add(key=METADATA_KEY, value=json.dumps(metadata))
     onnx.checker.check_model(proto)
     onnx.save(proto, str(partial))
@@ -161,11 +161,12 @@ def _shared(module: nn.Module, graph) -> dict[str, str]:
             for name, tensor in module.named_parameters() if name not in stored}
 
 
-def _halve(graph) -> None:
+def halve(graph, rounding: bool = False) -> None:
     """Store large float32 initializers that float16 holds exactly as float16 behind a Cast; in place.
 
     Engines fold the Cast on load. Half the file for a network trained to be rounded, as the embedded one; the
     weights of others, and the body, would change the results by ten times what is allowed, and stay.
+    rounding: all that fit into its range, exactly or not, as a detector may be.
     """
     from onnx import TensorProto, helper, numpy_helper
     casts = []
@@ -174,7 +175,7 @@ def _halve(graph) -> None:
         if tensor.data_type == TensorProto.FLOAT and values.size >= 1024:
             with np.errstate(over='ignore'):
                 half = values.astype(np.float16)
-            if np.array_equal(half, values):
+            if np.isfinite(half).all() and (rounding or np.array_equal(half, values)):
                 name = tensor.name
                 tensor.CopyFrom(numpy_helper.from_array(half, name + HALF_SUFFIX))
                 casts.append(helper.make_node('Cast', [name + HALF_SUFFIX], [name], f'{name}/Cast',

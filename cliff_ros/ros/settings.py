@@ -38,7 +38,7 @@ class CliffSettings:
         'embedded', "'embedded', the path of a YOLO-like detector (.onnx), or 'topic': boxes come on the "
                     'topic detections (vision_msgs/Detection2DArray)', check=_detector)
     score_threshold: float = parameter(
-        0.2, 'smallest score of a detection; with a network that does not say who is a person, 0.4',
+        0.3, 'smallest score of a detection; with a network that does not say who is a person, 0.4',
         When.LIVE, range=(0.01, 0.99))
     presence_threshold: float = parameter(
         0.7, 'smallest probability, by the network, that a detection is a person; 0 believes the detector',

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cliff_ros.cliff.embedded import Residual, conv
+from cliff_ros.engine.export import halve
 from cliff_ros.synthetic.stills import StillSampler
 from cliff_ros.training.keypoints import half_precision
 from cliff_ros.training.progress import Losses, set_rate
@@ -190,6 +191,7 @@ def train(files: list[Path], checkpoint: Path, seconds: float, batch: int = 16, 
 
 def export_detector(network: PersonDetector, path: Path) -> None:
     """Write the graph that cliff_ros.detect runs."""
+    import onnx
     example = torch.zeros(1, 224, 384, 3, dtype=torch.uint8)
     partial = path.with_suffix('.partial.onnx')
     with torch.no_grad():
@@ -197,4 +199,7 @@ def export_detector(network: PersonDetector, path: Path) -> None:
                           output_names=['heatmap', 'ltrb'], opset_version=17, dynamo=False,
                           dynamic_axes={'image': {1: 'height', 2: 'width'}, 'heatmap': {2: 'rows', 3: 'columns'},
                                         'ltrb': {2: 'rows', 3: 'columns'}})
+    proto = onnx.load(str(partial))
+    halve(proto.graph, rounding=True)
+    onnx.save(proto, str(partial))
     partial.replace(path)

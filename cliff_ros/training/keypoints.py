@@ -13,12 +13,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cliff_ros.body import MIRROR
+from cliff_ros.cliff import embedded
 from cliff_ros.cliff.embedded import CROP_HEIGHT, CROP_WIDTH, EmbeddedCliff, KeypointEncoder
 from cliff_ros.training.data import load_shard
 from cliff_ros.training.losses import Skeleton, as_truth, mirror, relative_depths
 from cliff_ros.training.progress import Losses, set_rate
 
-MIRROR_KEYPOINTS = torch.tensor([*MIRROR, 24, 26, 25, 28, 27])
+MIRROR_KEYPOINTS = torch.from_numpy(embedded.MIRROR_KEYPOINTS)
 SIGMA = .022  # [crop heights] of the target heatmaps
 
 

@@ -15,27 +15,31 @@ from torch import Tensor
 
 from cliff_ros.cliff.embedded import GLOBAL_FEATURES, EmbeddedCliff, LocationRegressor
 from cliff_ros.training.keypoints import CropStore, augment, channels_last, half_precision
-from cliff_ros.training.losses import Skeleton, losses, measure
+from cliff_ros.training.losses import Skeleton, losses, measure, mirror, pose_only
 from cliff_ros.training.progress import Losses, set_rate
 from cliff_ros.training.skeletons import SkeletonSampler, corrupted_features, decode
 
 NAMES = ('rotations', 'betas', 'translation', 'location')
 AVERAGE = .999  # of the weights, per step (EMA)
+WEIGHTS = dict(reprojection=25.)  # the encoder knows best where joints are in the image
+POSE_ONLY = 12.  # weight of the joints' distance when turned and scaled to fit
 
 
 @torch.no_grad()
-def extract(model: EmbeddedCliff, store: CropStore, passes: int = 2, batch: int = 128) -> tuple[Tensor, dict]:
-    """Features (N, F) of every crop with a person, mirrored or not, with new colours each pass, and their truth."""
+def extract(model: EmbeddedCliff, store: CropStore, mirrored: bool = False, batch: int = 128) -> tuple[Tensor, dict]:
+    """Features (N, F) of every crop with a person, in new colours, if `mirrored` also of its mirror image."""
     model.eval()
     features, truths = [], []
-    for _ in range(passes):
-        for images, truth in store.once(batch):
-            x, truth = augment(images, truth, geometric=False)
-            people = truth['present'] > .5
-            with half_precision():
-                maps = model.encoder.maps(channels_last(x[people]))
-            features.append(model.encoder.features(*(part.float() for part in maps)))
-            truths.append({name: truth[name][people] for name in NAMES})
+    for images, truth in store.once(batch):
+        x, truth = augment(images, truth, geometric=False)
+        people = truth['present'] > .5
+        truth = {name: truth[name][people] for name in NAMES}
+        with half_precision():  # all of the batch: every other size would cost a plan of its own, in time and memory
+            both = model.encoder.both_ways(channels_last(x))
+        looks = (truth, mirror(truth, torch.ones(len(truth['location']), dtype=torch.bool)))[:1 + mirrored]
+        for maps, label in zip(both, looks, strict=False):
+            features.append(model.encoder.features(*(part[people].float() for part in maps)))
+            truths.append(label)
     return torch.cat(features), {name: torch.cat([t[name] for t in truths]) for name in NAMES}
 
 
@@ -44,7 +48,7 @@ def train(model: EmbeddedCliff, store: CropStore, cache: Path, validation: tuple
     """Train the regressor in place for that long and return its running average."""
     torch.manual_seed(3)
     if not cache.exists():
-        torch.save(extract(model, store), cache)
+        torch.save(extract(model, store, mirrored=True), cache)
     features, truth = torch.load(cache, weights_only=True)
     regressor, sampler = model.regressor.train(), SkeletonSampler(skeleton, seed=11)
     average = copy.deepcopy(regressor).eval()
@@ -60,10 +64,12 @@ def train(model: EmbeddedCliff, store: CropStore, cache: Path, validation: tuple
             target = {name: value[pick] for name, value in truth.items()}
             other, keypoints = sampler.batch(skeletons)
             made = corrupted_features(other, keypoints, skeleton)
-        loss, parts = losses(*decode(regressor(real, model.bbox_info(target['location']))), target, skeleton)
+        out = decode(regressor(real, model.bbox_info(target['location'])))
+        loss, parts = losses(*out, target, skeleton, WEIGHTS)
+        parts['aligned'] = pose_only(*out[:2], target, skeleton)
         synthetic, _ = losses(*decode(regressor(made, model.bbox_info(other['location']))), other, skeleton)
         optimizer.zero_grad(set_to_none=True)
-        (loss + .5 * synthetic).backward()
+        (loss + POSE_ONLY * parts['aligned'] + .5 * synthetic).backward()
         torch.nn.utils.clip_grad_norm_(regressor.parameters(), 20.)
         optimizer.step()
         step += 1

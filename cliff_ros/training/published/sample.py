@@ -14,14 +14,13 @@ import numpy as np
 
 from cliff_ros.body import MIRROR, NUM_JOINTS, BodyModel
 from cliff_ros.camera import Camera
+from cliff_ros.cliff.embedded import MIRROR_KEYPOINTS
 from cliff_ros.errors import InputError
 from cliff_ros.synthetic.scene import FACE_VERTICES
 
 NUM_KEYPOINTS = NUM_JOINTS + len(FACE_VERTICES)
 NUM_VERTICES = 6890  # SMPL's
 NUM_BETAS = 10
-# MIRROR_KEYPOINTS[k] is the keypoint that keypoint k becomes in a mirrored image.
-MIRROR_KEYPOINTS = np.array([*MIRROR, 24, 26, 25, 28, 27])
 # Enough of the surface to find the extents of a person to a centimetre, and the five points of the face.
 _OUTLINE = np.concatenate([FACE_VERTICES, np.arange(0, NUM_VERTICES, 10)])
 
