@@ -26,6 +26,7 @@ PRECISIONS = ('fp16', 'fp32', 'int8')
 CALIBRATION_BATCH = 8
 CALIBRATION_CROPS, FEWEST_CALIBRATION_CROPS = 128, 32
 _TRUNK = frozenset(('Conv', 'Relu', 'Add', 'MaxPool', 'Resize', 'Gemm', 'Flatten', 'Unsqueeze'))
+_MOVES = frozenset(('Gather', 'Concat', 'Reshape', 'Unsqueeze', 'Shape', 'Slice'))  # before it: crops beside their mirror images
 _LARGEST_HALF = float(np.finfo(np.float16).max)
 
 
@@ -46,7 +47,8 @@ def trunk(graph) -> list[str]:
     names = []
     for node in graph.node:
         data = [name for name in node.input if name not in constants and name]
-        if not node.name.startswith(ENCODER_PREFIX):
+        untouched = node.op_type in _MOVES and outside_encoder.issuperset(data)
+        if untouched or not node.name.startswith(ENCODER_PREFIX):
             outside_encoder.update(node.output)
         elif node.op_type in _TRUNK and all(name in inside or name in outside_encoder for name in data):
             inside.update(node.output)
