@@ -3,7 +3,7 @@
     python bench/encoders.py --work out/train --samples 80000
 
 Needs the crops of ``cliff train --stages render --work out/train``. Candidates differ in width; their structure is
-`cliff_ros.cliff.embedded.KeypointEncoder`'s. Times are of ONNX Runtime on one thread, one crop at a time.
+`cliff_ros.cliff.embedded.KeypointEncoder`'s. Times are of ONNX Runtime on one thread, one look at one crop.
 """
 
 from __future__ import annotations
@@ -31,6 +31,17 @@ CANDIDATES = {
 BATCH, REPEATS = 64, 200
 
 
+class OneLook(torch.nn.Module):
+    """An encoder without its second look at the mirrored crop."""
+
+    def __init__(self, encoder: KeypointEncoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, crops: torch.Tensor) -> torch.Tensor:
+        return self.encoder.features(*self.encoder.maps(crops))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--work', type=Path, default=Path('out/train'))
@@ -50,7 +61,7 @@ def main() -> None:
                 log=lambda *words, name=name: print(name, *words, flush=True), encoder=KeypointEncoder(**options),
                 steps=args.samples // BATCH)
             graph = Path(folder) / f'{name}.onnx'
-            torch.onnx.export(encoder.eval().to(memory_format=torch.contiguous_format),
+            torch.onnx.export(OneLook(encoder.eval().to(memory_format=torch.contiguous_format)),
                               (torch.zeros(1, 3, CROP_HEIGHT, CROP_WIDTH),), str(graph), input_names=['crop'],
                               dynamo=False, opset_version=17)
             sessions[name] = open_session(graph, threads=1)

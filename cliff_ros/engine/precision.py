@@ -26,7 +26,8 @@ PRECISIONS = ('fp16', 'fp32', 'int8')
 CALIBRATION_BATCH = 8
 CALIBRATION_CROPS, FEWEST_CALIBRATION_CROPS = 128, 32
 _TRUNK = frozenset(('Conv', 'Relu', 'Add', 'MaxPool', 'Resize', 'Gemm', 'Flatten', 'Unsqueeze'))
-_MOVES = frozenset(('Gather', 'Concat', 'Reshape', 'Unsqueeze', 'Shape', 'Slice'))  # before it: crops beside their mirror images
+# Before it: crops beside their mirror images.
+_MOVES = frozenset(('Gather', 'Concat', 'Reshape', 'Unsqueeze', 'Shape', 'Slice'))
 _LARGEST_HALF = float(np.finfo(np.float16).max)
 
 
