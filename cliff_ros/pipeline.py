@@ -26,7 +26,9 @@ from cliff_ros.people import Box, Frame, Person, TrackState
 from cliff_ros.track import Motion, Smoother, SmootherOptions, Track, Tracker, same_as
 
 STAGES = ('detect', 'track', 'crop', 'infer', 'smooth')
-SECOND_LOOK = 0.8  # IoU of a person's outline with the box that was looked at, below which to look again
+# IoU of a person's outline with the box that was looked at, below which to look again: of somebody new, and of somebody
+# whose box comes right with time.
+FIRST_LOOK, LATER_LOOKS = 0.8, 0.65
 NEAREST = 0.1  # [m] a pelvis closer to the camera than this is a failure of the network
 logger = logging.getLogger(__name__)
 
@@ -199,7 +201,8 @@ class Pipeline:
         """
         boxes = self._outline.boxes(frame.camera, bodies.betas, bodies.rotations, bodies.translation)
         overlap = iou(boxes, np.array([track.place(self.smooth_boxes) for track in seen])).diagonal()
-        wrong = np.flatnonzero(np.isfinite(boxes).all(1) & (overlap < SECOND_LOOK))
+        enough = np.array([FIRST_LOOK if track.state is TrackState.NEW else LATER_LOOKS for track in seen])
+        wrong = np.flatnonzero(np.isfinite(boxes).all(1) & (overlap < enough))
         if len(wrong):
             again, views, crops = self._look(frame, [replace(seen[i], xyxy=boxes[i], measured=None) for i in wrong])
             again, better = self._infer(again, views, crops, bodies.vertices is not None, threshold)
