@@ -70,7 +70,7 @@ class Experiment:
             trained = claim.train(variant, seed, *features['train'], self.skeleton, steps,
                                   log=lambda *words: tqdm.write(' '.join(map(str, words))))
             _keep(path, dict(regressor=trained.state_dict(), cpu_seconds=process_time() - started))
-        regressor, kept = claim.LocationRegressor(claim.WIDTH).eval(), torch.load(path, weights_only=True)
+        regressor, kept = claim.PlainRegressor().eval(), torch.load(path, weights_only=True)
         regressor.load_state_dict(kept['regressor'])
         self.cpu_seconds[path.stem] = kept['cpu_seconds']
         return {name: claim.errors(variant, regressor, *features[name], self.skeleton)

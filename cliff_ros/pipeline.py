@@ -28,7 +28,7 @@ from cliff_ros.track import Motion, Smoother, SmootherOptions, Track, Tracker, s
 STAGES = ('detect', 'track', 'crop', 'infer', 'smooth')
 # IoU of a person's outline with the box that was looked at, below which to look again: of somebody new, and of somebody
 # whose box comes right with time.
-FIRST_LOOK, LATER_LOOKS = 0.8, 0.65
+FIRST_LOOK, LATER_LOOKS = 0.9, 0.65
 NEAREST = 0.1  # [m] a pelvis closer to the camera than this is a failure of the network
 logger = logging.getLogger(__name__)
 

@@ -15,6 +15,7 @@ from cliff_ros.pipeline import Pipeline  # noqa: E402
 
 @pytest.mark.slow
 def test_the_recipe_makes_graphs_that_run(tmp_path):
+    from cliff_ros.cliff.embedded import load_embedded
     from cliff_ros.training.recipe import Recipe
     lines: list[str] = []
     recipe = Recipe(tmp_path / 'work', tmp_path, seconds=12., workers=2)
@@ -32,6 +33,16 @@ def test_the_recipe_makes_graphs_that_run(tmp_path):
     assert np.isfinite(person.vertices).all() and person.vertices.shape == (6890, 3)
     validated = [line for line in lines if 'mpjpe_mm' in line or 'pck' in line]
     assert len(validated) >= 2
+    # what was trained can be the start of the next training, which needs no skeletons
+    further = Recipe(tmp_path / 'further', tmp_path / 'again', seconds=6., workers=2,
+                     start=tmp_path / 'cliff_embedded.onnx')
+    further.render(shards=1, stills=0, shard_size=80, first=1)
+    before = further.start.regressor.leave.weight.clone()
+    further.keypoints()
+    further.skeletons()
+    further.regressor()
+    after = load_embedded(tmp_path / 'again' / 'cliff_embedded.onnx').regressor.leave.weight
+    assert 0 < (after - before).abs().max() < .1 and not (tmp_path / 'further' / 'skeletons.pt').exists()
     # a second start finds the data, and goes on from the checkpoints where there is time left
     recipe.seconds['keypoints'] += 1
     recipe.keypoints()

@@ -12,7 +12,7 @@ torch = pytest.importorskip('torch')
 pytest.importorskip('numba')
 
 from cliff_ros.body import load_body  # noqa: E402
-from cliff_ros.cliff.embedded import GLOBAL_FEATURES, LocationRegressor, pack_features  # noqa: E402
+from cliff_ros.cliff.lifting import GLOBAL_FEATURES, NUM_FEATURES, pack_features  # noqa: E402
 from cliff_ros.synthetic.crops import CropSampler  # noqa: E402
 from cliff_ros.training import claim  # noqa: E402
 from cliff_ros.training.losses import HMR_FOCAL, Skeleton, in_crop, in_full_frame, project  # noqa: E402
@@ -44,7 +44,7 @@ def test_there_is_one_variant_for_each_choice():
 @pytest.mark.parametrize('key', VARIANTS)
 def test_only_variants_with_location_see_it(key):
     torch.manual_seed(0)
-    regressor, features = LocationRegressor(32), torch.randn(4, LocationRegressor(32).enter.in_features - 3)
+    regressor, features = claim.PlainRegressor(32), torch.randn(4, NUM_FEATURES)
     torch.nn.init.normal_(regressor.leave.weight)
     here, there = torch.tensor([[-.8, .1, .3]] * 4), torch.tensor([[.8, -.1, .9]] * 4)
     same = torch.equal(*(regressor(features, VARIANTS[key].told(at)) for at in (here, there)))
@@ -110,7 +110,7 @@ def test_trained_on_2d_alone_the_blind_turn_people_with_the_azimuth(people):
 
 def test_a_seed_fixes_a_training(people):
     truth, keypoints, skeleton = people
-    features = torch.randn(len(keypoints), LocationRegressor(8).enter.in_features - 3)
+    features = torch.randn(len(keypoints), NUM_FEATURES)
     first, again, other = (claim.train(VARIANTS['cliff'], seed, features, truth, skeleton, 3, 32,
                                        log=lambda *_: None).state_dict() for seed in (1, 1, 2))
     assert all(torch.equal(first[name], again[name]) for name in first)

@@ -6,8 +6,8 @@ full frame. Two things differ, because a small encoder trained on rendered peopl
 - the encoder speaks keypoints: per-joint heatmaps with relative depths (2.5D), whose soft-argmax,
   spread and depth, with a facing vector and 128 free numbers, are its feature; it also says whether its crop
   shows a person at all, which a detector that sees far fewer pixels must guess;
-- the regressor is a residual MLP instead of CLIFF's linear iteration: location has to rotate the body, which
-  is a product of features, and only the published encoders are large enough to prepare it linearly.
+- the regressor (lifting.py) is not CLIFF's linear iteration: location has to rotate the body, which is a product of
+  features, and only the published encoders are large enough to prepare it linearly.
 """
 
 from __future__ import annotations
@@ -22,15 +22,19 @@ from torch import Tensor, nn
 
 from cliff_ros.body import MIRROR
 from cliff_ros.cliff.features import CropSpec
-from cliff_ros.cliff.rotation import matrix_from_6d
+from cliff_ros.cliff.lifting import (
+    GLOBAL_FEATURES,
+    NUM_DEPTHS,
+    NUM_FEATURES,
+    NUM_KEYPOINTS,
+    LiftingRegressor,
+    pack_features,
+)
 from cliff_ros.errors import ModelError
 
 EMBEDDED = Path(__file__).resolve().parents[1] / 'data' / 'cliff_embedded.onnx'
 CROP_HEIGHT, CROP_WIDTH = 128, 96
-NUM_KEYPOINTS = 29  # SMPL's 24 joints, nose, eyes, ears
-NUM_DEPTHS = 24
 MIRROR_KEYPOINTS = np.array([*MIRROR, 24, 26, 25, 28, 27])  # what each keypoint is in a mirrored image
-GLOBAL_FEATURES = 128
 WINDOW = 0.09  # [crop heights] radius around the heatmap's peak that the soft-argmax sees: other modes do not pull
 LOG_SPREAD_UNIT = 0.02
 
@@ -55,8 +59,6 @@ class Residual(nn.Module):
 
 class KeypointEncoder(nn.Module):
     """Normalised crop (B, 3, 128, 96) -> features (B, 29*2 + 29 + 24 + 6 + 128) and, last, presence (logit)."""
-
-    num_features = NUM_KEYPOINTS * 3 + NUM_DEPTHS + 6 + GLOBAL_FEATURES
 
     def __init__(self, widths: tuple[int, ...] = (16, 48, 80, 160, 240), middle: int = 64) -> None:
         super().__init__()
@@ -146,36 +148,6 @@ def _but_overview(maps: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     return heatmaps, depths, facing
 
 
-def pack_features(keypoints: Tensor, spread: Tensor, depth: Tensor, facing: Tensor, overview: Tensor) -> Tensor:
-    """One feature vector, scaled so that every entry is of order one."""
-    return torch.cat([keypoints.flatten(1) * 4, spread, depth * 4, facing, overview], 1)
-
-
-class LocationRegressor(nn.Module):
-    """[features | bbox_info] -> pose 6D (144), betas (10), camera (3), as offsets from a mean person."""
-
-    def __init__(self, width: int = 640, blocks: int = 2) -> None:
-        super().__init__()
-        self.enter = nn.Linear(KeypointEncoder.num_features + 3, width)
-        self.blocks = nn.ModuleList(nn.Sequential(
-            nn.LayerNorm(width), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width)) for _ in range(blocks))
-        self.norm = nn.LayerNorm(width)
-        self.leave = nn.Linear(width, 157)
-        nn.init.normal_(self.leave.weight, std=.002)
-        nn.init.zeros_(self.leave.bias)
-        mean = torch.zeros(157)
-        mean[0:144:6] = mean[3:144:6] = 1  # identity rotations
-        mean[3] = -1  # the root upright before the camera: 180 degrees about x
-        mean[154] = 1
-        self.register_buffer('mean', mean)
-
-    def forward(self, features: Tensor, bbox_info: Tensor) -> Tensor:
-        x = self.enter(torch.cat([features, bbox_info], 1))
-        for block in self.blocks:
-            x = x + block(x)
-        return self.mean + self.leave(F.relu(self.norm(x)))
-
-
 class EmbeddedCliff(nn.Module):
     """The embedded CLIFF. Crops (B, 3, 128, 96) normalised, bbox_info (B, 3) -> rotations, betas, camera."""
 
@@ -188,7 +160,7 @@ class EmbeddedCliff(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.encoder = KeypointEncoder()
-        self.regressor = LocationRegressor()
+        self.regressor = LiftingRegressor()
 
     @staticmethod
     def normalise(crops: Tensor) -> Tensor:
@@ -202,10 +174,7 @@ class EmbeddedCliff(nn.Module):
 
     def features_to_parameters(self, features: Tensor, bbox_info: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Rotations (B, 24, 3, 3), betas (B, 10), camera (B, 3) = (s, tx, ty)."""
-        out = self.regressor(features[:, :KeypointEncoder.num_features], bbox_info)
-        scale = out[:, 154:155].clamp(min=.05)
-        return (matrix_from_6d(out[:, :144].unflatten(1, (24, 6))), out[:, 144:154],
-                torch.cat([scale, out[:, 155:]], 1))
+        return self.regressor(features[:, :NUM_FEATURES], bbox_info)
 
     def forward(self, crops: Tensor, bbox_info: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return self.features_to_parameters(self.encoder(crops), bbox_info)
@@ -240,7 +209,8 @@ def load_embedded(path: Path = EMBEDDED) -> EmbeddedCliff:
     model = EmbeddedCliff()
     wanted = model.state_dict()
     if missing := [name for name in wanted if name not in weights and not name.endswith('num_batches_tracked')]:
-        raise ModelError(f"'{path}' lacks the weights {missing[:3]}: it was not exported from the embedded network")
+        raise ModelError(f"'{path}' lacks the weights {missing[:3]}: it was not exported from the embedded network "
+                         'of this version: train it anew')
     model.load_state_dict({name: weights.get(name, value) for name, value in wanted.items()})
     return model.eval()
 

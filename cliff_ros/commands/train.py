@@ -28,7 +28,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='in this order; default: all but joint')
     parser.add_argument('--shards', type=int, default=60, help='of 4000 crops each (default: %(default)s)')
     parser.add_argument('--stills', type=int, default=18, help='files of 999 detector frames (default: %(default)s)')
-    parser.add_argument('--minutes', type=float, default=112., help='of training in all (default: %(default)s)')
+    parser.add_argument('--first-shard', type=int, default=0, metavar='N',
+                        help='number and seed of the first of these (default: 0)')
+    parser.add_argument('--start', metavar='GRAPH',
+                        help="go on from a trained network, 'embedded' or a .onnx of its kind, not from nothing; "
+                             'best with new crops (--first-shard)')
+    parser.add_argument('--minutes', type=float, default=130., help='of training in all (default: %(default)s)')
     parser.add_argument('--threads', type=int, default=2, help='default: %(default)s')
     parser.add_argument('--device', default='', metavar='DEVICE',
                         help="draw the data with torch on this device: 'cuda' (default: numba, on the CPU)")
@@ -46,13 +51,16 @@ def run(args: argparse.Namespace) -> int:
     if args.changes:
         raise InputError('--set belongs to --config: name a configuration too')
     torch.set_num_threads(args.threads)
+    torch.set_flush_denormal(True)  # decayed weights are denormal in the end, and those cost many times the others
+    from cliff_ros.cliff.embedded import EMBEDDED
     from cliff_ros.training.recipe import Recipe
-    recipe = Recipe(args.work, args.output, args.minutes * 60, args.threads, args.device)
+    start = EMBEDDED if args.start == 'embedded' else args.start and Path(args.start)
+    recipe = Recipe(args.work, args.output, args.minutes * 60, args.threads, args.device, start)
     for stage in STAGES:
         if stage in args.stages:
             print(f'== {stage}', flush=True)
             if stage == 'render':
-                recipe.render(args.shards, args.stills)
+                recipe.render(args.shards, args.stills, first=args.first_shard)
             else:
                 getattr(recipe, stage)()
     return 0

@@ -17,11 +17,12 @@ import torch
 from scipy.stats import t as student
 from torch import Tensor, nn
 
-from cliff_ros.cliff.embedded import EmbeddedCliff, LocationRegressor
+from cliff_ros.cliff.embedded import EmbeddedCliff
+from cliff_ros.cliff.lifting import NUM_FEATURES, NUM_OUTPUTS, SMALLEST_SCALE, Parameters, ResidualMLP
+from cliff_ros.cliff.rotation import matrix_from_6d
 from cliff_ros.evaluation import metrics
 from cliff_ros.training.losses import Skeleton, full_translation, in_crop, in_full_frame, losses
 from cliff_ros.training.progress import Losses, set_rate
-from cliff_ros.training.skeletons import decode
 
 NOWHERE = (0., 0., .5)  # the location of everybody, to a network that is not told: on the axis, of middle size
 WEIGHTS = dict(depth=0.)  # nobody is told where people stand, as in the paper: translation comes from the 2D loss
@@ -59,14 +60,35 @@ VARIANTS = (Variant('cliff', 'both (CLIFF)', True, True),
             Variant('neither', 'neither (HMR)', False, False))
 
 
+class PlainRegressor(nn.Module):
+    """[features | bbox_info] -> SMPL and crop camera, and no geometry in between: location counts as an input only."""
+
+    def __init__(self, width: int = WIDTH, blocks: int = 2) -> None:
+        super().__init__()
+        self.mlp = ResidualMLP(NUM_FEATURES + 3, width, blocks)
+        self.leave = nn.Linear(width, NUM_OUTPUTS)
+        nn.init.normal_(self.leave.weight, std=.002)
+        nn.init.zeros_(self.leave.bias)
+        mean = torch.zeros(NUM_OUTPUTS)
+        mean[0:144:6] = mean[3:144:6] = 1  # identity rotations
+        mean[3] = -1  # the root upright before the camera: 180 degrees about x
+        mean[154] = 1
+        self.register_buffer('mean', mean)
+
+    def forward(self, features: Tensor, bbox_info: Tensor) -> Parameters:
+        out = self.mean + self.leave(self.mlp(torch.cat([features, bbox_info], 1)))
+        camera = torch.cat([out[:, 154:155].clamp(min=SMALLEST_SCALE), out[:, 155:]], 1)
+        return matrix_from_6d(out[:, :144].unflatten(1, (24, 6))), out[:, 144:154], camera
+
+
 def train(variant: Variant, seed: int, features: Tensor, truth: dict[str, Tensor], skeleton: Skeleton, steps: int,
-          batch: int = 512, rate: float = 1.5e-3, log=print) -> LocationRegressor:
+          batch: int = 512, rate: float = 1.5e-3, log=print) -> PlainRegressor:
     """Train one regressor on features (N, F) and their truth; returns its running average.
 
     A seed gives every variant the same first weights and the same batches in the same order.
     """
     torch.manual_seed(seed)
-    regressor = LocationRegressor(WIDTH)
+    regressor = PlainRegressor()
     average = copy.deepcopy(regressor).eval()
     optimizer = torch.optim.AdamW(regressor.parameters(), rate, weight_decay=2e-2)
     means, started = Losses(log, every=max(1, steps // 4)), time.monotonic()
@@ -74,7 +96,7 @@ def train(variant: Variant, seed: int, features: Tensor, truth: dict[str, Tensor
         set_rate(optimizer, rate, step / steps, step)
         pick = torch.randint(len(features), (batch,))
         target = {name: value[pick] for name, value in truth.items()}
-        out = decode(regressor(features[pick], variant.told(target['location'])))
+        out = regressor(features[pick], variant.told(target['location']))
         loss, parts = variant.loss(*out, target, skeleton)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -88,10 +110,10 @@ def train(variant: Variant, seed: int, features: Tensor, truth: dict[str, Tensor
 
 
 @torch.no_grad()
-def errors(variant: Variant, regressor: LocationRegressor, features: Tensor, truth: dict[str, Tensor],
+def errors(variant: Variant, regressor: PlainRegressor, features: Tensor, truth: dict[str, Tensor],
            skeleton: Skeleton) -> dict[str, np.ndarray]:
     """Errors of every person (N,): root, yaw [deg], mpjpe, pa_mpjpe [mm], translation [m], depth [relative]."""
-    rotations, betas, camera = decode(regressor(features, variant.told(truth['location'])))
+    rotations, betas, camera = regressor(features, variant.told(truth['location']))
     joints, true = skeleton(betas, rotations), skeleton(truth['betas'], truth['rotations'])
     pelvis = joints[:, 0] + full_translation(camera, truth['location'])
     true_pelvis = (true[:, 0] + truth['translation']).numpy()

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cliff_ros.cliff.embedded import EmbeddedCliff, pack_features
+from cliff_ros.cliff.embedded import EmbeddedCliff
+from cliff_ros.cliff.lifting import pack_features
 from cliff_ros.training.keypoints import (
     CropStore,
     augment,
@@ -22,9 +23,9 @@ from cliff_ros.training.keypoints import (
     keypoint_losses,
     prepare,
 )
-from cliff_ros.training.losses import Skeleton, losses, measure
+from cliff_ros.training.losses import Skeleton, measure
 from cliff_ros.training.progress import Losses, set_rate
-from cliff_ros.training.skeletons import SkeletonSampler, corrupted_features, decode
+from cliff_ros.training.skeletons import SkeletonSampler, corrupted_features, losses_of_tries
 
 AVERAGE = .999  # of the weights, per step (EMA)
 
@@ -86,10 +87,8 @@ def train(model: EmbeddedCliff, folder: Path, validation: Path, checkpoint: Path
         features, keypoint_loss = features_with_losses(model, x, truth)
         people = truth['present'] > .5
         truth = {name: value[people] for name, value in truth.items()}
-        real, parts = losses(*decode(model.regressor(features[people], model.bbox_info(truth['location']))), truth,
-                             skeleton)
-        synthetic, _ = losses(*decode(model.regressor(other_features, model.bbox_info(other['location']))),
-                              other, skeleton)
+        real, parts = losses_of_tries(model.regressor, features[people], truth, skeleton)
+        synthetic, _ = losses_of_tries(model.regressor, other_features, other, skeleton)
         loss = real + .7 * synthetic + .5 * keypoint_loss
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

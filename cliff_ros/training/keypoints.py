@@ -20,6 +20,7 @@ from cliff_ros.training.losses import Skeleton, as_truth, mirror, relative_depth
 from cliff_ros.training.progress import Losses, set_rate
 
 MIRROR_KEYPOINTS = torch.from_numpy(embedded.MIRROR_KEYPOINTS)
+RATE = 2.5e-3  # of learning, at its highest
 SIGMA = .022  # [crop heights] of the target heatmaps
 
 
@@ -171,7 +172,7 @@ def half_precision() -> torch.autocast:
 
 
 def train(folder: Path, validation: Path, checkpoint: Path, skeleton: Skeleton, seconds: float,
-          batch: int = 64, rate: float = 2.5e-3, log=print, encoder: KeypointEncoder | None = None,
+          batch: int = 64, rate: float = RATE, log=print, encoder: KeypointEncoder | None = None,
           steps: int | None = None) -> KeypointEncoder:
     """Train for that long, or for so many steps (one cosine), resuming from `checkpoint` where there is one."""
     torch.manual_seed(0)

@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 
 from cliff_ros.body import load_body
-from cliff_ros.cliff.embedded import EmbeddedCliff, LocationRegressor, round_to_half
+from cliff_ros.cliff.embedded import EmbeddedCliff, load_embedded, round_to_half
+from cliff_ros.cliff.lifting import LiftingRegressor
 from cliff_ros.engine.export import export_graph
 from cliff_ros.training import data, detector, joint, keypoints, regressor, skeletons
 from cliff_ros.training.losses import Skeleton
@@ -18,17 +19,21 @@ from cliff_ros.training.losses import Skeleton
 # everyday scenes, which most users have: with only wild ones a small network spends itself on what is hardly seen.
 WILD_CROPS, WILD_STILLS = .4, .5
 # Shares of the training time; `joint` is not part of the default recipe and comes on top.
-SHARES = dict(keypoints=.53, skeletons=.08, regressor=.05, detector=.34, joint=.25)
+GOING_ON = .6  # of the encoder's learning rate, for one that was trained before
+SHARES = dict(keypoints=.46, skeletons=.12, regressor=.13, detector=.29, joint=.25)
 
 
 class Recipe:
     """work: a folder of data and checkpoints; output: of the graphs; seconds: of training, all stages together.
 
     device: where torch draws the data ('cuda'); '' for the rasteriser on the CPU.
+    start: the runtime graph of an embedded network whose training goes on; None: from nothing.
     """
 
-    def __init__(self, work: Path, output: Path, seconds: float, workers: int, device: str = '') -> None:
+    def __init__(self, work: Path, output: Path, seconds: float, workers: int, device: str = '',
+                 start: Path | None = None) -> None:
         self.work, self.output, self.workers, self.device = work, output, workers, device
+        self.start = load_embedded(start) if start else None
         self.seconds = {stage: share * seconds for stage, share in SHARES.items()}
         self.skeleton = Skeleton(load_body())
         self.crops, self.frames = work / 'crops', work / 'stills'
@@ -39,14 +44,18 @@ class Recipe:
     def _validation(self) -> Path:
         return data.shard_path(self.crops, data.VALIDATION_SHARD)
 
-    def render(self, shards: int, stills: int, shard_size: int = data.SHARD_SIZE, still_size: int = 999) -> None:
-        """Training data, wild ones first, and everyday crops to validate with: three quarters of a shard."""
+    def render(self, shards: int, stills: int, shard_size: int = data.SHARD_SIZE, still_size: int = 999,
+               first: int = 0) -> None:
+        """Training data, wild ones first, and everyday crops to validate with: three quarters of a shard.
+
+        first: number and seed of the first shard of crops.
+        """
         self.crops.mkdir(exist_ok=True)
         self.frames.mkdir(exist_ok=True)
         data.render_shard(self.crops, data.VALIDATION_SHARD, shard_size * 3 // 4, everyday=True)
         wild = round(WILD_CROPS * shards)
-        data.render(self.crops, 0, wild, self.workers, shard_size, device=self.device)
-        data.render(self.crops, wild, shards - wild, self.workers, shard_size, everyday=True, device=self.device)
+        for begin, count, everyday in ((first, wild, False), (first + wild, shards - wild, True)):
+            data.render(self.crops, begin, count, self.workers, shard_size, everyday=everyday, device=self.device)
         jobs = {self.frames / f'stills_{seed:06d}.npz': (seed, still_size, seed > WILD_STILLS * stills, self.device)
                 for seed in range(1, stills + 1)}
         with ProcessPoolExecutor(self.workers) as pool:
@@ -55,13 +64,14 @@ class Recipe:
                 done.result()
 
     def keypoints(self) -> None:
+        going_on = dict(encoder=self.start.encoder.train(), rate=keypoints.RATE * GOING_ON) if self.start else {}
         keypoints.train(self.crops, self._validation, self.work / 'keypoints.pt', self.skeleton,
-                        self.seconds['keypoints'], log=self.log)
+                        self.seconds['keypoints'], log=self.log, **going_on)
 
     def skeletons(self) -> None:
         path = self.work / 'skeletons.pt'
-        if not path.exists():
-            made = LocationRegressor()
+        if not path.exists() and not self.start:  # a trained regressor knows them, and more
+            made = LiftingRegressor()
             skeletons.train(made, self.skeleton, self.seconds['skeletons'], log=self.log)
             torch.save(made.state_dict(), path)
 
@@ -69,9 +79,10 @@ class Recipe:
         path = self.work / 'regressor.pt'
         if path.exists():
             return
-        model = EmbeddedCliff().to(memory_format=torch.channels_last)
+        model = (self.start or EmbeddedCliff()).to(memory_format=torch.channels_last)
         model.encoder.load_state_dict(torch.load(self.work / 'keypoints.pt', weights_only=True)['encoder'])
-        model.regressor.load_state_dict(torch.load(self.work / 'skeletons.pt', weights_only=True))
+        if not self.start:
+            model.regressor.load_state_dict(torch.load(self.work / 'skeletons.pt', weights_only=True))
         store = keypoints.CropStore(self.crops, self.skeleton)
         held_out = keypoints.CropStore(self.crops, self.skeleton, pattern=self._validation.name)
         regressor.train(model, store, self.work / 'features.pt', regressor.extract(model, held_out),

@@ -1,7 +1,7 @@
 """Stage 3: the regressor meets the trained encoder's real features.
 
 The encoder stands still, so its features of all crops are computed once, and a step costs a fiftieth of one
-through the images. Two thirds of each batch stay synthetic skeletons: the crops alone are too few poses.
+through the images. Nearly half of each batch stays synthetic skeletons: the crops alone are too few poses.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from cliff_ros.cliff.embedded import GLOBAL_FEATURES, EmbeddedCliff, LocationRegressor
+from cliff_ros.cliff.embedded import EmbeddedCliff
+from cliff_ros.cliff.lifting import GLOBAL_FEATURES, LiftingRegressor
 from cliff_ros.training.keypoints import CropStore, augment, channels_last, half_precision
 from cliff_ros.training.losses import Skeleton, losses, measure, mirror, pose_only
 from cliff_ros.training.progress import Losses, set_rate
-from cliff_ros.training.skeletons import SkeletonSampler, corrupted_features, decode
+from cliff_ros.training.skeletons import SkeletonSampler, corrupted_features, losses_of_tries
 
 NAMES = ('rotations', 'betas', 'translation', 'location')
 AVERAGE = .999  # of the weights, per step (EMA)
@@ -44,7 +45,7 @@ def extract(model: EmbeddedCliff, store: CropStore, mirrored: bool = False, batc
 
 
 def train(model: EmbeddedCliff, store: CropStore, cache: Path, validation: tuple[Tensor, dict], skeleton: Skeleton,
-          seconds: float, batch: int = 384, skeletons: int = 640, rate: float = 8e-4, log=print) -> LocationRegressor:
+          seconds: float, batch: int = 512, skeletons: int = 384, rate: float = 8e-4, log=print) -> LiftingRegressor:
     """Train the regressor in place for that long and return its running average."""
     torch.manual_seed(3)
     if not cache.exists():
@@ -64,12 +65,10 @@ def train(model: EmbeddedCliff, store: CropStore, cache: Path, validation: tuple
             target = {name: value[pick] for name, value in truth.items()}
             other, keypoints = sampler.batch(skeletons)
             made = corrupted_features(other, keypoints, skeleton)
-        out = decode(regressor(real, model.bbox_info(target['location'])))
-        loss, parts = losses(*out, target, skeleton, WEIGHTS)
-        parts['aligned'] = pose_only(*out[:2], target, skeleton)
-        synthetic, _ = losses(*decode(regressor(made, model.bbox_info(other['location']))), other, skeleton)
+        loss, parts = losses_of_tries(regressor, real, target, skeleton, _on_crops)
+        synthetic, _ = losses_of_tries(regressor, made, other, skeleton)
         optimizer.zero_grad(set_to_none=True)
-        (loss + POSE_ONLY * parts['aligned'] + .5 * synthetic).backward()
+        (loss + .5 * synthetic).backward()
         torch.nn.utils.clip_grad_norm_(regressor.parameters(), 20.)
         optimizer.step()
         step += 1
@@ -82,7 +81,14 @@ def train(model: EmbeddedCliff, store: CropStore, cache: Path, validation: tuple
     return average
 
 
+def _on_crops(rotations: Tensor, betas: Tensor, camera: Tensor, truth: dict[str, Tensor], skeleton: Skeleton
+              ) -> tuple[Tensor, dict[str, Tensor]]:
+    total, parts = losses(rotations, betas, camera, truth, skeleton, WEIGHTS)
+    parts['aligned'] = pose_only(rotations, betas, truth, skeleton)
+    return total + POSE_ONLY * parts['aligned'], parts
+
+
 @torch.no_grad()
-def _figures(regressor: LocationRegressor, features: Tensor, truth: dict, skeleton: Skeleton) -> dict[str, float]:
-    out = decode(regressor(features, EmbeddedCliff.bbox_info(truth['location'])))
+def _figures(regressor: LiftingRegressor, features: Tensor, truth: dict, skeleton: Skeleton) -> dict[str, float]:
+    out = regressor(features, EmbeddedCliff.bbox_info(truth['location']))
     return {name: round(value, 2) for name, value in measure(*out, truth, skeleton).items()}

@@ -8,20 +8,15 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from cliff_ros.body import load_body
-from cliff_ros.cliff.embedded import (
-    GLOBAL_FEATURES,
-    LOG_SPREAD_UNIT,
-    EmbeddedCliff,
-    LocationRegressor,
-    pack_features,
-)
-from cliff_ros.cliff.rotation import matrix_from_6d
+from cliff_ros.cliff.embedded import LOG_SPREAD_UNIT, EmbeddedCliff
+from cliff_ros.cliff.lifting import GLOBAL_FEATURES, NUM_FEATURES, LiftingRegressor, pack_features
 from cliff_ros.synthetic.crops import FOV, MARGIN
 from cliff_ros.synthetic.poses import euler_to_matrix, sample_poses
 from cliff_ros.synthetic.scene import FACE_VERTICES, FACING_CAMERA, sample_betas
@@ -31,6 +26,7 @@ from cliff_ros.training.progress import Losses, set_rate
 
 ARM = [18, 20, 22]
 LEG = [1, 4, 7, 10]
+EARLIER_TRIES = .4  # weight of their losses
 
 
 class SkeletonSampler:
@@ -143,7 +139,7 @@ def corrupted_features(truth: dict[str, Tensor], keypoints: Tensor, skeleton: Sk
     return pack_features(keypoints, log_spread, depths, facing, torch.zeros(n, GLOBAL_FEATURES))
 
 
-def train(regressor: LocationRegressor, skeleton: Skeleton, seconds: float, batch: int = 1024,
+def train(regressor: LiftingRegressor, skeleton: Skeleton, seconds: float, batch: int = 512,
           rate: float = 1.2e-3, log=print) -> None:
     """Pretrain in place for that long."""
     torch.manual_seed(1)
@@ -160,7 +156,7 @@ def train(regressor: LocationRegressor, skeleton: Skeleton, seconds: float, batc
             flipped = (keypoints * torch.tensor([-1., 1.]))[:, MIRROR_KEYPOINTS]
             keypoints = torch.where(flip[:, None, None], flipped, keypoints)
             features = corrupted_features(truth, keypoints, skeleton)
-        loss, parts = losses(*decode(regressor(features, EmbeddedCliff.bbox_info(truth['location']))), truth, skeleton)
+        loss, parts = losses_of_tries(regressor, features, truth, skeleton)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(regressor.parameters(), 20.)
@@ -168,10 +164,12 @@ def train(regressor: LocationRegressor, skeleton: Skeleton, seconds: float, batc
         step += 1
         means.add(step, time.monotonic() - started, step * batch, parts)
     with torch.no_grad():  # the free features were always zero: what their weights are is chance
-        regressor.enter.weight[:, -3 - GLOBAL_FEATURES:-3].zero_()
+        regressor.first.enter.weight[:, NUM_FEATURES - GLOBAL_FEATURES:NUM_FEATURES].zero_()
 
 
-def decode(out: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Regressor output (B, 157) -> rotations, betas, camera."""
-    scale = out[:, 154:155].clamp(min=.05)
-    return matrix_from_6d(out[:, :144].unflatten(1, (24, 6))), out[:, 144:154], torch.cat([scale, out[:, 155:]], 1)
+def losses_of_tries(regressor: LiftingRegressor, features: Tensor, truth: dict[str, Tensor], skeleton: Skeleton,
+                    loss: Callable = losses) -> tuple[Tensor, dict[str, Tensor]]:
+    """The last try is judged by `loss`, whose parts are returned, and those before it as well: they are its start."""
+    *earlier, last = regressor.tries(features, EmbeddedCliff.bbox_info(truth['location']))
+    total, parts = loss(*last, truth, skeleton)
+    return total + EARLIER_TRIES * sum(losses(*one, truth, skeleton)[0] for one in earlier), parts
