@@ -3,9 +3,9 @@
     cliff video clip.mp4 --camera camera_info.yaml --output out/clip
     python bench/agreement.py clip.mp4 out/clip/people.npz --sheet sheet.png
 
-The other is MediaPipe Pose (``pip install mediapipe``; an environment of its own will do, without ROS and torch). It is
-no truth: hips and shoulders are defined a few per cent of the height apart, and it errs too. The sheet shows meshes and
-its skeleton without the recording, so that it may be shown where the recording may not.
+The other is MediaPipe Pose (``pip install mediapipe==0.10.21``: later ones lack it; an environment of its own will do,
+without ROS and torch). It is no truth: hips and shoulders are defined a few per cent of the height apart, and it errs
+too. The sheet shows meshes and its skeleton without the recording, so that it may be shown where the recording may not.
 """
 
 from __future__ import annotations
