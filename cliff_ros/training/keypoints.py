@@ -10,11 +10,12 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from cliff_ros.body import MIRROR
+from cliff_ros.body import MIRROR, NUM_JOINTS
 from cliff_ros.cliff import embedded
 from cliff_ros.cliff.embedded import CROP_HEIGHT, CROP_WIDTH, EmbeddedCliff, KeypointEncoder
+from cliff_ros.cliff.lifting import GLOBAL_FEATURES
 from cliff_ros.training.data import load_shard
 from cliff_ros.training.losses import Skeleton, as_truth, mirror, relative_depths
 from cliff_ros.training.progress import Losses, set_rate
@@ -22,6 +23,11 @@ from cliff_ros.training.progress import Losses, set_rate
 MIRROR_KEYPOINTS = torch.from_numpy(embedded.MIRROR_KEYPOINTS)
 RATE = 2.5e-3  # of learning, at its highest
 SIGMA = .022  # [crop heights] of the target heatmaps
+SUMMARY = 5.  # weight of the whole pose in the free features
+# Of each keypoint's errors, as HRNet has it for COCO: limbs are what is hard to find, their ends most.
+IMPORTANCE = torch.tensor([.8] * 29)
+IMPORTANCE[[4, 5, 18, 19]] = 1.3
+IMPORTANCE[[7, 8, 10, 11, 20, 21, 22, 23]] = 1.7
 
 
 class CropStore:
@@ -109,11 +115,33 @@ def inside(keypoints: Tensor) -> Tensor:
     return (keypoints[..., 0].abs() < .375) & (keypoints[..., 1].abs() < .5)
 
 
+class Summary(nn.Module):
+    """Joints and their relative depths out of the encoder's free features alone: (B, 128) -> (B, 24, 3), crop heights.
+
+    Only training has it. It makes the free features tell the whole pose, without peaks: where a heatmap settles on the
+    wrong limb, these still give the middle of what is possible, and the regressor reads both.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.leave = nn.Linear(GLOBAL_FEATURES, NUM_JOINTS * 3)
+
+    def forward(self, overview: Tensor) -> Tensor:
+        return self.leave(overview).unflatten(1, (NUM_JOINTS, 3))
+
+    def loss(self, overview: Tensor, truth: dict[str, Tensor]) -> Tensor:
+        """Mean distance along the axes, of people who are there; joints far outside the crop count as near ones."""
+        wanted = torch.cat([truth['keypoints'][:, :NUM_JOINTS], truth['depths'][..., None]], 2).clamp(-1, 1)
+        present, importance = truth['present'], IMPORTANCE[:NUM_JOINTS]
+        off = ((self(overview) - wanted).abs().sum(2) * importance).mean(1)
+        return (off * present).sum() / present.sum().clamp(min=1)
+
+
 def keypoint_losses(encoder: KeypointEncoder, heatmaps: Tensor, depths: Tensor, overview: Tensor, facing: Tensor,
                     truth: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
     """The encoder's loss and its parts; arguments as `KeypointEncoder.maps` gives them."""
     keypoints, present = truth['keypoints'], truth['present']
-    mask, people = inside(keypoints).float() * present[:, None], present.sum().clamp(min=1)
+    mask, people = inside(keypoints).float() * present[:, None] * IMPORTANCE, present.sum().clamp(min=1)
     # A Gaussian is the product of one along x and one along y, and so are the sums over the map.
     n, height, width = len(keypoints), CROP_HEIGHT // 4, CROP_WIDTH // 4
     x, y = encoder.grid[:width, 0], encoder.grid[::width, 1]
@@ -123,10 +151,11 @@ def keypoint_losses(encoder: KeypointEncoder, heatmaps: Tensor, depths: Tensor, 
     wanted = ((logits @ along_x[..., None])[..., 0] * along_y).sum(-1)
     mean = torch.stack([probability.sum(2) @ x, probability.sum(3) @ y], -1)
     depth = (probability[:, :24].detach().flatten(2) * depths).sum(-1)
+    depth_off = ((depth - truth['depths']).abs().clamp(max=1) * IMPORTANCE[:NUM_JOINTS]).mean(1)
     parts = dict(
         heatmap=((heatmaps.logsumexp(-1) - wanted) * mask).sum() / mask.sum(),
         position=((mean - keypoints).abs().sum(-1) * mask).sum() / mask.sum(),
-        depth=((depth - truth['depths']).abs().clamp(max=1).mean(1) * present).sum() / people,
+        depth=(depth_off * present).sum() / people,
         facing=(((facing - facing_of(truth['rotations'])) ** 2).sum(1) * present).sum() / people,
         presence=F.binary_cross_entropy_with_logits(encoder.presence(overview)[:, 0], present))
     return (parts['heatmap'] + 5 * parts['position'] + 6 * parts['depth'] + .5 * parts['facing']
@@ -176,12 +205,13 @@ def train(folder: Path, validation: Path, checkpoint: Path, skeleton: Skeleton, 
           steps: int | None = None) -> KeypointEncoder:
     """Train for that long, or for so many steps (one cosine), resuming from `checkpoint` where there is one."""
     torch.manual_seed(0)
-    encoder = (encoder or KeypointEncoder()).to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(encoder.parameters(), rate, weight_decay=1e-3)
+    encoder, summary = (encoder or KeypointEncoder()).to(memory_format=torch.channels_last), Summary()
+    optimizer = torch.optim.AdamW([*encoder.parameters(), *summary.parameters()], rate, weight_decay=1e-3, fused=True)
     elapsed, step = 0., 0
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True)
         encoder.load_state_dict(state['encoder'])
+        summary.load_state_dict(state['summary'])
         optimizer.load_state_dict(state['optimizer'])
         elapsed, step = state['elapsed'], state['step']
     store = CropStore(folder, skeleton, seed=step)
@@ -200,7 +230,10 @@ def train(folder: Path, validation: Path, checkpoint: Path, skeleton: Skeleton, 
             x, truth = augment(images, truth)
         with half_precision():
             maps = encoder.maps(channels_last(x))
-        loss, parts = keypoint_losses(encoder, *(part.float() for part in maps), truth)
+        maps = [part.float() for part in maps]
+        loss, parts = keypoint_losses(encoder, *maps, truth)
+        parts['summary'] = summary.loss(maps[2], truth)
+        loss = loss + SUMMARY * parts['summary']
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(encoder.parameters(), 20.)
@@ -211,14 +244,14 @@ def train(folder: Path, validation: Path, checkpoint: Path, skeleton: Skeleton, 
             saved = elapsed
             log('validation', {k: round(v, 2) for k, v in validate(encoder, val_images[:1000], val_truth).items()},
                 store.refresh(), 'crops')
-            _save(checkpoint, encoder, optimizer, elapsed, step)
-    _save(checkpoint, encoder, optimizer, seconds, step)
+            _save(checkpoint, encoder, summary, optimizer, elapsed, step)
+    _save(checkpoint, encoder, summary, optimizer, seconds, step)
     log('validation', {k: round(v, 2) for k, v in validate(encoder, val_images, val_truth).items()})
     return encoder
 
 
-def _save(path: Path, encoder, optimizer, elapsed: float, step: int) -> None:
+def _save(path: Path, encoder, summary, optimizer, elapsed: float, step: int) -> None:
     partial = path.with_suffix('.partial')
-    torch.save(dict(encoder=encoder.state_dict(), optimizer=optimizer.state_dict(), elapsed=elapsed,
-                    step=step), partial)
+    torch.save(dict(encoder=encoder.state_dict(), summary=summary.state_dict(), optimizer=optimizer.state_dict(),
+                    elapsed=elapsed, step=step), partial)
     partial.rename(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -18,8 +19,9 @@ from cliff_ros.training.losses import Skeleton
 # Of the crops and of the detector's frames: wild poses, much in front of people, strong camera effects. The others are
 # everyday scenes, which most users have: with only wild ones a small network spends itself on what is hardly seen.
 WILD_CROPS, WILD_STILLS = .4, .5
-# Shares of the training time; `joint` is not part of the default recipe and comes on top.
+UNSEEN = 1 / 3  # as many crops as that come on top, for the regressor: of those it saw, the encoder is too sure
 GOING_ON = .6  # of the encoder's learning rate, for one that was trained before
+# Shares of the training time; `joint` is not part of the default recipe and comes on top.
 SHARES = dict(keypoints=.46, skeletons=.12, regressor=.13, detector=.29, joint=.25)
 
 
@@ -36,7 +38,7 @@ class Recipe:
         self.start = load_embedded(start) if start else None
         self.seconds = {stage: share * seconds for stage, share in SHARES.items()}
         self.skeleton = Skeleton(load_body())
-        self.crops, self.frames = work / 'crops', work / 'stills'
+        self.crops, self.unseen, self.frames = work / 'crops', work / 'unseen', work / 'stills'
         self.log = partial(print, flush=True)
         work.mkdir(parents=True, exist_ok=True)
 
@@ -50,12 +52,14 @@ class Recipe:
 
         first: number and seed of the first shard of crops.
         """
-        self.crops.mkdir(exist_ok=True)
-        self.frames.mkdir(exist_ok=True)
+        for folder in (self.crops, self.unseen, self.frames):
+            folder.mkdir(exist_ok=True)
         data.render_shard(self.crops, data.VALIDATION_SHARD, shard_size * 3 // 4, everyday=True)
-        wild = round(WILD_CROPS * shards)
-        for begin, count, everyday in ((first, wild, False), (first + wild, shards - wild, True)):
-            data.render(self.crops, begin, count, self.workers, shard_size, everyday=everyday, device=self.device)
+        for folder, count in ((self.crops, shards), (self.unseen, math.ceil(UNSEEN * shards))):
+            wild = round(WILD_CROPS * count)
+            for some, everyday in ((wild, False), (count - wild, True)):
+                data.render(folder, first, some, self.workers, shard_size, everyday=everyday, device=self.device)
+                first += some
         jobs = {self.frames / f'stills_{seed:06d}.npz': (seed, still_size, seed > WILD_STILLS * stills, self.device)
                 for seed in range(1, stills + 1)}
         with ProcessPoolExecutor(self.workers) as pool:
@@ -64,7 +68,11 @@ class Recipe:
                 done.result()
 
     def keypoints(self) -> None:
-        going_on = dict(encoder=self.start.encoder.train(), rate=keypoints.RATE * GOING_ON) if self.start else {}
+        going_on = {}
+        if self.start:
+            encoder = self.start.encoder.train()
+            encoder.stem.requires_grad_(False)  # edges are known, and a seventh of the time goes there
+            going_on = dict(encoder=encoder, rate=keypoints.RATE * GOING_ON)
         keypoints.train(self.crops, self._validation, self.work / 'keypoints.pt', self.skeleton,
                         self.seconds['keypoints'], log=self.log, **going_on)
 
@@ -83,7 +91,7 @@ class Recipe:
         model.encoder.load_state_dict(torch.load(self.work / 'keypoints.pt', weights_only=True)['encoder'])
         if not self.start:
             model.regressor.load_state_dict(torch.load(self.work / 'skeletons.pt', weights_only=True))
-        store = keypoints.CropStore(self.crops, self.skeleton)
+        store = keypoints.CropStore(self.unseen, self.skeleton)
         held_out = keypoints.CropStore(self.crops, self.skeleton, pattern=self._validation.name)
         regressor.train(model, store, self.work / 'features.pt', regressor.extract(model, held_out),
                         self.skeleton, self.seconds['regressor'], log=self.log)
