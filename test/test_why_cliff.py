@@ -52,6 +52,17 @@ def test_only_variants_with_location_see_it(key):
     assert same is not VARIANTS[key].location
 
 
+def test_nobody_sees_what_was_taught_in_the_cameras_frame():
+    """Depths, facing and the free features tell where a crop was; the blind must not read it there."""
+    torch.manual_seed(0)
+    regressor, features = claim.PlainRegressor(32), torch.randn(4, NUM_FEATURES)
+    torch.nn.init.normal_(regressor.leave.weight)
+    keypoints, depths = torch.zeros(4, NUM_FEATURES), torch.zeros(4, NUM_FEATURES)
+    keypoints[:, :58], depths[:, 87:] = 1, 1
+    seen, *others = (regressor(features + change, torch.zeros(4, 3)) for change in (0, depths, keypoints))
+    assert [all(map(torch.equal, seen, other)) for other in others] == [True, False]
+
+
 def test_the_full_frame_loss_is_zero_at_the_truth_and_the_crop_loss_is_not(people):
     truth, _, skeleton = people
     for variant in claim.VARIANTS:

@@ -15,15 +15,15 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cliff_ros.body import MIRROR
 from cliff_ros.cliff.features import CropSpec
 from cliff_ros.cliff.lifting import (
     GLOBAL_FEATURES,
+    MIRROR_FACING,
+    MIRROR_KEYPOINTS,
     NUM_DEPTHS,
     NUM_FEATURES,
     NUM_KEYPOINTS,
@@ -34,7 +34,6 @@ from cliff_ros.errors import ModelError
 
 EMBEDDED = Path(__file__).resolve().parents[1] / 'data' / 'cliff_embedded.onnx'
 CROP_HEIGHT, CROP_WIDTH = 128, 96
-MIRROR_KEYPOINTS = np.array([*MIRROR, 24, 26, 25, 28, 27])  # what each keypoint is in a mirrored image
 WINDOW = 0.09  # [crop heights] radius around the heatmap's peak that the soft-argmax sees: other modes do not pull
 LOG_SPREAD_UNIT = 0.02
 
@@ -58,7 +57,8 @@ class Residual(nn.Module):
 
 
 class KeypointEncoder(nn.Module):
-    """Normalised crop (B, 3, 128, 96) -> features (B, 29*2 + 29 + 24 + 6 + 128) and, last, presence (logit)."""
+    """Normalised crop (B, 3, 128, 96) -> features (B, 29*2 + 29 + 24 + 6 + 128); but in training what the free features
+    are of the mirrored crop (B, 128); last, presence (logit)."""
 
     def __init__(self, widths: tuple[int, ...] = (16, 48, 80, 160, 240), middle: int = 64) -> None:
         super().__init__()
@@ -116,8 +116,11 @@ class KeypointEncoder(nn.Module):
         return pack_features(keypoints, spread, depth, facing, overview)
 
     def forward(self, crops: Tensor) -> Tensor:
-        maps = self.maps(crops) if self.training else self.both_ways(crops)[0]
-        return torch.cat([self.features(*maps), self.presence(maps[2])], 1)
+        if self.training:
+            maps = self.maps(crops)
+            return torch.cat([self.features(*maps), self.presence(maps[2])], 1)
+        straight, turned = self.both_ways(crops)
+        return torch.cat([self.features(*straight), turned[2], self.presence(straight[2])], 1)
 
     def both_ways(self, crops: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         """What `maps` gives of crops, and of mirrored crops: the mean of both looks, as one mistakes left and right
@@ -135,7 +138,7 @@ class KeypointEncoder(nn.Module):
         heatmaps, depths = (
             maps[:, MIRROR_KEYPOINTS[:k].tolist()].unflatten(2, (CROP_HEIGHT // 4, -1))[..., columns].flatten(2)
             for maps, k in ((heatmaps, NUM_KEYPOINTS), (depths, NUM_DEPTHS)))
-        return heatmaps, depths, facing * facing.new_tensor([-1., 1, 1, -1, 1, 1])
+        return heatmaps, depths, facing * facing.new_tensor(MIRROR_FACING)
 
 
 def _backwards(count: int) -> list[int]:
@@ -174,7 +177,9 @@ class EmbeddedCliff(nn.Module):
 
     def features_to_parameters(self, features: Tensor, bbox_info: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Rotations (B, 24, 3, 3), betas (B, 10), camera (B, 3) = (s, tx, ty)."""
-        return self.regressor(features[:, :NUM_FEATURES], bbox_info)
+        if self.encoder.training:
+            return self.regressor(features[:, :NUM_FEATURES], bbox_info)
+        return self.regressor.both_ways(features[:, :NUM_FEATURES], features[:, NUM_FEATURES:-1], bbox_info)
 
     def forward(self, crops: Tensor, bbox_info: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return self.features_to_parameters(self.encoder(crops), bbox_info)

@@ -10,11 +10,12 @@ adds; PA-MPJPE): a plain MLP 72 mm, with rotations in the camera 67, with bones 
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cliff_ros.body import NUM_JOINTS, load_body
+from cliff_ros.body import MIRROR, NUM_JOINTS, load_body
 from cliff_ros.cliff.rotation import matrix_from_6d
 
 NUM_KEYPOINTS = 29  # SMPL's 24 joints, nose, eyes, ears
@@ -22,6 +23,9 @@ NUM_DEPTHS = NUM_JOINTS
 GLOBAL_FEATURES = 128
 NUM_FEATURES = NUM_KEYPOINTS * 3 + NUM_DEPTHS + 6 + GLOBAL_FEATURES
 NUM_OUTPUTS = NUM_JOINTS * 6 + 10 + 3  # rotations, betas, camera
+# What each keypoint is in a mirrored image, and what else mirrors there: the facing vectors' and the 6D numbers' signs.
+MIRROR_KEYPOINTS = np.array([*MIRROR, 24, 26, 25, 28, 27])
+MIRROR_FACING, MIRROR_6D = (-1., 1., 1., -1., 1., 1.), (1., -1., -1., 1., -1., 1.)
 UNIT = 4.  # features are keypoints and depths [crop heights] times this, to be of order one
 SHORTEST_BONE = .02  # [crop heights] added to lengths: a bone that points at the camera has no sure direction
 SMALLEST_SCALE = .05
@@ -36,6 +40,15 @@ def pack_features(keypoints: Tensor, spread: Tensor, depth: Tensor, facing: Tens
     overview (B, 128).
     """
     return torch.cat([keypoints.flatten(1) * UNIT, spread, depth * UNIT, facing, overview], 1)
+
+
+def mirror_features(features: Tensor, overview: Tensor) -> Tensor:
+    """Of the mirrored crop, what `pack_features` gave of the crop, with the overview (B, 128) that was seen there."""
+    keypoints, spread, depth, facing, _ = features.split(
+        [NUM_KEYPOINTS * 2, NUM_KEYPOINTS, NUM_DEPTHS, 6, GLOBAL_FEATURES], 1)
+    keypoints = keypoints.unflatten(1, (NUM_KEYPOINTS, 2))[:, MIRROR_KEYPOINTS.tolist()]
+    return torch.cat([(keypoints * keypoints.new_tensor([-1., 1.])).flatten(1), spread[:, MIRROR_KEYPOINTS.tolist()],
+                      depth[:, MIRROR.tolist()], facing * facing.new_tensor(MIRROR_FACING), overview], 1)
 
 
 class ResidualMLP(nn.Module):
@@ -85,21 +98,41 @@ class LiftingRegressor(nn.Module):
     def forward(self, features: Tensor, bbox_info: Tensor) -> Parameters:
         return self.tries(features, bbox_info)[-1]
 
+    def both_ways(self, features: Tensor, overview: Tensor, bbox_info: Tensor) -> Parameters:
+        """As `forward`: the mean of what is said of the crop and of its mirror image, whose overview is given."""
+        mirrored_info = bbox_info * bbox_info.new_tensor([-1., 1., 1.])
+        offsets = self.offsets(torch.stack([features, mirror_features(features, overview)], 1).flatten(0, 1),
+                               torch.stack([bbox_info, mirrored_info], 1).flatten(0, 1))[-1]
+        straight, turned = offsets.unflatten(0, (-1, 2)).unbind(1)
+        return self._body((straight + self._mirrored(turned)) / 2)
+
+    def _mirrored(self, offset: Tensor) -> Tensor:
+        """What is said of a crop, of its mirror image."""
+        sixd = offset[:, :144].unflatten(1, (NUM_JOINTS, 6))[:, MIRROR.tolist()] * offset.new_tensor(MIRROR_6D)
+        return torch.cat([sixd.flatten(1), offset[:, 144:155], -offset[:, 155:156], offset[:, 156:]], 1)
+
     def tries(self, features: Tensor, bbox_info: Tensor) -> list[Parameters]:
         """The first try and every correction, the best last: training judges all of them."""
+        return [self._body(offset) for offset in self.offsets(features, bbox_info)]
+
+    def _body(self, offset: Tensor) -> Parameters:
+        turned, betas, camera = self.decode(offset)
+        return self.relative(turned), betas, camera
+
+    def offsets(self, features: Tensor, bbox_info: Tensor) -> list[Tensor]:
+        """What each try adds to the mean person (B, NUM_OUTPUTS): `decode` makes bodies of it."""
         center, size = bbox_info[:, None, :2] / 2, torch.exp(bbox_info[:, None, 2:])
         keypoints = features[:, :NUM_JOINTS * 2].unflatten(1, (NUM_JOINTS, 2)) / UNIT
         depths = features[:, NUM_KEYPOINTS * 3:NUM_KEYPOINTS * 3 + NUM_DEPTHS, None] / UNIT
         x = self.first(torch.cat([features, bbox_info, self.bones(keypoints, depths, center, size)], 1))
-        context, offset = self.context(x), self.leave(x)
-        tries = [self.decode(offset)]
+        context, offsets = self.context(x), [self.leave(x)]
         for _ in range(self.corrections):
-            points = self.joints(*tries[-1][:2])
-            residual = torch.cat([keypoints, depths], 2) - self.seen(points, tries[-1][2], center, size)
+            offset = offsets[-1]
+            turned, betas, camera = self.decode(offset)
+            residual = torch.cat([keypoints, depths], 2) - self.seen(self.joints(turned, betas), camera, center, size)
             residual = (residual * 2 * UNIT).clamp(-3, 3)
-            offset = offset + self.correct(self.corrector(torch.cat([context, residual.flatten(1), offset], 1)))
-            tries.append(self.decode(offset))
-        return [(self.relative(turned), betas, camera) for turned, betas, camera in tries]
+            offsets.append(offset + self.correct(self.corrector(torch.cat([context, residual.flatten(1), offset], 1))))
+        return offsets
 
     def bones(self, keypoints: Tensor, depths: Tensor, center: Tensor, size: Tensor) -> Tensor:
         """Joints about the pelvis and directions of bones (B, 24 * 3 + 23 * 3) in the camera; the unit of length is

@@ -26,7 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='rendered data and checkpoints; a second start resumes (default: %(default)s)')
     parser.add_argument('--stages', nargs='+', choices=STAGES, default=[stage for stage in STAGES if stage != 'joint'],
                         help='in this order; default: all but joint')
-    parser.add_argument('--shards', type=int, default=60, help='of 4000 crops each (default: %(default)s)')
+    parser.add_argument('--shards', type=int, default=60,
+                        help='of 4000 crops each, and a third as many for the regressor (default: %(default)s)')
     parser.add_argument('--stills', type=int, default=18, help='files of 999 detector frames (default: %(default)s)')
     parser.add_argument('--first-shard', type=int, default=0, metavar='N',
                         help='number and seed of the first of these (default: 0)')

@@ -18,12 +18,15 @@ from scipy.stats import t as student
 from torch import Tensor, nn
 
 from cliff_ros.cliff.embedded import EmbeddedCliff
-from cliff_ros.cliff.lifting import NUM_FEATURES, NUM_OUTPUTS, SMALLEST_SCALE, Parameters, ResidualMLP
+from cliff_ros.cliff.lifting import NUM_KEYPOINTS, NUM_OUTPUTS, SMALLEST_SCALE, Parameters, ResidualMLP
 from cliff_ros.cliff.rotation import matrix_from_6d
 from cliff_ros.evaluation import metrics
 from cliff_ros.training.losses import Skeleton, full_translation, in_crop, in_full_frame, losses
 from cliff_ros.training.progress import Losses, set_rate
 
+# Of the features, the 2D keypoints and how sure they are. The others - depths, facing, the free ones - were taught in
+# the camera's frame: a good encoder finds the azimuth for them in the perspective of the crop, and tells it.
+IN_THE_IMAGE = NUM_KEYPOINTS * 3
 NOWHERE = (0., 0., .5)  # the location of everybody, to a network that is not told: on the axis, of middle size
 WEIGHTS = dict(depth=0.)  # nobody is told where people stand, as in the paper: translation comes from the 2D loss
 WIDTH = 256  # of the regressor: a third of a million parameters, so that twelve trainings are cheap
@@ -61,11 +64,14 @@ VARIANTS = (Variant('cliff', 'both (CLIFF)', True, True),
 
 
 class PlainRegressor(nn.Module):
-    """[features | bbox_info] -> SMPL and crop camera, and no geometry in between: location counts as an input only."""
+    """[2D keypoints | bbox_info] -> SMPL and crop camera, and no geometry in between: location counts as an input only.
+
+    Called with all features of the encoder, of which it reads those `IN_THE_IMAGE`.
+    """
 
     def __init__(self, width: int = WIDTH, blocks: int = 2) -> None:
         super().__init__()
-        self.mlp = ResidualMLP(NUM_FEATURES + 3, width, blocks)
+        self.mlp = ResidualMLP(IN_THE_IMAGE + 3, width, blocks)
         self.leave = nn.Linear(width, NUM_OUTPUTS)
         nn.init.normal_(self.leave.weight, std=.002)
         nn.init.zeros_(self.leave.bias)
@@ -76,7 +82,7 @@ class PlainRegressor(nn.Module):
         self.register_buffer('mean', mean)
 
     def forward(self, features: Tensor, bbox_info: Tensor) -> Parameters:
-        out = self.mean + self.leave(self.mlp(torch.cat([features, bbox_info], 1)))
+        out = self.mean + self.leave(self.mlp(torch.cat([features[:, :IN_THE_IMAGE], bbox_info], 1)))
         camera = torch.cat([out[:, 154:155].clamp(min=SMALLEST_SCALE), out[:, 155:]], 1)
         return matrix_from_6d(out[:, :144].unflatten(1, (24, 6))), out[:, 144:154], camera
 
@@ -162,11 +168,12 @@ def over_seeds(values: Sequence[float | np.ndarray]) -> dict[str, np.ndarray]:
 
 def told_by_the_crop(features: Tensor, truth: dict[str, Tensor], held_out: tuple[Tensor, dict[str, Tensor]],
                      skeleton: Skeleton, steps: int = 1000) -> float:
-    """Share of the azimuth's variance that a network of the same kind reads out of the crop's features alone.
+    """Share of the azimuth's variance that a network of the same kind reads out of the crop's keypoints alone.
 
     This is what leaks: nobody who sees the crop is blind beyond it. Measured on the held-out people.
     """
     torch.manual_seed(0)
+    features, seen = features[:, :IN_THE_IMAGE], held_out[0][:, :IN_THE_IMAGE]
     azimuth, unseen = (torch.from_numpy(directions(t, skeleton)[0]).float() / 30 for t in (truth, held_out[1]))
     probe = nn.Sequential(nn.Linear(features.shape[1], 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(),
                           nn.Linear(256, 1))
@@ -179,4 +186,4 @@ def told_by_the_crop(features: Tensor, truth: dict[str, Tensor], held_out: tuple
         loss.backward()
         optimizer.step()
     with torch.no_grad():
-        return 1 - (((probe(held_out[0])[:, 0] - unseen) ** 2).mean() / unseen.var(correction=0)).item()
+        return 1 - (((probe(seen)[:, 0] - unseen) ** 2).mean() / unseen.var(correction=0)).item()

@@ -23,7 +23,7 @@ from cliff_ros.training.skeletons import SkeletonSampler, corrupted_features, lo
 NAMES = ('rotations', 'betas', 'translation', 'location')
 AVERAGE = .999  # of the weights, per step (EMA)
 WEIGHTS = dict(reprojection=30., pose=.5)  # the encoder knows best where joints are in the image
-POSE_ONLY = 20.  # weight of the joints' distance when turned and scaled to fit
+POSE_ONLY = 40.  # weight of the joints' distance when turned and scaled to fit
 
 
 @torch.no_grad()
