@@ -47,6 +47,9 @@ class CropStore:
             if path not in self._shards:
                 self._shards[path] = prepare(path, self.skeleton)
         self._shards = {path: self._shards[path] for path in found}
+        return len(self)
+
+    def __len__(self) -> int:
         return sum(len(images) for images, _ in self._shards.values())
 
     def once(self, size: int) -> Iterator[tuple[np.ndarray, dict[str, Tensor]]]:

@@ -30,7 +30,7 @@ POSE_ONLY = 40.  # weight of the joints' distance when turned and scaled to fit
 def extract(model: EmbeddedCliff, store: CropStore, mirrored: bool = False, batch: int = 128) -> tuple[Tensor, dict]:
     """Features (N, F) of every crop with a person, in new colours, if `mirrored` also of its mirror image."""
     model.eval()
-    features, truths = [], []
+    kept, rows = {}, 0  # made once: what is kept piece by piece pins the heap, which then grows by 0.6 GB a shard
     for images, truth in store.once(batch):
         x, truth = augment(images, truth, geometric=False)
         people = truth['present'] > .5
@@ -39,9 +39,14 @@ def extract(model: EmbeddedCliff, store: CropStore, mirrored: bool = False, batc
             both = model.encoder.both_ways(channels_last(x))
         looks = (truth, mirror(truth, torch.ones(len(truth['location']), dtype=torch.bool)))[:1 + mirrored]
         for maps, label in zip(both, looks, strict=False):
-            features.append(model.encoder.features(*(part[people].float() for part in maps)))
-            truths.append(label)
-    return torch.cat(features), {name: torch.cat([t[name] for t in truths]) for name in NAMES}
+            found = label | dict(features=model.encoder.features(*(part.float() for part in maps))[people])
+            for name, value in found.items():
+                if name not in kept:
+                    kept[name] = value.new_empty(len(store) * len(looks), *value.shape[1:])
+                kept[name][rows:rows + len(value)] = value
+            rows += int(people.sum())
+    kept = {name: value[:rows].clone() for name, value in kept.items()}
+    return kept.pop('features'), kept
 
 
 def train(model: EmbeddedCliff, store: CropStore, cache: Path, validation: tuple[Tensor, dict], skeleton: Skeleton,
