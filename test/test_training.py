@@ -49,9 +49,21 @@ def test_the_recipe_makes_graphs_that_run(tmp_path):
     assert any('resuming at' in line and 'resuming at 0 s' not in line for line in lines)
 
 
+def test_what_a_stage_lacks_is_said(tmp_path):
+    from cliff_ros.errors import InputError
+    from cliff_ros.training.recipe import Recipe
+    recipe = Recipe(tmp_path, tmp_path, seconds=1., workers=1)
+    with pytest.raises(InputError, match='render'):
+        recipe.regressor()
+    torch.save(dict(encoder={}, optimizer={}, elapsed=0., step=0), tmp_path / 'keypoints.pt')
+    with pytest.raises(InputError, match='older version'):
+        recipe.keypoints()
+
+
 def test_mirrored_crops_give_mirrored_keypoints():
     """The network looks at a crop both ways: it cannot prefer the left to the right."""
-    from cliff_ros.cliff.embedded import MIRROR_KEYPOINTS, NUM_DEPTHS, NUM_KEYPOINTS, KeypointEncoder
+    from cliff_ros.cliff.embedded import KeypointEncoder
+    from cliff_ros.cliff.lifting import MIRROR_KEYPOINTS, NUM_DEPTHS, NUM_KEYPOINTS
     torch.manual_seed(0)
     encoder = KeypointEncoder().eval()
     crops = torch.randn(3, 3, 128, 96)

@@ -13,14 +13,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cliff_ros.body import MIRROR, NUM_JOINTS
-from cliff_ros.cliff import embedded
+from cliff_ros.cliff import lifting
 from cliff_ros.cliff.embedded import CROP_HEIGHT, CROP_WIDTH, EmbeddedCliff, KeypointEncoder
 from cliff_ros.cliff.lifting import GLOBAL_FEATURES
+from cliff_ros.errors import InputError
 from cliff_ros.training.data import load_shard
 from cliff_ros.training.losses import Skeleton, as_truth, mirror, relative_depths
 from cliff_ros.training.progress import Losses, set_rate
 
-MIRROR_KEYPOINTS = torch.from_numpy(embedded.MIRROR_KEYPOINTS)
+MIRROR_KEYPOINTS = torch.from_numpy(lifting.MIRROR_KEYPOINTS)
 RATE = 2.5e-3  # of learning, at its highest
 SIGMA = .022  # [crop heights] of the target heatmaps
 SUMMARY = 5.  # weight of the whole pose in the free features
@@ -213,6 +214,8 @@ def train(folder: Path, validation: Path, checkpoint: Path, skeleton: Skeleton, 
     elapsed, step = 0., 0
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True)
+        if 'summary' not in state:
+            raise InputError(f"'{checkpoint}' is of an older version of this training: delete it, or change --work")
         encoder.load_state_dict(state['encoder'])
         summary.load_state_dict(state['summary'])
         optimizer.load_state_dict(state['optimizer'])

@@ -13,6 +13,7 @@ from cliff_ros.body import load_body
 from cliff_ros.cliff.embedded import EmbeddedCliff, load_embedded, round_to_half
 from cliff_ros.cliff.lifting import LiftingRegressor
 from cliff_ros.engine.export import export_graph
+from cliff_ros.errors import InputError
 from cliff_ros.training import data, detector, joint, keypoints, regressor, skeletons
 from cliff_ros.training.losses import Skeleton
 
@@ -87,11 +88,13 @@ class Recipe:
         path = self.work / 'regressor.pt'
         if path.exists():
             return
+        store = keypoints.CropStore(self.unseen, self.skeleton)
+        if not len(store):
+            raise InputError(f"no crops for the regressor in '{self.unseen}': run the stage 'render' first")
         model = (self.start or EmbeddedCliff()).to(memory_format=torch.channels_last)
         model.encoder.load_state_dict(torch.load(self.work / 'keypoints.pt', weights_only=True)['encoder'])
         if not self.start:
             model.regressor.load_state_dict(torch.load(self.work / 'skeletons.pt', weights_only=True))
-        store = keypoints.CropStore(self.unseen, self.skeleton)
         held_out = keypoints.CropStore(self.crops, self.skeleton, pattern=self._validation.name)
         regressor.train(model, store, self.work / 'features.pt', regressor.extract(model, held_out),
                         self.skeleton, self.seconds['regressor'], log=self.log)

@@ -14,7 +14,7 @@ import numpy as np
 
 from cliff_ros.body import MIRROR, NUM_JOINTS, BodyModel
 from cliff_ros.camera import Camera
-from cliff_ros.cliff.embedded import MIRROR_KEYPOINTS
+from cliff_ros.cliff.lifting import MIRROR_KEYPOINTS
 from cliff_ros.errors import InputError
 from cliff_ros.synthetic.scene import FACE_VERTICES
 
