@@ -14,10 +14,21 @@ os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')  # as the installed programs 
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 
+
 SIZE = WIDTH, HEIGHT = 640, 480
 FOCAL = 500.0
 FRAME = 'camera_optical_frame'
 CELL = 80   # raw pixels: the tiny detector sees 8x8 cells of its 64x64 input
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pycollect_makemodule(module_path, parent):
+    """Collect our modules the ordinary way, also where launch_testing's plugin is present (a sourced workspace).
+
+    That plugin imports every module while their *folder* is collected: a single module that skips itself, for want of
+    an optional package, then takes all others along. None of ours is a launch test.
+    """
+    return pytest.Module.from_parent(parent, path=module_path)
 
 
 def cell_picture(*cells: tuple[int, int]) -> np.ndarray:
