@@ -14,7 +14,6 @@ os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')  # as the installed programs 
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 
-
 SIZE = WIDTH, HEIGHT = 640, 480
 FOCAL = 500.0
 FRAME = 'camera_optical_frame'

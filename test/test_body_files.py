@@ -6,6 +6,7 @@ import io
 import os
 import pickle
 import struct
+import subprocess
 import sys
 import types
 
@@ -317,3 +318,106 @@ def test_only_latin1_decodes(tmp_path):
     path.write_bytes(b"c_codecs\nencode\n(Vx\nVrot13\ntR.")
     with pytest.raises(ModelError, match='rot13'):
         read_body(path)
+
+
+def global_(name: str) -> bytes:
+    module, _, name = name.rpartition('.')
+    return f'c{module}\n{name}\n'.encode()
+
+
+DTYPE = global_('numpy.dtype') + b'(X\x02\x00\x00\x00f8K\x00K\x01tR'  # numpy.dtype('f8', 0, 1)
+STATE = b'(K\x03X\x01\x00\x00\x00<NNNJ%sJ%sK\x00tb'  # (3, '<', None, None, None, item size, alignment, 0)
+HUGE = struct.pack('<i', 1 << 30)
+ARRAY = global_('numpy.core.multiarray._reconstruct') + global_('numpy.ndarray') + b'(K\x00tC\x01btR'
+
+
+def array_of(dtype: bytes, raw: bytes = b'C\x08' + bytes(8)) -> bytes:
+    """One number, of that type."""
+    return ARRAY + b'(K\x01(K\x01t' + dtype + b'I00\n' + raw + b'tb'
+
+
+ATTACKS = {
+    'an item size that is not the type\'s': array_of(DTYPE + STATE % (HUGE, HUGE)),
+    'fields and an item size': array_of(DTYPE + b'(K\x03X\x01\x00\x00\x00|N(X\x01\x00\x00\x00at}X\x01\x00\x00\x00a('
+                                        + DTYPE + b'J' + HUGE + b'tsJ' + HUGE + b'K\x01K\x00tb'),
+    'the type object itself takes state': array_of(global_('numpy.dtype') + STATE % (HUGE, HUGE)),
+    'a void type': array_of(DTYPE.replace(b'f8', b'V8')),
+    'an object type': array_of(DTYPE.replace(b'f8', b'O8')),
+    'fewer bytes than numbers': array_of(DTYPE, b'C\x04' + bytes(4)),
+    'no bytes': array_of(DTYPE, b'N'),
+    'an object in the place of the bytes': array_of(DTYPE, DTYPE),
+    'state of a function': array_of(DTYPE) + b'0' + global_('numpy.core.multiarray.scalar') + b'}X\x0c\x00\x00\x00'
+                           b'__defaults__(tsb',
+    'a billion zero bytes': global_('builtins.bytearray') + b'(J' + HUGE + b'tR',
+    'a place in the memo far away': b'Nr\xff\xff\xff\x7f',
+    'a tuple in a tuple in a tuple as a key': b'})' + b'\x85' * 200_000 + b'Ns',
+    'a list in a list in a list': b'(' * 100_000 + b'l' * 100_000,
+    'a dense matrix of a petabyte': (
+        global_('scipy.sparse.csc_matrix') + b')\x81}(X\x04\x00\x00\x00data' + array_of(DTYPE)
+        + b'X\x07\x00\x00\x00indices' + array_of(DTYPE) + b'X\x06\x00\x00\x00indptr' + array_of(DTYPE)
+        + b'X\x06\x00\x00\x00_shape(J' + HUGE + b'J' + HUGE + b'tub'),
+    'a chumpy formula of itself': global_('chumpy.ch.Ch') + b')\x81q\x01}X\x01\x00\x00\x00xh\x01sb',
+}
+
+
+@pytest.mark.parametrize('attack', ATTACKS.values(), ids=ATTACKS)
+@pytest.mark.parametrize('key', ['v_template', 'extra'])
+def test_hostile_pickles_harm_nothing(tmp_path, attack, key):
+    """In a process of its own with a limit on memory: these crashed Python, or would fill the machine."""
+    content = pickle.dumps(make_body(), protocol=2)[:-1]  # without its end
+    path = tmp_path / 'body.pkl'
+    path.write_bytes(content + b'X' + struct.pack('<I', len(key)) + key.encode() + attack + b's.')
+    script = f"""
+import resource
+from cliff_ros.body import load_body
+from cliff_ros.errors import ModelError
+resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))
+try:
+    print('read', load_body({str(path)!r}).v_template.sum())
+except ModelError as error:
+    print('refused', error)
+"""
+    run = subprocess.run([sys.executable, '-W', 'ignore', '-c', script], capture_output=True, text=True, timeout=60)
+    assert run.returncode == 0, run.stderr[-2000:]
+    assert run.stdout.startswith('refused') or (key == 'extra' and run.stdout.startswith('read'))
+
+
+MUTATIONS = 3000
+MUTATE = """
+import pickletools, random, sys
+from pathlib import Path
+from cliff_ros.body.files import read_body
+from cliff_ros.errors import ModelError
+folder, count = Path(sys.argv[1]), int(sys.argv[2])
+seeds = [path.read_bytes() for path in sorted(folder.glob('*.seed'))]
+opcodes = bytes(ord(opcode.code) for opcode in pickletools.opcodes)
+lengths = [bytes.fromhex(number) for number in ('ffffff7f', '00000000', '00000080', 'ffffffff')]
+random.seed(7)
+path, refused = folder / 'mutated.pkl', 0
+for _ in range(count):
+    data = bytearray(random.choice(seeds))
+    for _ in range(random.randint(1, 6)):
+        at = random.randrange(len(data))
+        end, new = random.choice([(at + 1, bytes([random.randrange(256)])),
+                                  (at + 1, bytes([random.choice(opcodes)])),
+                                  (at, bytes(random.choices(opcodes, k=3))),
+                                  (at + random.randint(1, 20), b''),
+                                  (at + 4, random.choice(lengths))])
+        data[at:end] = new
+    path.write_bytes(data)
+    try:
+        read_body(path)
+    except ModelError:
+        refused += 1
+print(refused)
+"""
+
+
+def test_mutated_pickles_are_read_or_refused(tmp_path, chumpy):
+    """Nothing but ModelError leaves the reader, whatever byte is wrong; in a process of its own, which must survive."""
+    for i, dumps in enumerate(DUMPS.values()):
+        (tmp_path / f'{i}.seed').write_bytes(dumps(official(make_body(vertices=4, betas=2), chumpy)))
+    run = subprocess.run([sys.executable, '-W', 'ignore', '-c', MUTATE, str(tmp_path), str(MUTATIONS)],
+                         capture_output=True, text=True, timeout=300)
+    assert run.returncode == 0, run.stderr[-3000:]
+    assert int(run.stdout) > MUTATIONS // 3

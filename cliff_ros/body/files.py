@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from cliff_ros.body.names import NUM_JOINTS, PARENTS
-from cliff_ros.body.pickles import read_pickle, to_array
+from cliff_ros.body.pickled_arrays import to_array
+from cliff_ros.body.pickles import read_pickle
 from cliff_ros.errors import ModelError
 
 ARRAYS = ('v_template', 'shapedirs', 'posedirs', 'weights', 'J_regressor', 'kintree_table', 'f')

@@ -1,132 +1,281 @@
-"""Pickles of arrays, read as data only: nothing in a file runs.
+"""Pickles read as data only: nothing that a file names is ever called, and no object of a library is ever made.
 
-SMPL's hold chumpy objects and scipy sparse matrices. They are read without either library, by an unpickler
-that knows a short list of harmless names and refuses all others by name.
+A pickle is a program for a small stack machine. The machine here knows its instructions, but where Python's would
+import a name, call it or hand it a state, this one writes down name, arguments and state as a `Record`. SMPL's files
+hold numpy arrays, chumpy objects and scipy's sparse matrices; `pickled_arrays.to_array` makes arrays of their records.
 """
 
 from __future__ import annotations
 
-import copyreg
-import pickle
+import codecs
+import io
+import pickletools
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
-
-import numpy as np
+from typing import Any
 
 from cliff_ros.errors import ModelError
 
+LARGEST = 1 << 31  # [bytes] SMPL with 300 shape directions has 250 MB, SMPL-X 540
+_MARK = object()
+_KEYS = (str, bytes, int, float, type(None))  # hashing nested tuples would recurse as deep as the file likes
 
-def read_pickle(path: Path) -> dict[str, Any]:
-    """The dictionary in a pickle file of Python 2 or 3; ``to_array`` makes arrays of its values.
+
+@dataclass(frozen=True)
+class Name:
+    """What a file would have imported."""
+
+    full: str
+
+
+@dataclass
+class Record:
+    """What a file would have made by calling `name` with `args`, and the state that it would have set.
+
+    name: such as 'numpy.dtype', always one of the list in this module.
+    """
+
+    name: str
+    args: tuple
+    state: Any = field(default=None)
+
+
+def read_pickle(path: Path) -> dict[Any, Any]:
+    """The dictionary in a pickle file of Python 2 or 3: numbers, text, containers and Records.
 
     Raises
     ------
     ModelError
         naming what the file wanted to call, or why it is not a dictionary.
+    OSError
+        where the file cannot be read.
     """
-    with path.open('rb') as file:
-        try:
-            content = _DataUnpickler(file).load()
-        except (ModelError, OSError):
-            raise
-        except Exception as error:  # noqa: BLE001  a damaged pickle can fail in any way
-            reason = f'{type(error).__name__}: {error}'
-            raise ModelError(f'is not a body model or is damaged ({reason}): download it again') from None
+    if path.stat().st_size > LARGEST:
+        raise ModelError(f'has more than {LARGEST >> 30} GB: no body model is as large; download it again')
+    try:
+        content = _Machine(path.read_bytes()).run()
+    except (ModelError, OSError):
+        raise
+    except Exception as error:  # noqa: BLE001  a damaged pickle can fail in any way
+        reason = f'{type(error).__name__}: {error}'[:200]
+        raise ModelError(f'is not a body model or is damaged ({reason}): download it again') from None
     if not isinstance(content, dict):
-        raise ModelError(f'holds a {type(content).__name__}, but a body model is a dictionary of arrays')
+        kind = content.name if isinstance(content, Record) else type(content).__name__
+        raise ModelError(f'holds a {kind}, but a body model is a dictionary of arrays')
     return content
 
 
-def to_array(key: str, value: Any) -> np.ndarray:
-    """A value of ``read_pickle`` as an array of numbers or text: sparse made dense, chumpy evaluated."""
-    try:
-        if isinstance(value, _Record):
-            value = _sparse(value) if value.kind.endswith('_matrix') else _chumpy(key, value)
-        array = np.asarray(value)
-    except (KeyError, IndexError, ValueError, TypeError, AttributeError) as error:
-        reason = f'{type(error).__name__}: {error}'
-        raise ModelError(f"has a damaged array '{key}' ({reason}): download it again") from None
-    if array.dtype.hasobject:
-        raise ModelError(f"has objects instead of numbers in its array '{key}': download it again")
-    return array
+class _Machine:
+    """Runs the instructions of one pickle; `pickletools` knows how their arguments are written."""
+
+    def __init__(self, content: bytes) -> None:
+        self.file = io.BytesIO(content)
+        self.stack: list[Any] = []
+        self.memo: dict[int, Any] = {}
+
+    def run(self) -> Any:
+        while True:
+            code = self.file.read(1).decode('latin1')
+            if not code:
+                raise EOFError('the file ends too early')
+            opcode = pickletools.code2op[code]
+            argument = self._argument(opcode)
+            if opcode.name == 'STOP':
+                return self.stack.pop()
+            if opcode.name in _VALUES:
+                self.stack.append(argument)
+            elif opcode.name in _CONSTANTS:
+                self.stack.append(_CONSTANTS[opcode.name]())
+            else:
+                method = getattr(self, f'_{opcode.name.lower()}', None)
+                if method is None:
+                    raise ModelError(f"has the instruction '{opcode.name}', which body models do not need: it was "
+                                     'refused; get the file from its authors')
+                method(argument)
+
+    def _argument(self, opcode: pickletools.OpcodeInfo) -> Any:
+        if opcode.arg is None:
+            return None
+        if opcode.name == 'STRING':  # of Python 2: any byte; pickletools takes ASCII only
+            line = pickletools.read_stringnl(self.file, decode=False)
+            return codecs.escape_decode(line)[0].decode('latin1')
+        return opcode.arg.reader(self.file)
+
+    def _popped(self) -> list[Any]:
+        """What is above the topmost mark."""
+        at = len(self.stack) - 1
+        while self.stack[at] is not _MARK:
+            at -= 1
+            if at < 0:
+                raise IndexError('an instruction without its mark')
+        items = self.stack[at + 1:]
+        del self.stack[at:]
+        return items
+
+    # ---- the instructions, by pickletools' names
+
+    def _proto(self, version: int) -> None:
+        if version > 5:
+            raise ValueError(f'pickle protocol {version} is not known')
+
+    def _frame(self, size: int) -> None:
+        pass
+
+    def _mark(self, _) -> None:
+        self.stack.append(_MARK)
+
+    def _pop(self, _) -> None:
+        self.stack.pop()
+
+    def _pop_mark(self, _) -> None:
+        self._popped()
+
+    def _dup(self, _) -> None:
+        self.stack.append(self.stack[-1])
+
+    def _get(self, index: int) -> None:
+        self.stack.append(self.memo[index])
+
+    def _put(self, index: int) -> None:
+        self.memo[index] = self.stack[-1]
+
+    _binget = _long_binget = _get
+    _binput = _long_binput = _put
+
+    def _memoize(self, _) -> None:
+        self.memo[len(self.memo)] = self.stack[-1]
+
+    def _tuple(self, _) -> None:
+        self.stack.append(tuple(self._popped()))
+
+    def _last(self, count: int) -> None:
+        if len(self.stack) < count:
+            raise IndexError('a tuple of more than there is')
+        self.stack[-count:] = [tuple(self.stack[-count:])]
+
+    def _tuple1(self, _) -> None:
+        self._last(1)
+
+    def _tuple2(self, _) -> None:
+        self._last(2)
+
+    def _tuple3(self, _) -> None:
+        self._last(3)
+
+    def _list(self, _) -> None:
+        self.stack.append(self._popped())
+
+    def _append(self, _) -> None:
+        item = self.stack.pop()
+        self._top(list).append(item)
+
+    def _appends(self, _) -> None:
+        items = self._popped()
+        self._top(list).extend(items)
+
+    def _dict(self, _) -> None:
+        self.stack.append(_pairs(self._popped()))
+
+    def _setitem(self, _) -> None:
+        value, key = self.stack.pop(), self.stack.pop()
+        self._top(dict).update(_pairs([key, value]))
+
+    def _setitems(self, _) -> None:
+        items = self._popped()
+        self._top(dict).update(_pairs(items))
+
+    def _additems(self, _) -> None:
+        items = self._popped()
+        self._top(set).update(map(_key, items))
+
+    def _frozenset(self, _) -> None:
+        self.stack.append(frozenset(map(_key, self._popped())))
+
+    def _global(self, names: str) -> None:
+        self.stack.append(_allowed(*names.split(' ', 1)))
+
+    def _stack_global(self, _) -> None:
+        name, module = self.stack.pop(), self.stack.pop()
+        self.stack.append(_allowed(module, name))
+
+    def _inst(self, names: str) -> None:
+        args = self._popped()
+        self.stack.append(_called(_allowed(*names.split(' ', 1)), tuple(args)))
+
+    def _obj(self, _) -> None:
+        kind, *args = self._popped()
+        self.stack.append(_called(kind, tuple(args)))
+
+    def _reduce(self, _) -> None:
+        args, function = self.stack.pop(), self.stack.pop()
+        self.stack.append(_called(function, args))
+
+    _newobj = _reduce
+
+    def _newobj_ex(self, _) -> None:
+        if self.stack.pop():
+            raise ValueError('an object with keyword arguments')
+        self._reduce(_)
+
+    def _build(self, _) -> None:
+        state = self.stack.pop()
+        self._top(Record).state = state
+
+    def _top(self, kind: type) -> Any:
+        if type(self.stack[-1]) is not kind:
+            raise TypeError(f'an instruction for a {kind.__name__} meets a {type(self.stack[-1]).__name__}')
+        return self.stack[-1]
 
 
-class _Record:
-    """Stands in for an object of a library that is not needed: keeps its state, does nothing."""
+# Instructions whose argument is the value, and those that bring a value along.
+_VALUES = frozenset((
+    'INT', 'BININT', 'BININT1', 'BININT2', 'LONG', 'LONG1', 'LONG4', 'FLOAT', 'BINFLOAT', 'STRING', 'BINSTRING',
+    'SHORT_BINSTRING', 'BINBYTES', 'SHORT_BINBYTES', 'BINBYTES8', 'BYTEARRAY8', 'UNICODE', 'SHORT_BINUNICODE',
+    'BINUNICODE', 'BINUNICODE8'))
+_CONSTANTS = {'NONE': lambda: None, 'NEWTRUE': lambda: True, 'NEWFALSE': lambda: False, 'EMPTY_TUPLE': tuple,
+              'EMPTY_LIST': list, 'EMPTY_DICT': dict, 'EMPTY_SET': set}
 
-    kind = ''
-
-    def __setstate__(self, state: Any) -> None:
-        self.state = state
-
-
-def _record(kind: str) -> type[_Record]:
-    return type('_Record', (_Record,), {'kind': kind})
+_PYTHON2 = {'__builtin__': 'builtins', 'copy_reg': 'copyreg'}
+_NAMES = frozenset((
+    *(f'builtins.{kind}' for kind in ('object', 'set', 'frozenset', 'list', 'dict', 'tuple', 'int', 'float', 'complex',
+                                      'bool', 'str', 'bytes', 'bytearray')),
+    'copyreg._reconstructor', '_codecs.encode', 'numpy.ndarray', 'numpy.dtype', 'numpy.core.multiarray._reconstruct',
+    'numpy.core.multiarray.scalar', 'numpy.core.numeric._frombuffer'))
 
 
-class _DataUnpickler(pickle.Unpickler):
-    """Reconstructs numbers, arrays and containers. Any other name that a file asks for is refused."""
-
-    _PYTHON2 = {'__builtin__': 'builtins', 'copy_reg': 'copyreg'}
-    _BUILTINS = {kind.__name__: kind for kind in (
-        object, set, frozenset, list, dict, tuple, int, float, complex, bool, str, bytes, bytearray)}
-    _NUMPY = {
-        'ndarray': np.ndarray,
-        'dtype': np.dtype,
-        'core.multiarray._reconstruct': np.empty(0).__reduce__()[0],
-        'core.multiarray.scalar': np.float64(0).__reduce__()[0],
-        'core.numeric._frombuffer': np.empty(0).__reduce_ex__(5)[0],
-    }
-
-    def __init__(self, file: BinaryIO) -> None:
-        # latin1 turns the byte strings of Python 2 into what numpy expects.
-        super().__init__(file, encoding='latin1')
-
-    def find_class(self, module: str, name: str) -> Any:
-        module = self._PYTHON2.get(module, module)
-        full = f'{module}.{name}'
-        if module == 'builtins' and name in self._BUILTINS:
-            return self._BUILTINS[name]
-        if module.partition('.')[0] == 'numpy':
-            # numpy 2 calls the package 'core' of numpy 1 '_core'.
-            known = self._NUMPY.get(full.removeprefix('numpy.').removeprefix('_'))
-            if known is not None:
-                return known
-        if full == 'copyreg._reconstructor':
-            return copyreg._reconstructor
-        if full == '_codecs.encode':
-            return _latin1_bytes
-        if module.startswith('scipy.sparse') and name in ('csc_matrix', 'csr_matrix'):
-            return _record(name)
-        if module.partition('.')[0] == 'chumpy':
-            return _record(full)
-        raise ModelError(f"wants to call '{full}': it was refused and nothing of it was run; "
+def _allowed(module: str, name: str) -> Name:
+    """A name that body files have. numpy 2 calls the package 'core' of numpy 1 '_core'."""
+    if type(module) is not str or type(name) is not str:
+        raise TypeError('a name that is no text')
+    module = _PYTHON2.get(module, module)
+    known = f'{module}.{name}'.replace('numpy._core.', 'numpy.core.', 1)
+    package = module.partition('.')[0]
+    is_sparse = module.startswith('scipy.sparse') and name in ('csc_matrix', 'csr_matrix')
+    if known not in _NAMES and not is_sparse and package != 'chumpy':
+        raise ModelError(f"wants to call '{module}.{name}': it was refused and nothing of it was run; "
                          'get the file from its authors')
+    return Name(known)
 
 
-def _latin1_bytes(text: str, encoding: str) -> bytes:
-    """How Python 3 writes bytes for Python 2; ``codecs.encode`` itself would take any codec."""
-    if encoding != 'latin1':
-        raise ModelError(f"wants the codec '{encoding}': it was refused; get the file from its authors")
-    return text.encode('latin1')
+def _called(function: Any, args: Any) -> Any:
+    """The record of a call. Bytes that Python 3 wrote for Python 2 are read at once: they are values."""
+    if type(function) is not Name or type(args) is not tuple:
+        raise TypeError(f'a {type(function).__name__} is called')
+    if function.full == 'copyreg._reconstructor':  # (class, base, state of the base)
+        return Record(args[0].full, ())
+    if function.full == '_codecs.encode':
+        text, encoding = args
+        if encoding not in ('latin1', 'latin-1'):
+            raise ModelError(f"wants the codec '{encoding}': it was refused; get the file from its authors")
+        return text.encode('latin1')
+    return Record(function.full, args)
 
 
-def _sparse(record: _Record) -> np.ndarray:
-    data, indices, pointers = (np.asarray(record.state[key]) for key in ('data', 'indices', 'indptr'))
-    shape = tuple(int(size) for size in record.state['_shape'])
-    by_column = record.kind == 'csc_matrix'
-    major = np.repeat(np.arange(shape[by_column]), np.diff(pointers))
-    dense = np.zeros(shape)
-    np.add.at(dense, (indices, major) if by_column else (major, indices), data)
-    return dense
+def _pairs(items: list[Any]) -> dict[Any, Any]:
+    return {_key(key): value for key, value in zip(items[::2], items[1::2], strict=True)}
 
 
-def _chumpy(key: str, record: _Record) -> np.ndarray:
-    """The value of the two chumpy nodes that body files use: a variable, and a selection from one."""
-    if record.kind in ('chumpy.Ch', 'chumpy.ch.Ch'):
-        return np.asarray(record.state['x'])
-    if record.kind == 'chumpy.reordering.Select':
-        source = to_array(key, record.state['a'])
-        return source.ravel()[np.asarray(record.state['idxs'])].reshape(record.state['preferred_shape'])
-    raise ModelError(
-        f"has a chumpy formula ('{record.kind}') instead of numbers as '{key}': save it with plain arrays")
+def _key(value: Any) -> Any:
+    if not isinstance(value, _KEYS):
+        raise TypeError(f'a {type(value).__name__} is a key')
+    return value

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from cliff_ros.body import NUM_JOINTS
-from cliff_ros.body.pickles import read_pickle, to_array
+from cliff_ros.body.pickled_arrays import to_array
+from cliff_ros.body.pickles import read_pickle
 from cliff_ros.errors import InputError, ModelError
 from cliff_ros.track.so3 import exp
 from cliff_ros.training.published.sample import NUM_BETAS, NUM_KEYPOINTS, Sample
