@@ -1,7 +1,7 @@
 """The command line: ``cliff COMMAND``, or ``python -m cliff_ros.cli COMMAND``.
 
 Exit codes: 0 it worked; 1 it did not; 2 the arguments or their files cannot be used (one sentence says why);
-130 interrupted.
+130 interrupted, 143 told to end.
 """
 
 from __future__ import annotations
@@ -9,12 +9,11 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import signal
 import sys
 from importlib import import_module
 from types import ModuleType
 
-from cliff_ros import __version__
+from cliff_ros import __version__, signals
 from cliff_ros.commands import COMMANDS
 from cliff_ros.errors import CliffError
 
@@ -31,17 +30,23 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     level = logging.DEBUG if args.debug else logging.WARNING
     logging.basicConfig(format='%(levelname)s: %(message)s', level=level)
-    signal.signal(signal.SIGTERM, _interrupt)
     try:
-        return module.run(args)
+        with signals.interrupting() as request:  # a command writes what it has so far
+            return module.run(args)
     except KeyboardInterrupt:
         print('\ninterrupted', file=sys.stderr)
-        return 130
+        return 128 + (request.sign or signals.INTERRUPT)
     except CliffError as error:
         return _fail(args, error, str(error), 2)
     except Exception as error:  # noqa: BLE001  the last station before the user: a sentence, not a traceback
         sentence = f'{type(error).__name__}: {error} (cliff --debug {args.command} ... shows where)'
         return _fail(args, error, sentence, 1)
+
+
+def program() -> None:
+    """The installed program ``cliff``, and ``python -m cliff_ros.cli``."""
+    signals.end_at_once()  # until there is something to write
+    signals.leave(main())
 
 
 def _parser(argv: list[str]) -> tuple[argparse.ArgumentParser, ModuleType | None]:
@@ -69,10 +74,5 @@ def _fail(args: argparse.Namespace, error: Exception, sentence: str, code: int) 
     return code
 
 
-def _interrupt(signum, frame) -> None:
-    """SIGTERM ends a command the way Ctrl-C does: what was done so far is written."""
-    raise KeyboardInterrupt
-
-
 if __name__ == '__main__':
-    sys.exit(main())
+    program()

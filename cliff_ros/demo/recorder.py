@@ -7,11 +7,14 @@ arrived, so that watching costs little; the bytes are read after SIGINT (or SIGT
 
 from __future__ import annotations
 
+from cliff_ros import signals
+
+if __name__ == '__main__':
+    signals.end_at_once(0)  # before the imports that take long
+
 import argparse
 import json
-import signal
 import struct
-import sys
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -157,9 +160,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument('--node', default='/cliff', help='name of the node')
     args = parser.parse_args(argv)
 
-    stop = []
-    for sign in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(sign, lambda *_: stop.append(True))
+    stop = signals.StopRequest().listen()
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     recorder = Recorder(args.camera, args.node)
     executor = SingleThreadedExecutor()
@@ -179,4 +180,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    signals.leave(main())

@@ -7,8 +7,11 @@ cliff_ros/SmplArray on ``~/truth``, with the image's header.
 
 from __future__ import annotations
 
-import signal
-import sys
+from cliff_ros import signals
+
+if __name__ == '__main__':
+    signals.end_at_once(0)  # before the imports that take long
+
 import threading
 import time
 from dataclasses import dataclass
@@ -32,6 +35,7 @@ from cliff_ros.ros.images import to_message_array
 from cliff_ros.ros.parameters import Parameters, When, parameter
 from cliff_ros.ros.people import PeopleMessage
 from cliff_ros.ros.playback import Shot, shots
+from cliff_ros.signals import StopRequest
 from cliff_ros.sources import Source, SyntheticSource, open_source
 
 _ENCODINGS = {'rgb8': None, 'bgr8': cv2.COLOR_RGB2BGR, 'rgba8': cv2.COLOR_RGB2RGBA,
@@ -188,8 +192,7 @@ def _heard(publisher) -> bool:
 
 
 def main(args: list[str] | None = None) -> int:
-    for sign in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(sign, signal.default_int_handler)
+    stop = StopRequest().listen()
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     node = player = None
     failure: list[str] = []
@@ -201,6 +204,9 @@ def main(args: list[str] | None = None) -> int:
             pass
         except CliffError as error:   # a source may turn out to be damaged half way through
             failure.append(str(error))
+        except Exception:
+            if not stop:   # then the context goes while an image is on its way
+                raise
 
     try:
         node = CameraNode()
@@ -208,15 +214,13 @@ def main(args: list[str] | None = None) -> int:
         player.start()
         executor = SingleThreadedExecutor()
         executor.add_node(node)
-        while player.is_alive() and rclpy.ok():
+        while not stop and player.is_alive() and rclpy.ok():
             executor.spin_once(timeout_sec=0.1)
     except CliffError as error:
         failure.append(str(error))
-    except (KeyboardInterrupt, ExternalShutdownException):
+    except ExternalShutdownException:
         pass
     finally:
-        for sign in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(sign, signal.SIG_IGN)
         if node is not None:
             node.close()
         if player is not None:
@@ -228,4 +232,4 @@ def main(args: list[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    signals.leave(main())

@@ -10,7 +10,11 @@ one sentence in the log and in the diagnostics.
 
 from __future__ import annotations
 
-import signal
+from cliff_ros import signals
+
+if __name__ == '__main__':
+    signals.end_at_once(0)  # before the imports that take long
+
 import time
 import traceback
 from collections.abc import Callable
@@ -34,24 +38,29 @@ from cliff_ros.ros.images import to_array
 from cliff_ros.ros.inputs import Incoming, Inputs
 from cliff_ros.ros.outputs import Outputs
 from cliff_ros.ros.parameters import Parameters
-from cliff_ros.ros.patience import serve_until_done
+from cliff_ros.ros.patience import Abandoned, serve_until_done
 from cliff_ros.ros.settings import CliffSettings
 from cliff_ros.ros.timing import Stopwatch, timing_message
 from cliff_ros.ros.tuning import load_pipeline, tune_pipeline
 from cliff_ros.ros.watchdog import Watchdog
 from cliff_ros.ros.worker import Worker
+from cliff_ros.signals import StopRequest
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
 
 class CliffNode(LifecycleNode):
-    """See the module; topics and parameters are described in README.md."""
+    """See the module; topics and parameters are described in README.md.
 
-    def __init__(self, **kwargs) -> None:
+    stop: what asks the process to end; loading is given up then.
+    """
+
+    def __init__(self, stop: StopRequest | None = None, **kwargs) -> None:
         # As LifecycleNode does, which cannot be told the group of its services: all else goes on while a transition
         # takes long, and asking for the state too.
         Node.__init__(self, 'cliff', **kwargs)
         LifecycleNodeMixin.__init__(self, callback_group=ReentrantCallbackGroup())
+        self._stop_request = stop or StopRequest()
         self.complain = Complaints(self.get_logger())
         self.parameters = Parameters(self, CliffSettings, self._on_settings_changed)
         self.diagnostics = Diagnostics(self, self.complain)
@@ -109,7 +118,7 @@ class CliffNode(LifecycleNode):
 
     def destroy_node(self) -> None:
         self._stop()
-        self._release(patience=0.5)   # a process that was told to end does not wait for a model to load
+        self._release()
         super().destroy_node()
 
     def _load(self) -> None:
@@ -118,7 +127,8 @@ class CliffNode(LifecycleNode):
         self._lifecycle, self._failure = 'configuring', ''
         self._doing = 'loading', time.monotonic()
         self.worker = Worker(self._process, self._refuse)
-        self.pipeline = serve_until_done(self, self.worker.submit(lambda: load_pipeline(settings, self._progress)))
+        loading = self.worker.submit(lambda: load_pipeline(settings, self._progress))
+        self.pipeline = serve_until_done(self, loading, self._stop_request)
         # What was changed while it loaded.
         self.worker.call(lambda: tune_pipeline(self.pipeline, self.parameters.current()))
         self.outputs = Outputs(self, settings, self.pipeline, self.complain)
@@ -146,13 +156,14 @@ class CliffNode(LifecycleNode):
             self.worker.drain()
             self.outputs.clear()
 
-    def _release(self, patience: float | None = None) -> None:
+    def _release(self) -> None:
         self._lifecycle = 'unconfigured'
         self.parameters.locked = False
         if self.outputs is not None:
             self.outputs.close()
         if self.worker is not None:
-            self.worker.stop(patience)
+            # A process that was told to end does not wait for a model to load.
+            self.worker.stop(patience=0.5 if self._stop_request else None)
         self.outputs = self.worker = self.pipeline = self.calibration = None
 
     def _attempt(self, goal: str, step: Callable[[], None],
@@ -160,6 +171,10 @@ class CliffNode(LifecycleNode):
         """Make a step of the lifecycle; where it fails say why, undo it, and fail the transition."""
         try:
             step()
+        except Abandoned:
+            self._doing = None
+            undo()
+            return FAILURE
         except Exception as error:   # rclpy would drop it without a word
             self._doing = None
             undo()
@@ -273,27 +288,25 @@ def _kind(error: Exception) -> str:
     return ''.join(c for c in str(error) if c.isalpha())[:40]
 
 
-def main(args: list[str] | None = None) -> None:
-    # Our own handlers: rclpy's would take the context away before the node could clear up.
-    for sign in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(sign, signal.default_int_handler)
+def main(args: list[str] | None = None) -> int:
+    stop = StopRequest().listen()
+    # rclpy's own handlers would take the context away before the node could clear up.
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    node = CliffNode()
+    node = CliffNode(stop)
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     try:
-        if node.parameters.current().autostart:
+        if not stop and node.parameters.current().autostart:
             node.bring_up()
-        while rclpy.ok():
+        while not stop and rclpy.ok():
             executor.spin_once(timeout_sec=0.2)   # signals are heard in between
-    except (KeyboardInterrupt, ExternalShutdownException):
+    except ExternalShutdownException:
         pass
     finally:
-        for sign in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(sign, signal.SIG_IGN)
         node.destroy_node()
         rclpy.try_shutdown()
+    return 0
 
 
 if __name__ == '__main__':
-    main()
+    signals.leave(main())

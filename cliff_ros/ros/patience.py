@@ -8,15 +8,21 @@ from typing import TypeVar
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
+from cliff_ros.signals import StopRequest
+
 Result = TypeVar('Result')
 
 
-def serve_until_done(node: Node, future: Future[Result]) -> Result:
+class Abandoned(Exception):
+    """The process was told to end while it waited."""
+
+
+def serve_until_done(node: Node, future: Future[Result], stop: StopRequest) -> Result:
     """The result, or exception, of what another thread works on; the node's callbacks run in the meantime.
 
     For callbacks that legitimately take minutes, as configuring does while an engine is built. The node moves to an
     executor of its own until then, whichever it lives in: callbacks of the same mutually exclusive group as the one
-    that waits stay out, all others are served in this thread.
+    that waits stay out, all others are served in this thread. Raises Abandoned on a request to stop.
     """
     outer = node.executor
     inner = SingleThreadedExecutor(context=node.context)
@@ -25,6 +31,8 @@ def serve_until_done(node: Node, future: Future[Result]) -> Result:
     try:
         while not future.done():
             inner.spin_once(timeout_sec=0.1)
+            if stop:
+                raise Abandoned
     finally:
         if outer is None:
             inner.remove_node(node)

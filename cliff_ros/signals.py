@@ -1,0 +1,92 @@
+"""SIGINT and SIGTERM in our programs: heard from the first instruction on, answered only where that is safe.
+
+Python's own answer is a KeyboardInterrupt wherever the program is just then: a traceback while modules are imported,
+an abort inside of a C++ library. Ours: as long as nothing needs clearing up, the process just ends (`end_at_once`);
+later a node remembers the signal and looks at it where it can stop (`StopRequest`), and a command is interrupted once,
+so that it writes what it has (`interrupting`).
+
+Needs the standard library only, and starts no thread: programs import it before anything else.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import NoReturn
+
+INTERRUPT = int(signal.SIGINT)
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def _handle(handler: Callable[[int, FrameType | None], None]) -> None:
+    for sign in SIGNALS:
+        signal.signal(sign, handler)
+    # Our launchers start Python with both blocked: what came before the first instruction is delivered now.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
+def end_at_once(status: int | None = None) -> None:
+    """From now on a signal ends the process without a word.
+
+    status: of the process; None: 128 + the signal's number, as shells have it.
+    """
+    def end(sign: int, frame: FrameType | None) -> None:
+        os._exit(128 + sign if status is None else status)
+    _handle(end)
+
+
+class StopRequest:
+    """Whether somebody asked the process to end. Truthy from the first signal on; further ones change nothing."""
+
+    def __init__(self) -> None:
+        self.sign = 0  # the number of the first signal
+
+    def listen(self) -> StopRequest:
+        """Take over from `end_at_once`. In the main thread."""
+        def remember(sign: int, frame: FrameType | None) -> None:
+            self.sign = self.sign or sign
+        _handle(remember)
+        return self
+
+    def __bool__(self) -> bool:
+        return self.sign != 0
+
+
+@contextmanager
+def interrupting() -> Iterator[StopRequest]:
+    """The first signal raises KeyboardInterrupt, once; what is being written then is left alone by a second one, and
+    the third ends the process. Handlers are put back in the end. In the main thread.
+    """
+    request, count = StopRequest(), 0
+
+    def interrupt(sign: int, frame: FrameType | None) -> None:
+        nonlocal count
+        count += 1
+        if count == 1:
+            request.sign = sign
+            raise KeyboardInterrupt
+        if count > 2:
+            os._exit(128 + sign)
+
+    before = {sign: signal.getsignal(sign) for sign in SIGNALS}
+    _handle(interrupt)
+    try:
+        yield request
+    finally:
+        for sign, handler in before.items():
+            signal.signal(sign, handler)
+
+
+def leave(status: int) -> NoReturn:
+    """End the process when everything is cleared up.
+
+    Without Python's own farewell, in which threads of libraries that still run (a model that is loading, DDS) meet an
+    interpreter that is half gone, and abort.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

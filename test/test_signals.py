@@ -1,0 +1,90 @@
+"""Told to end at any moment, our programs end: no traceback, no abort, an exit status that says so."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cliff_ros import signals
+
+ROOT = Path(__file__).resolve().parents[1]
+NOISE = ('Traceback', 'terminate called', 'Fatal Python error', 'Exception ignored', 'core dumped')
+
+
+@pytest.fixture(scope='module')
+def launcher(tmp_path_factory):
+    """``launcher(module)``: the executable that is installed for a module, as `ros2 run` starts it."""
+    folder = tmp_path_factory.mktemp('prefix') / 'lib' / 'cliff_ros'
+    folder.mkdir(parents=True)
+
+    def make(module: str) -> Path:
+        path = folder / module.rpartition('.')[2]
+        path.write_text((ROOT / 'scripts' / 'run_module.sh.in').read_text().replace('@MODULE@', module))
+        path.chmod(0o755)
+        return path
+
+    return make
+
+
+def end(command: list[str], sign: signal.Signals, delay: float) -> tuple[int, str]:
+    """Start, wait so long, send the signal; exit status and output."""
+    env = {**os.environ, 'PATH': f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}'}
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env, cwd=ROOT,
+                             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
+    try:
+        time.sleep(delay)
+        child.send_signal(sign)
+        output, _ = child.communicate(timeout=60)
+    finally:
+        child.kill()
+    return child.returncode, output
+
+
+# From before the interpreter is up, through imports and loading, into the run. The moments need not be met exactly:
+# every moment must be good.
+@pytest.mark.parametrize('delay', [0.005, 0.03, 0.08, 0.2, 0.5, 1.2, 3.0])
+@pytest.mark.parametrize('sign', [signal.SIGINT, signal.SIGTERM])
+def test_a_node_ends_cleanly_at_any_moment(ros, launcher, tiny_files, sign, delay):
+    parameters = [word for name, value in {**tiny_files, 'autostart': True, 'num_threads': 1}.items()
+                  for word in ('-p', f'{name}:={str(value).lower() if isinstance(value, bool) else value}')]
+    status, output = end([str(launcher('cliff_ros.ros.node')), '--ros-args', *parameters], sign, delay)
+    assert not any(word in output for word in NOISE), output
+    assert status in (0, -sign), output  # -sign: the shell that starts Python was still there
+
+
+@pytest.mark.parametrize('sign', [signal.SIGINT, signal.SIGTERM])
+def test_a_camera_ends_cleanly_while_it_starts(ros, launcher, sign):
+    for delay in (0.02, 0.3, 1.0):
+        status, output = end([str(launcher('cliff_ros.ros.camera_node'))], sign, delay)
+        assert not any(word in output for word in NOISE), output
+        assert status in (0, -sign), output
+
+
+@pytest.mark.parametrize('sign', [signal.SIGINT, signal.SIGTERM])
+def test_a_command_ends_cleanly_while_it_starts(launcher, tmp_path, sign):
+    for delay in (0.01, 0.1, 0.5):
+        status, output = end([str(launcher('cliff_ros.cli')), 'video', str(tmp_path / 'absent'), '--output',
+                              str(tmp_path / 'out')], sign, delay)
+        assert not any(word in output for word in NOISE), output
+        assert status in (2, -sign, 128 + sign), output  # 2: it was faster, and there is no such video
+
+
+def test_the_first_signal_interrupts_and_the_second_leaves_the_writing_alone():
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), signals.interrupting() as request:
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(5)
+        finally:
+            os.kill(os.getpid(), signal.SIGINT)
+            written = np.arange(3).sum()
+    assert written == 3
+    assert request.sign == signal.SIGINT
+    assert signal.getsignal(signal.SIGINT) is before
