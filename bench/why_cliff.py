@@ -28,7 +28,7 @@ from cliff_ros.training.losses import Skeleton
 from cliff_ros.training.regressor import extract
 
 # Wide-angle cameras; a person in every crop, whole in the image: being cut off would tell where the border is.
-WORLD = dict(fov=(90., 120.), negatives=0., inside=.999, everyday=True)
+WORLD = dict(fov=(90., 120.), negatives=0., inside=.999, whole=True, everyday=True)
 HELD_OUT = 920_000  # the first of the shards that are never trained on
 COLORS = dict(cliff='#0b6e4f', location='#5aa9e6', full_frame='#e59500', neither='#b3001b')
 

@@ -17,8 +17,9 @@ from cliff_ros.render.raster import rasterize, shade  # noqa: E402
 from cliff_ros.synthetic import Sequence  # noqa: E402
 from cliff_ros.synthetic.belongings import Thing, cuboid
 from cliff_ros.synthetic.crops import CROP_HEIGHT, CROP_WIDTH, CropSampler  # noqa: E402
+from cliff_ros.synthetic.framing import MAIN, shows_person, within  # noqa: E402
 from cliff_ros.synthetic.poses import KINDS, euler_to_matrix, sample_poses  # noqa: E402
-from cliff_ros.synthetic.scene import Cast
+from cliff_ros.synthetic.scene import FACE_VERTICES, Cast
 from cliff_ros.synthetic.stills import StillSampler  # noqa: E402
 
 
@@ -139,32 +140,65 @@ def test_crops_are_deterministic_and_labelled():
         assert np.abs(projected - label['keypoints'][:24]).max() * CROP_HEIGHT < .01  # pixels of the crop
 
 
-def test_negatives_are_marked_and_lie_where_nobody_is():
-    sampler = CropSampler(13, num_backgrounds=4, negatives=.5)
-    present = []
-    for _ in range(60):
-        _, label = sampler.sample()
+def test_negatives_are_marked_and_show_no_more_than_a_forearm():
+    sampler, present, drawn = CropSampler(13, num_backgrounds=4, negatives=.5), [], 0
+    for _ in range(150):
+        composed = sampler._compose()
+        image, label = sampler._photograph(composed, *composed.canvas.finish())
         present.append(label['present'])
-        if not label['present']:  # far off, far too large or a part only: never a box that a detector should give
-            x, y = label['keypoints'][:24].T
-            size = max(np.ptp(x) / .75, np.ptp(y))
-            assert size < .62 or size > 1.6 or np.hypot(x.mean() / .75, y.mean()) > .3
-    assert .25 < np.mean(present) < .75
+        inside = within(label['keypoints'], np.zeros(2), np.array([.375, .5]))
+        if label['present']:
+            assert shows_person(inside) and label['seen'].sum() <= inside.sum()
+        elif composed.canvas.alone:  # somebody was drawn, and the box is not of them
+            drawn += 1
+            assert not label['seen'].any()
+            assert not shows_person(inside & within(composed.placed.keypoints, np.zeros(2), composed.placed.half))
+    assert .3 < np.mean(present) < .7 and drawn > 5
+
+
+def test_what_is_a_picture_of_a_person():
+    def of(*names):
+        return shows_person(np.isin(np.arange(29), names))
+    assert of(15, 24, 25, 26)  # a face
+    assert of(12, 15, 16, 17) and of(4, 5, 7, 8)  # head and shoulders; both shins
+    assert of(18, 20, 22) is False and of(7, 10) is False  # a forearm with its hand; a foot
+    assert of(1, 4, 7) is None and of(15) is None
+
+
+def test_robots_see_people_near_and_cut():
+    """Of a third of the people the feet, the knees or the hips are not seen; some are taller than the image is high."""
+    sampler = CropSampler(21, num_backgrounds=4, negatives=0.)
+    labels = np.array([sampler.sample()[1] for _ in range(500)])
+    hidden = ~(labels['seen'] > 0)
+    ankles, knees, hips = (hidden[:, pair].all(1) for pair in ([7, 8], [4, 5], [1, 2]))
+    assert .2 < ankles.mean() < .45 and .08 < knees.mean() < .3 and .04 < hips.mean() < .2
+    heights = np.ptp(labels['keypoints'][..., 1], axis=1)
+    assert (heights > 1.5).mean() > .04 and (heights < .6).mean() > .05
+    assert (labels['translation'][:, 2] < .8).mean() > .03  # [m]
+    assert labels['present'].all() and np.isfinite(labels['keypoints']).all()
+    assert labels['seen'][:, MAIN].sum(1).min() >= 1
+
+
+def test_whole_people_are_whole():
+    sampler = CropSampler(22, num_backgrounds=4, negatives=0., whole=True, inside=.999)
+    for _ in range(40):
+        placed = sampler._compose().placed
+        assert placed.cover is None and within(placed.keypoints, np.zeros(2), placed.half * 1.01).all()
 
 
 @pytest.mark.parametrize('size', [(256, 192), (224, 224)])
 def test_crops_for_other_networks_and_without_borders(size):
-    sampler = CropSampler(14, num_backgrounds=4, size=size, fov=(100, 110), negatives=0., border='scene')
+    sampler = CropSampler(14, num_backgrounds=4, size=size, fov=(100, 110), negatives=0., border='scene', whole=True)
     for _ in range(5):
         image, label = sampler.sample()
         assert image.shape == (*size, 3) and label['present'] == 1
         assert (image.max(axis=(0, 2)) > 0).all()  # no black column, wherever the person stands
 
 
-@pytest.mark.parametrize('everyday', [False, True])
-def test_stills_ask_for_whom_they_show_exactly(everyday):
+@pytest.mark.parametrize(('everyday', 'near'), [(False, None), (True, None), (True, .7)])
+def test_stills_ask_for_whom_they_show_exactly(everyday, near):
     body = load_body()
-    sampler, again = (StillSampler(2, num_backgrounds=3, everyday=everyday) for _ in range(2))
+    sampler, again = (StillSampler(2, num_backgrounds=3, everyday=everyday, near=near) for _ in range(2))
     for size in ((320, 180), (240, 320), (320, 240), (400, 300)) * 2:
         still = sampler.scene(*size)
         assert np.array_equal(still.image, again.scene(*size).image)
@@ -175,8 +209,24 @@ def test_stills_ask_for_whom_they_show_exactly(everyday):
             np.testing.assert_allclose(joints[0], person.joints, atol=1e-5)
             pixels = still.camera.project(vertices[0])
             limit = np.array(size) - .5
-            np.testing.assert_allclose(person.box[:2], np.maximum(pixels.min(0), -.5), atol=.01)
-            np.testing.assert_allclose(person.box[2:], np.minimum(pixels.max(0), limit), atol=.01)
+            np.testing.assert_allclose(person.box[:2], np.maximum(np.nanmin(pixels, 0), -.5), atol=.01)
+            np.testing.assert_allclose(person.box[2:], np.minimum(np.nanmax(pixels, 0), limit), atol=.01)
+
+
+def test_a_head_and_shoulders_at_half_a_metre_are_asked_for():
+    sampler, heights = StillSampler(3, num_backgrounds=3, everyday=True, near=.8), []
+    for _ in range(60):
+        still = sampler.scene(320, 240)
+        for person in still.people:
+            heights.append(np.ptp(person.vertices[:, 1] / person.vertices[:, 2]) * still.camera.f / 240)
+            assert framing_shows(still.camera, person)
+    assert np.mean(np.array(heights) > 1.3) > .2 and max(heights) > 2.5
+
+
+def framing_shows(camera, person) -> bool:
+    points = np.concatenate([person.joints, person.vertices[FACE_VERTICES]])
+    size = np.array([camera.width, camera.height])
+    return shows_person(within(camera.project(points), size / 2, size / 2))
 
 
 def test_a_bent_image_is_the_straight_one_seen_through_the_lens():

@@ -5,6 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from cliff_ros.synthetic.textures import natural_color
+
 
 def camera_effects(image: np.ndarray, rng: np.random.Generator, strength: float = 1.) -> np.ndarray:
     """(H, W, 3) float32 0..255 -> uint8, with a random set of effects; strength 0 gives a clean picture."""
@@ -57,3 +59,38 @@ def occlude(image: np.ndarray, labels: np.ndarray, rng: np.random.Generator, tex
     hit = mask > 0
     image[y:y + h, x:x + w][hit] = (color * (1 + .3 * textures[rng.integers(len(textures))][:h, :w]))[hit]
     labels[y:y + h, x:x + w][hit] = 0
+
+
+def furniture(image: np.ndarray, labels: np.ndarray, rng: np.random.Generator, corners: np.ndarray,
+              textures: np.ndarray) -> None:
+    """Put a table, a counter, a sofa's back or the edge of a wall in front, in place; what it hides becomes label 0.
+
+    corners: (4, 2) [px]; the first edge, 0 to 1, is the one that is seen.
+    """
+    height, width = labels.shape
+    far = 4 * max(height, width)
+    corners = corners.clip(-far, far)
+    mask = np.zeros((height, width), np.uint8)
+    cv2.fillPoly(mask, [np.rint(corners).astype(np.int32)], 1)
+    hit = mask > 0
+    if not hit.any():
+        return
+    color, texture = natural_color(rng), textures[rng.integers(len(textures))]
+    zoom = np.exp(rng.uniform(-1, 1.2)) * 128 / height
+    pattern = cv2.warpAffine(texture, np.array([[zoom, 0, rng.uniform(0, 99)], [0, zoom, rng.uniform(0, 99)]]),
+                             (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_WRAP)
+    light = cv2.resize(rng.uniform(.6, 1.2, (2, 2)).astype(np.float32), (width, height))[..., None]
+    paint = np.clip(color * (1 + rng.choice([.03, .1, .3]) * pattern) * light, 0, 255)
+    along, across = corners[1] - corners[0], corners[3] - corners[0]
+    inwards = across - along * (across @ along) / max(along @ along, 1e-9)
+    inwards /= max(np.linalg.norm(inwards), 1e-9)
+    y, x = np.mgrid[:height, :width]
+    depth = (x - corners[0, 0]) * inwards[0] + (y - corners[0, 1]) * inwards[1]  # [px] behind the edge
+    if rng.random() < .7:  # a board's edge, lighter or darker
+        paint[depth < height * rng.uniform(.01, .12)] *= rng.uniform(.5, 1.5)
+    if rng.random() < .4:  # doors, boards, cushions
+        step = height * rng.uniform(.1, .5)
+        joint = np.mod((x - corners[0, 0]) * -inwards[1] + (y - corners[0, 1]) * inwards[0], step)
+        paint[joint < max(1., .03 * step)] *= .6
+    image[hit] = np.clip(paint, 0, 255)[hit]
+    labels[hit] = 0

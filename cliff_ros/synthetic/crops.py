@@ -7,14 +7,15 @@ location feature (cx/f, cy/f, b/f) is all that the network and its losses know o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 
+from cliff_ros.synthetic import framing
 from cliff_ros.synthetic.backgrounds import clutter
-from cliff_ros.synthetic.camera_effects import camera_effects, occlude
-from cliff_ros.synthetic.poses import COMMON_POSES, EVERYDAY
+from cliff_ros.synthetic.camera_effects import camera_effects, furniture, occlude
+from cliff_ros.synthetic.poses import ALL_POSES, LIVED_POSES
 from cliff_ros.synthetic.props import UPRIGHT as KINDS
 from cliff_ros.synthetic.scene import Actor, Cast, Extras, Light, canvas, project
 from cliff_ros.synthetic.textures import natural_color
@@ -22,12 +23,13 @@ from cliff_ros.synthetic.textures import natural_color
 CROP_HEIGHT, CROP_WIDTH = 128, 96
 MARGIN = 1.1
 FOV = (38., 120.)  # [deg] horizontal
-NEGATIVES = .12  # of the crops: what a detector takes for a person, and boxes that miss theirs
+NEGATIVES = .12  # of the crops: what a detector takes for a person, and boxes that miss theirs or show a forearm
 LABEL = np.dtype([
     ('betas', 'f4', 10), ('rotations', 'f4', (24, 3, 3)), ('translation', 'f4', 3), ('location', 'f4', 3),
     ('keypoints', 'f4', (29, 2)),  # (p - centre) / crop height: x in +-0.375, y in +-0.5 inside the crop
     ('visible', 'f4'),  # share of the person's pixels that nothing hides
-    ('present', 'f4'),  # 1: the box is a person's; 0: it is nobody's, and nothing else in the label counts
+    ('present', 'f4'),  # 1: the box is a person's or of a part of them; 0: nobody's, and nothing else here counts
+    ('seen', 'u1', 29),  # the keypoint is in the crop and in the camera's image, and nothing is in front of it
 ])
 
 
@@ -35,16 +37,29 @@ DRAWN_AT_ONCE = 64  # crops on a torch device
 
 
 @dataclass(frozen=True)
-class _Composed:
-    """A crop before it is drawn. center, height: of the crop; half: of the camera's image; z = 1. source: pixels of the
-    camera per pixel of the crop."""
+class _Placed:
+    """Somebody before a camera. keypoints (29, 2), low and high of the box, half extents of the image: at z = 1.
+    pixels: of the camera per unit there. cover: what is in front of them, a quadrilateral, or None."""
 
-    canvas: object
     actor: Actor
     translation: np.ndarray
+    keypoints: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    half: np.ndarray
+    pixels: float
+    cover: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class _Composed:
+    """A crop before it is drawn. center, height: of the crop, z = 1. source: pixels of the camera per pixel of the
+    crop."""
+
+    canvas: object
+    placed: _Placed
     center: np.ndarray
     height: float
-    half: np.ndarray
     source: float
     present: bool
 
@@ -57,7 +72,8 @@ class CropSampler:
     negatives: share of crops with nobody in them, or with a box that misses the person.
     border: what is outside the camera's image: 'black', 'reflect' (the image, mirrored), or 'scene' where the world
         goes on instead.
-    inside: the least share of the person's box that lies in the camera's image.
+    inside: the least share of the box of somebody who is not near that lies in the camera's image.
+    whole: nobody near and cut, nobody behind furniture, only good boxes.
     everyday: common poses, few things and people in front, milder camera effects.
     device: where torch draws ('cuda', 'cpu'); '' for the rasteriser on the CPU. Crops that are drawn together are not
         those that come one by one, but as good.
@@ -65,19 +81,19 @@ class CropSampler:
 
     def __init__(self, seed: int, num_backgrounds: int = 200, size: tuple[int, int] = (CROP_HEIGHT, CROP_WIDTH),
                  fov: tuple[float, float] = FOV, negatives: float = NEGATIVES, border: str = 'black',
-                 inside: float = .45, everyday: bool = False, device: str = '') -> None:
+                 inside: float = .45, everyday: bool = False, device: str = '', whole: bool = False) -> None:
         self.rng = rng = np.random.default_rng(seed)
         self.height, self.width = size
         self.fov, self.negatives, self.border, self.inside = fov, negatives, border, inside
-        self.device = device
+        self.device, self.whole = device, whole
         self.cast = Cast(rng)
         self.backgrounds = [clutter(rng, self.cast.textures) for _ in range(num_backgrounds)]
         self._recent: list = []
-        self._extras = Extras(rng, self.cast, COMMON_POSES if everyday else EVERYDAY)
+        self._extras = Extras(rng, self.cast, LIVED_POSES if everyday else ALL_POSES, tilted=.2 if everyday else .4)
         self._crowding, self._effects = (.4, .6) if everyday else (1., 1.)
 
-    def _place(self):
-        """A person somewhere in a random camera's view: (actor, translation, box, half extents, pixels per unit)."""
+    def _place(self) -> _Placed:
+        """A person somewhere in a random camera's view, of whom the image shows enough."""
         rng = self.rng
         while True:
             actor = next(self._extras)
@@ -85,19 +101,47 @@ class CropSampler:
             half = np.array([half_x, half_x * rng.choice([.75, .5625, 1.0, 1.5], p=[.45, .4, .1, .05])])
             if half[1] > 1.5:
                 continue
-            z = 1.7 / (2 * half[1] * np.exp(rng.uniform(np.log(.13), np.log(1.15))))
-            at = np.array([rng.uniform(-1, 1) * half[0], rng.uniform(-.75, .75) * half[1]])
-            translation = (np.append(at * z, z) - actor.joints[0]).astype(np.float32)
-            points = actor.skin + translation
-            if points[:, 2].min() < .25:
-                continue
-            image = project(points)
-            low, high = image.min(0), image.max(0)
-            box_low, box_high = np.maximum(low, -half), np.minimum(high, half)
-            size = box_high - box_low
-            pixels = rng.choice([480, 720, 1080], p=[.5, .4, .1]) / (2 * half[1])
-            if (size > 0).all() and size.prod() / (high - low).prod() >= self.inside and size[1] * pixels > 36:
-                return actor, translation, (box_low, box_high), half, pixels
+            keypoints, cut = actor.keypoints, not self.whole and rng.random() < framing.NEAR
+            for _ in range(4):  # a body is dear, a place is not
+                translation = (framing.near if cut else framing.far)(rng, keypoints, half)
+                points = actor.skin + translation
+                if points[:, 2].min() < framing.NEAREST:
+                    continue
+                image = project(points)
+                low, high = image.min(0), image.max(0)
+                box_low, box_high = np.maximum(low, -half), np.minimum(high, half)
+                size, pixels = box_high - box_low, rng.choice([480, 720, 1080], p=[.5, .4, .1]) / (2 * half[1])
+                if (size <= 0).any() or size[1] * pixels < 36:
+                    continue
+                joints = project(keypoints + translation)
+                if not framing.shows_person(framing.within(joints, np.zeros(2), half)):
+                    continue
+                if cut or size.prod() / (high - low).prod() >= self.inside:
+                    return self._boxed(_Placed(actor, translation, joints, box_low, box_high, half, pixels), low, high)
+
+    def _boxed(self, placed: _Placed, low: np.ndarray, high: np.ndarray) -> _Placed:
+        """Somebody whose box is cut at the image's border, with what is in front of them; low, high: uncut.
+
+        Detectors differ: some box what is seen of a person, some what they think is hidden as well, few what is out of
+        the image.
+        """
+        if self.whole:
+            return placed
+        rng, cover, size = self.rng, None, placed.high - placed.low
+        if rng.random() < .05:
+            low, high = np.maximum(low, placed.low - .3 * size), np.minimum(high, placed.high + .3 * size)
+        else:
+            low, high = placed.low, placed.high
+        if rng.random() < framing.COVERED:
+            cover = framing.cover(rng, placed.low, placed.high)
+            visible = project(placed.actor.skin[::7] + placed.translation)
+            visible = visible[framing.within(visible, 0, placed.half) & ~framing.covered(visible, cover)]
+            joints = framing.within(placed.keypoints, 0, placed.half) & ~framing.covered(placed.keypoints, cover)
+            if len(visible) < 20 or not framing.shows_person(joints):
+                cover = None
+            elif rng.random() < .6:
+                low, high = visible.min(0), visible.max(0)
+        return replace(placed, low=low, high=high, cover=cover)
 
     def sample(self) -> tuple[np.ndarray, np.ndarray]:
         """(h, w, 3) uint8 RGB and its label, a scalar of dtype LABEL."""
@@ -116,13 +160,12 @@ class CropSampler:
     def _compose(self) -> _Composed:
         """Who is where before which camera, and what part of its image the crop shows."""
         rng, faces = self.rng, self.cast.body.faces
-        actor, translation, (low, high), half, pixels = self._place()
-        size, present = high - low, rng.random() >= self.negatives
-        height = MARGIN * max(size[1], size[0] * self.height / self.width)
-        center = (low + high) / 2 + rng.normal(0, .03, 2).clip(-.08, .08) * height
-        height *= np.exp(np.clip(rng.normal(.01, .07), -.18, .2))
-        if not present:
-            center, height = self._missed(center, height, half)
+        present, placed = rng.random() >= self.negatives, self._place()
+        there = present or rng.random() < .35
+        rectangle = self._rectangle(placed) if present else self._missed(placed, there)
+        if rectangle is None:  # no box that clearly shows, or clearly misses, this person: somebody else
+            return self._compose()
+        center, height = rectangle
         k, cx, cy = self._pinhole(center, height)
         background = self._background()
         if not present and rng.random() < .5:  # one thing that fills the box as a person would
@@ -130,10 +173,30 @@ class CropSampler:
                                             self.height * rng.uniform(.85, 1.05), self.height * rng.uniform(.6, 1.))
         scene = canvas(background, k, k, cx, cy, 2 if self.height < 200 else 1, self.device)
         light = Light.sample(rng)
-        if present or rng.random() < .35:
-            scene.draw(actor, translation, faces, light, 1)
-        self._bystanders(scene, translation, height, light)
-        return _Composed(scene, actor, translation, center, height, half, height * pixels / self.height, present)
+        if there:
+            scene.draw(placed.actor, placed.translation, faces, light, 1)
+        self._bystanders(scene, placed.translation, center, height, light, present)
+        return _Composed(scene, placed, center, height, height * placed.pixels / self.height, present)
+
+    def _rectangle(self, placed: _Placed) -> tuple[np.ndarray, float] | None:
+        """Centre and height of a crop that shows this person; None where a few tries gave none."""
+        rng, aspect = self.rng, self.height / self.width
+        for _ in range(6):
+            kind = framing.loose if not self.whole and rng.random() < framing.LOOSE else framing.tight
+            center, height = kind(rng, placed.low, placed.high, aspect, MARGIN)
+            if self._shown(placed, center, height):
+                return center, height
+        return None
+
+    def _shown(self, placed: _Placed, center: np.ndarray, height: float) -> bool | None:
+        """`framing.shows_person` of what a crop has of somebody."""
+        return framing.shows_person(self._visible(placed, center, height))
+
+    def _visible(self, placed: _Placed, center: np.ndarray, height: float) -> np.ndarray:
+        """(29,) bool: the keypoints inside the crop and the camera's image that no furniture covers."""
+        extent = np.array([height * self.width / self.height, height]) / 2
+        inside = framing.within(placed.keypoints, center, extent) & framing.within(placed.keypoints, 0, placed.half)
+        return inside if placed.cover is None else inside & ~framing.covered(placed.keypoints, placed.cover)
 
     def _pinhole(self, center: np.ndarray, height: float) -> tuple[float, float, float]:
         """f, cx, cy [px] of a crop."""
@@ -142,14 +205,17 @@ class CropSampler:
 
     def _photograph(self, composed: _Composed, image: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """What the camera makes of the drawn crop, and its label."""
-        rng, actor, center, height, half = self.rng, composed.actor, composed.center, composed.height, composed.half
+        rng, placed, center, height = self.rng, composed.placed, composed.center, composed.height
+        actor, half = placed.actor, placed.half
         image, labels = np.ascontiguousarray(image), np.ascontiguousarray(labels)
+        k, cx, cy = self._pinhole(center, height)
+        if placed.cover is not None and composed.present:
+            furniture(image, labels, rng, placed.cover * k + [cx, cy], self.cast.textures)
         self._in_front(image, labels)
         if composed.source < .95:
             small = (max(8, int(self.width * composed.source)), max(8, int(self.height * composed.source)))
             image = cv2.resize(cv2.resize(image, small, interpolation=cv2.INTER_AREA), (self.width, self.height))
         image = camera_effects(image, rng, self._effects)
-        k, cx, cy = self._pinhole(center, height)
         x, y = (np.arange(self.width) - cx) / k, (np.arange(self.height) - cy) / k
         if self.border == 'black':
             image[:, np.abs(x) > half[0]] = 0
@@ -160,28 +226,38 @@ class CropSampler:
                                  np.rint(columns).astype(int).clip(0, self.width - 1))]
 
         label = np.zeros((), LABEL)
-        label['betas'], label['rotations'], label['translation'] = actor.betas, actor.rotations, composed.translation
+        label['betas'], label['rotations'], label['translation'] = actor.betas, actor.rotations, placed.translation
         label['location'] = (*center, height)
-        label['keypoints'] = (project(actor.keypoints + composed.translation) - center) / height
+        label['keypoints'] = (placed.keypoints - center) / height
         label['visible'] = np.count_nonzero(labels == 1) / max(1, composed.canvas.alone)
         label['present'] = composed.present
+        if composed.present:
+            seen = self._visible(placed, center, height)
+            column, row = np.rint(placed.keypoints[seen] * k + [cx, cy]).astype(int).T
+            around = cv2.dilate((labels == 1).astype(np.uint8), np.ones((3, 3), np.uint8))
+            seen[seen] = around[row.clip(0, self.height - 1), column.clip(0, self.width - 1)] > 0
+            label['seen'] = seen
         self._remember(actor)
         return image, label
 
-    def _missed(self, center, height, half) -> tuple[np.ndarray, float]:
-        """A box that misses the person: beside, far too large, a part of the body only."""
+    def _missed(self, placed: _Placed, there: bool) -> tuple[np.ndarray, float] | None:
+        """A box that shows nobody: beside the person, around a forearm or a foot; anywhere where nobody is `there`.
+
+        None where a few tries gave none.
+        """
         rng = self.rng
-        kind = rng.integers(3)
-        if kind == 0:
-            angle = rng.uniform(0, 2 * np.pi)
-            center = center + rng.uniform(.5, 1.) * height * np.array([.75 * np.cos(angle), np.sin(angle)])
-        elif kind == 1:
-            height = height * rng.uniform(2., 4.)
-            center = center + rng.uniform(-.3, .3, 2) * height
-        else:
-            center = center + rng.uniform(-.45, .45, 2) * height * [.6, 1]
-            height = height * rng.uniform(.2, .45)
-        return np.clip(center, -half, half), height
+        for _ in range(12):
+            center, height = framing.tight(rng, placed.low, placed.high, self.height / self.width, MARGIN)
+            if rng.random() < .55:
+                angle = rng.uniform(0, 2 * np.pi)
+                center = center + rng.uniform(.5, 1.1) * height * np.array([.75 * np.cos(angle), np.sin(angle)])
+            else:
+                center = center + rng.uniform(-.45, .45, 2) * height * [.6, 1]
+                height = height * rng.uniform(.15, .45)
+            center = np.clip(center, -placed.half, placed.half)
+            if not there or self._shown(placed, center, height) is False:
+                return center, height
+        return None
 
     def _in_front(self, image, labels) -> None:
         """Things that hide a part of the picture: patches, poles, cables, sticks."""
@@ -204,18 +280,22 @@ class CropSampler:
         return cv2.warpAffine(background, transform, (self.width, self.height),
                               flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REFLECT)
 
-    def _bystanders(self, scene, translation, height, light) -> None:
-        """Others beside, behind and sometimes in front of the person."""
+    def _bystanders(self, scene, translation, center, height, light, present) -> None:
+        """Others beside, behind and sometimes in front of the person; at the edge only of a crop that shows nobody."""
         rng = self.rng
         if not self._recent or rng.random() > .4 * self._crowding:
             return
         for _ in range(rng.integers(1, 3)):
             other = self._recent[rng.integers(len(self._recent))]
-            depth = translation[2] * np.exp(rng.normal(.15, .3))
+            if present:
+                depth = translation[2] * np.exp(rng.normal(.15, .3))
+                aside = rng.choice([-1, 1]) * rng.uniform(.16, .6) * height
+                at = translation[:2] / translation[2] + [aside, rng.normal(0, .1) * height]
+            else:
+                depth = 1.7 / (height * np.exp(rng.uniform(np.log(.4), np.log(1.5))))
+                at = center + [rng.choice([-1, 1]) * rng.uniform(.5, .8) * height, rng.normal(0, .2) * height]
             if depth < .8:
                 continue
-            aside = rng.choice([-1, 1]) * rng.uniform(.16, .6) * height
-            at = translation[:2] / translation[2] + [aside, rng.normal(0, .1) * height]
             scene.draw(other, np.append(at * depth, depth), self.cast.body.faces, light, 2)
 
     def _remember(self, actor) -> None:

@@ -9,14 +9,16 @@ import numpy as np
 
 from cliff_ros.camera import Camera
 from cliff_ros.people import Person
+from cliff_ros.synthetic import framing
 from cliff_ros.synthetic.backgrounds import clutter, room
-from cliff_ros.synthetic.camera_effects import camera_effects, occlude
-from cliff_ros.synthetic.poses import COMMON_POSES, EVERYDAY
+from cliff_ros.synthetic.camera_effects import camera_effects, furniture, occlude
+from cliff_ros.synthetic.poses import ALL_POSES, COMMON_POSES, LIVED_POSES
 from cliff_ros.synthetic.props import scatter
 from cliff_ros.synthetic.scene import Actor, Cast, Extras, Light, camera_rotation, canvas, project
 from cliff_ros.synthetic.sequence import WORLD_FROM_LEVEL
 from cliff_ros.synthetic.textures import natural_color
 
+NEAR = .3  # of the people, where training asks for them
 MAX_COVERED = .6  # of a person's pixels: who is hidden more than this is not asked for
 LEAST_HEIGHT = 24  # [px at 320 pixels across] of somebody who is asked for: about 1/10 of the image's height
 
@@ -47,15 +49,19 @@ class StillSampler:
     """Endless frames, deterministic for a seed.
 
     everyday: common poses, few occluders, at most four people who hide little of each other, mostly whole and on the
-    floor: what an evaluation asks for. Training sees wilder things.
+    floor: what an evaluation asks for, the same pictures for ever. Training sees wilder things.
+    near: share of people who are too near for the image to hold, and half as many behind furniture; with it come
+        other poses and cameras that are far from level. None: `NEAR`, and nothing of it in everyday scenes.
     device: where torch draws ('cuda', 'cpu'); '' for the rasteriser on the CPU.
     """
 
-    def __init__(self, seed: int, num_backgrounds: int = 150, everyday: bool = False, device: str = '') -> None:
+    def __init__(self, seed: int, num_backgrounds: int = 150, everyday: bool = False, device: str = '',
+                 near: float | None = None) -> None:
         self.rng = rng = np.random.default_rng(seed)
         self.everyday, self.device = everyday, device
+        self.near = (0. if everyday else NEAR) if near is None else near
         self.cast = Cast(rng)
-        self.extras = Extras(rng, self.cast, COMMON_POSES if everyday else EVERYDAY)
+        self.extras = Extras(rng, self.cast, ALL_POSES if not everyday else LIVED_POSES if near else COMMON_POSES)
         self.backgrounds = [clutter(rng, self.cast.textures) for _ in range(num_backgrounds)]
 
     def sample(self, width: int, height: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -79,6 +85,8 @@ class StillSampler:
                 placed.append(found)
         image, labels = picture.finish()
         image, labels = np.ascontiguousarray(image), np.ascontiguousarray(labels)
+        if self.near:
+            self._furnish(image, labels, placed)
         for _ in range(rng.poisson(.25 if self.everyday else .7)):
             occlude(image, labels, rng, self.cast.textures, natural_color(rng))
         image, labels, camera = self._bent(image, labels, camera)
@@ -93,7 +101,16 @@ class StillSampler:
         k = np.array([[f, 0, (width - 1) / 2], [0, f, (height - 1) / 2], [0, 0, 1]])
         camera_height = rng.uniform(.3, 2.)
         pitch = rng.normal(14 * (camera_height - 1), 6 if self.everyday else 9)  # low cameras look up
-        return Camera(width, height, k), camera_rotation(pitch, rng.normal(0, 3)), camera_height
+        roll = rng.normal(0, 3)
+        if self.near and rng.random() < (.2 if self.everyday else .4):
+            kind = rng.random()
+            if kind < .35:  # on a ceiling
+                pitch, camera_height = rng.uniform(20, 70), rng.uniform(2.2, 3.5)
+            elif kind < .6:
+                pitch, camera_height = rng.uniform(-35, -8), rng.uniform(.1, .5)
+            if kind > .5:
+                roll = rng.uniform(-30, 30)
+        return Camera(width, height, k), camera_rotation(pitch, roll), camera_height
 
     def _background(self, camera: Camera, tilt: np.ndarray, camera_height: float) -> np.ndarray:
         rng, size = self.rng, (camera.width, camera.height)
@@ -119,10 +136,16 @@ class StillSampler:
         on_floor = rng.random() < (.85 if self.everyday else .5)
         level = actor.skin @ tilt
         pelvis = actor.joints[0] @ tilt
+        near = self.near and rng.random() < self.near
         for _ in range(8):
-            if on_floor:
+            if near:
+                half = np.array([camera.width, camera.height]) / 2 / camera.f
+                translation = framing.near(rng, actor.keypoints, half)
+            elif on_floor:
                 azimuth = np.arctan(rng.uniform(-1, 1) * camera.width / 2 / camera.f)
                 distance = np.exp(rng.uniform(np.log(1.2), np.log(9.)))
+                if camera_height > 2.1:  # on a ceiling: around where its axis meets the floor
+                    distance = (camera_height - 1) * np.sqrt(1 / tilt[2, 1] ** 2 - 1) * np.exp(rng.normal(0, .3))
                 lift = np.array([distance * np.sin(azimuth) - pelvis[0], camera_height - level[:, 1].max(),
                                  distance * np.cos(azimuth) - pelvis[2]])
                 translation = (tilt @ lift).astype(np.float32)
@@ -131,7 +154,7 @@ class StillSampler:
                 at = (rng.uniform([0, .1], [1, .9]) * [camera.width, camera.height] - camera.K[:2, 2]) / camera.f
                 translation = (np.append(at * z, z) - actor.joints[0]).astype(np.float32)
             points = actor.skin + translation
-            if points[:, 2].min() < .25:
+            if points[:, 2].min() < (framing.NEAREST if near else .25):
                 continue
             pixels = project(points) * camera.f + camera.K[:2, 2]
             low, high = pixels.min(0), pixels.max(0)
@@ -140,10 +163,24 @@ class StillSampler:
             if (size < 6).any():
                 continue
             inside = size.prod() / (high - low).prod()
-            if inside > (.5 if self.everyday else .3) and all(
+            enough = self._shown(actor, translation, camera) if near else inside > (.5 if self.everyday else .3)
+            if enough and all(
                     _overlap(box, other.box) < (.3 if self.everyday else .6) for other in others):
                 return _Placed(actor, translation, box)
         return None
+
+    def _shown(self, actor: Actor, translation: np.ndarray, camera: Camera) -> bool:
+        """Whether the image has enough of somebody to tell that they are there."""
+        size = np.array([camera.width, camera.height])
+        return framing.shows_person(framing.within(camera.project(actor.keypoints + translation), size / 2, size / 2))
+
+    def _furnish(self, image: np.ndarray, labels: np.ndarray, placed: list[_Placed]) -> None:
+        """Tables, counters and corners in front of some people, in place."""
+        for one in placed:
+            if self.rng.random() < self.near / 2:
+                span = float(np.ptp(one.box[1::2]))
+                cover = framing.cover(self.rng, one.box[:2] / span, one.box[2:] / span) * span
+                furniture(image, labels, self.rng, cover, self.cast.textures)
 
     def _bent(self, image: np.ndarray, labels: np.ndarray, camera: Camera) -> tuple[np.ndarray, np.ndarray, Camera]:
         """A third of the cameras have a lens that bends lines: image, labels and camera of what it sees."""
@@ -175,7 +212,8 @@ class StillSampler:
             if (size < 2).any():
                 continue
             seen, inside = np.count_nonzero(labels == label) / (.38 * size.prod()), size.prod() / (high - low).prod()
-            if seen > 1 - MAX_COVERED and inside > .35 and size[1] > least:
+            enough = self._shown(one.actor, one.translation, camera) if self.near else inside > .35
+            if seen > 1 - MAX_COVERED and enough and size[1] > least:
                 people.append(Person(
                     id=label - 1, score=1., box=box, betas=one.actor.betas, rotations=one.actor.rotations,
                     translation=one.translation, joints=joints, joints2d=camera.project(joints), vertices=vertices))

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from cliff_ros.cliff.embedded import Residual, conv
 from cliff_ros.engine.export import halve
-from cliff_ros.synthetic.stills import StillSampler
+from cliff_ros.synthetic.stills import NEAR, StillSampler
 from cliff_ros.training.keypoints import half_precision
 from cliff_ros.training.progress import Losses, set_rate
 
@@ -74,7 +74,7 @@ def normalise(image: Tensor) -> Tensor:
 
 def render_stills(path: Path, seed: int, count: int, everyday: bool = False, device: str = '') -> None:
     """Render frames of all sizes into one file: images_<i>, and boxes as rows (frame, x0, y0, x1, y1, asked for)."""
-    sampler, arrays = StillSampler(seed, everyday=everyday, device=device), {}
+    sampler, arrays = StillSampler(seed, everyday=everyday, device=device, near=NEAR), {}
     for k, (width, height, rows_seen) in enumerate(SIZES):
         images = np.full((count // len(SIZES), height, width, 3), PADDING, np.uint8)
         rows = []
