@@ -16,7 +16,7 @@ from cliff_ros.synthetic.backgrounds import clutter
 from cliff_ros.synthetic.camera_effects import camera_effects, occlude
 from cliff_ros.synthetic.poses import COMMON_POSES, EVERYDAY
 from cliff_ros.synthetic.props import UPRIGHT as KINDS
-from cliff_ros.synthetic.scene import Actor, Cast, Extras, Light, canvas, project
+from cliff_ros.synthetic.scene import RICH, Actor, Cast, Extras, Light, canvas, project
 from cliff_ros.synthetic.textures import natural_color
 
 CROP_HEIGHT, CROP_WIDTH = 128, 96
@@ -59,18 +59,20 @@ class CropSampler:
         goes on instead.
     inside: the least share of the person's box that lies in the camera's image.
     everyday: common poses, few things and people in front, milder camera effects.
+    look: 'rich' for people dressed from the wardrobe, 'plain' for colors and offsets only.
     device: where torch draws ('cuda', 'cpu'); '' for the rasteriser on the CPU. Crops that are drawn together are not
         those that come one by one, but as good.
     """
 
     def __init__(self, seed: int, num_backgrounds: int = 200, size: tuple[int, int] = (CROP_HEIGHT, CROP_WIDTH),
                  fov: tuple[float, float] = FOV, negatives: float = NEGATIVES, border: str = 'black',
-                 inside: float = .45, everyday: bool = False, device: str = '') -> None:
+                 inside: float = .45, everyday: bool = False, device: str = '',
+                 look: str = RICH) -> None:
         self.rng = rng = np.random.default_rng(seed)
         self.height, self.width = size
         self.fov, self.negatives, self.border, self.inside = fov, negatives, border, inside
         self.device = device
-        self.cast = Cast(rng)
+        self.cast = Cast(rng, look=look)
         self.backgrounds = [clutter(rng, self.cast.textures) for _ in range(num_backgrounds)]
         self._recent: list = []
         self._extras = Extras(rng, self.cast, COMMON_POSES if everyday else EVERYDAY)

@@ -13,7 +13,7 @@ from cliff_ros.synthetic.backgrounds import clutter, room
 from cliff_ros.synthetic.camera_effects import camera_effects, occlude
 from cliff_ros.synthetic.poses import COMMON_POSES, EVERYDAY
 from cliff_ros.synthetic.props import scatter
-from cliff_ros.synthetic.scene import Actor, Cast, Extras, Light, camera_rotation, canvas, project
+from cliff_ros.synthetic.scene import RICH, Actor, Cast, Extras, Light, camera_rotation, canvas, project
 from cliff_ros.synthetic.sequence import WORLD_FROM_LEVEL
 from cliff_ros.synthetic.textures import natural_color
 
@@ -48,13 +48,15 @@ class StillSampler:
 
     everyday: common poses, few occluders, at most four people who hide little of each other, mostly whole and on the
     floor: what an evaluation asks for. Training sees wilder things.
+    look: as of CropSampler; an evaluation asks for 'plain', so that its figures stay comparable.
     device: where torch draws ('cuda', 'cpu'); '' for the rasteriser on the CPU.
     """
 
-    def __init__(self, seed: int, num_backgrounds: int = 150, everyday: bool = False, device: str = '') -> None:
+    def __init__(self, seed: int, num_backgrounds: int = 150, everyday: bool = False, device: str = '',
+                 look: str = RICH) -> None:
         self.rng = rng = np.random.default_rng(seed)
         self.everyday, self.device = everyday, device
-        self.cast = Cast(rng)
+        self.cast = Cast(rng, look=look)
         self.extras = Extras(rng, self.cast, COMMON_POSES if everyday else EVERYDAY)
         self.backgrounds = [clutter(rng, self.cast.textures) for _ in range(num_backgrounds)]
 
