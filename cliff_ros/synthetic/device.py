@@ -11,16 +11,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cliff_ros.render.raster_torch import rasterize, vertex_normals
+from cliff_ros.render.material import Material
+from cliff_ros.render.raster_torch import Surfaces, rasterize, vertex_normals
 from cliff_ros.synthetic.scene import Actor, Light
 
 
 @dataclass(frozen=True)
 class _Drawn:
-    """A mesh as it is handed to the device: vertices about the person's middle, where that is, faces, unlit colours."""
+    """A person as handed to the device: meshes as of `Actor.meshes`, where they are, how large they appear [px/m]."""
 
-    meshes: list[tuple[np.ndarray, np.ndarray, np.ndarray]]
+    meshes: list[tuple[np.ndarray, np.ndarray, np.ndarray, Material | None]]
     translation: np.ndarray
+    scale: float
     light: Light
     label: int
 
@@ -38,9 +40,8 @@ class DeviceCanvas:
 
     def draw(self, actor: Actor, translation: np.ndarray, faces: np.ndarray, light: Light, label: int) -> None:
         """As `scene.Canvas.draw`."""
-        meshes = [(actor.vertices, faces, actor.look.colors)]
-        meshes += [(thing.vertices, thing.faces, thing.colors) for thing in actor.things]
-        self.drawn.append(_Drawn(meshes, translation, light, label))
+        self.drawn.append(_Drawn(list(actor.meshes(faces)), translation, actor.scale(translation, self.pinhole[0]),
+                                 light, label))
 
     def finish(self) -> tuple[np.ndarray, np.ndarray]:
         """As `scene.Canvas.finish`."""
@@ -64,7 +65,9 @@ def finish(canvases: Sequence[DeviceCanvas]) -> list[tuple[np.ndarray, np.ndarra
         label = torch.zeros(len(canvases), dtype=torch.uint8)
         for i, drawn in there:
             label[i] = drawn.label
-        rasterize(*_gather(there, device), pinhole, image, inverse_depth, labels, label.to(device))
+        meshes = [(faces, material, one.scale) for _, one in there for _, faces, _, material in one.meshes]
+        surfaces = Surfaces.of_meshes(meshes, device) if any(material for _, material, _ in meshes) else None
+        rasterize(*_gather(there, device), pinhole, image, inverse_depth, labels, label.to(device), surfaces)
         if turn == 0:
             for canvas, count in zip(canvases, (labels == 1).sum((1, 2)).tolist(), strict=True):
                 canvas.alone = count / s ** 2
@@ -76,7 +79,7 @@ def _gather(there: Sequence[tuple[int, _Drawn]], device: torch.device) -> tuple[
     """All meshes as one: vertices, faces, lit colours, and the image of each vertex."""
     vertices, faces, colors, owner, middle, start = [], [], [], [], [], 0
     for i, drawn in there:
-        for mesh, triangles, unlit in drawn.meshes:
+        for mesh, triangles, unlit, _ in drawn.meshes:
             vertices.append(mesh)
             middle.append(np.broadcast_to(np.asarray(drawn.translation, np.float32), mesh.shape))
             faces.append(triangles + start)

@@ -80,6 +80,10 @@ class Actor:
         """(29, 3): SMPL's joints, then nose, eyes and ears."""
         return np.concatenate([self.joints, self.skin[FACE_VERTICES]])
 
+    def scale(self, translation: np.ndarray, fx: float) -> float:
+        """How large the person appears [px/m]."""
+        return fx / max(float(translation[2] + self.joints[0, 2]), .3)
+
     def meshes(self, faces: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, Material | None]]:
         """What is drawn: vertices, faces, unlit colors, material; `faces` are the body's."""
         yield self.vertices, faces if self.look.faces is None else self.look.faces, self.look.colors, self.look.material
@@ -212,7 +216,7 @@ class Canvas:
         self._k = (fx * s, fy * s, (cx + .5) * s - .5, (cy + .5) * s - .5)
 
     def draw(self, actor: Actor, translation: np.ndarray, faces: np.ndarray, light: Light, label: int) -> None:
-        scale = self._k[0] / max(float(translation[2] + actor.joints[0, 2]), .3)
+        scale = actor.scale(translation, self._k[0])
         for mesh, triangles, unlit, material in actor.meshes(faces):
             vertices = (mesh + translation).astype(np.float32)
             colors = light(unlit, vertex_normals(vertices, triangles), mesh)
