@@ -13,7 +13,8 @@ from torch import Tensor
 
 from cliff_ros.render.material import Material
 from cliff_ros.render.raster_torch import Surfaces, rasterize, vertex_normals
-from cliff_ros.synthetic.scene import Actor, Light
+from cliff_ros.synthetic.lights import DARKEST, GAMMA, Light
+from cliff_ros.synthetic.scene import Actor
 
 
 @dataclass(frozen=True)
@@ -97,14 +98,24 @@ def _gather(there: Sequence[tuple[int, _Drawn]], device: torch.device) -> tuple[
 def _lit(there: Sequence[tuple[int, _Drawn]], image: Tensor, colors: Tensor, normals: Tensor, points: Tensor) -> Tensor:
     """`scene.Light` of each image on its vertices."""
     table = np.zeros((int(image.max()) + 1, 12), np.float32)
+    sky = np.zeros((len(table), 16), np.float32)
     for i, drawn in there:
         light = drawn.light
+        if light.sky is not None:
+            sky[i, :15], sky[i, 15] = light.sky.ravel(), 1
         table[i] = (*light.key, *light.fill, light.ambient, light.key_strength, light.fill_strength, *light.tint)
     lamp = torch.from_numpy(table).to(image.device)[image]
     shade = lamp[:, 6] + lamp[:, 7] * (normals * lamp[:, :3]).sum(1).clamp(0, 1) \
         + lamp[:, 8] * (normals * lamp[:, 3:6]).sum(1).clamp(0, 1)
+    shade = shade[:, None] * lamp[:, 9:]
+    if sky.any():
+        place = torch.from_numpy(sky).to(image.device)[image]
+        terms = torch.stack([torch.ones_like(normals[:, 0]), *normals.unbind(1),
+                             (normals * lamp[:, :3]).sum(1).clamp(0, 1)], 1)
+        linear = (terms[..., None] * place[:, :15].view(-1, 5, 3)).sum(1)
+        shade = torch.where(place[:, 15:] > 0, linear.clamp(min=DARKEST) ** (1 / GAMMA), shade)
     for i, drawn in there:
         for normal, offset, left in drawn.light.edges:
             behind = (image == i) & (points @ points.new_tensor(normal) <= offset)
-            shade = torch.where(behind, shade * left, shade)
-    return colors * shade[:, None] * lamp[:, 9:]
+            shade = torch.where(behind[:, None], shade * left, shade)
+    return colors * shade

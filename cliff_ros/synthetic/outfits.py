@@ -71,7 +71,10 @@ class RichWardrobe(Wardrobe):
     def __init__(self, body: BodyModel, textures: np.ndarray) -> None:
         super().__init__(body, textures)
         self.garments = load_garments(len(body.v_template))
-        self.patterns = [pyramid(texture) for texture in textures]
+        # Woven and printed patterns are mostly lighter and darker; a few stay as colorful as they are.
+        grey = textures.mean(3, keepdims=True)
+        self.patterns = [pyramid(texture if i % 4 == 0 else grey[i] + .3 * (texture - grey[i]))
+                         for i, texture in enumerate(textures)]
         self.faces = np.ascontiguousarray(body.faces, np.int32)
         order = np.argsort(-body.weights, 1)[:, :4].astype(np.int32)
         self.indices, self.weights = order, np.take_along_axis(body.weights, order, 1).astype(np.float32)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -14,6 +14,7 @@ from cliff_ros.render.material import Material
 from cliff_ros.render.raster import rasterize, rasterize_textured, vertex_normals
 from cliff_ros.synthetic.appearance import LEFT_EAR, LEFT_EYE, NOSE, RIGHT_EAR, RIGHT_EYE, Look, Wardrobe
 from cliff_ros.synthetic.belongings import Belongings, Thing
+from cliff_ros.synthetic.lights import Light
 from cliff_ros.synthetic.outfits import RichWardrobe
 from cliff_ros.synthetic.poses import EVERYDAY, euler_to_matrix, sample_poses
 from cliff_ros.synthetic.textures import make_textures
@@ -164,38 +165,6 @@ class Extras:
         rotations[0] = camera @ rotations[0]
         return self.cast.actor(self._shapes[i], rotations, self.cast.wardrobe.sample(self.rng),
                                self.cast.belongings.sample(self.rng))
-
-
-@dataclass(frozen=True)
-class Light:
-    """Two lamps and the sky."""
-
-    key: np.ndarray
-    fill: np.ndarray
-    ambient: float
-    key_strength: float
-    fill_strength: float
-    tint: np.ndarray
-    edges: tuple[tuple[np.ndarray, float, float], ...] = field(default=())
-    """Shadows that fall across people: planes (normal, offset [m]) and how much light is left behind each."""
-
-    @classmethod
-    def sample(cls, rng: np.random.Generator) -> Light:
-        def direction(bias):
-            v = rng.normal(0, 1, 3) + bias
-            return (v / np.linalg.norm(v)).astype(np.float32)
-        edges = tuple((direction([0, 0, 0]), rng.uniform(-.5, .5), rng.uniform(.35, .8))
-                      for _ in range(rng.choice(3, p=[.7, .2, .1])))
-        return cls(direction([0, -1.2, -.6]), direction([0, 0, 0]), rng.uniform(.3, .7), rng.uniform(.1, .9),
-                   rng.uniform(0, .3), rng.uniform(.85, 1.12, 3).astype(np.float32), edges)
-
-    def __call__(self, colors: np.ndarray, normals: np.ndarray, points: np.ndarray) -> np.ndarray:
-        """Lit colours (V, 3) float32; points (V, 3) about the person's middle [m]."""
-        shade = self.ambient + self.key_strength * np.clip(normals @ self.key, 0, 1) \
-            + self.fill_strength * np.clip(normals @ self.fill, 0, 1)
-        for normal, offset, left in self.edges:
-            shade = np.where(points @ normal > offset, shade, shade * left)
-        return (colors * shade[:, None].astype(np.float32) * self.tint).astype(np.float32)
 
 
 class Canvas:

@@ -13,7 +13,8 @@ from cliff_ros.synthetic.backgrounds import clutter, room
 from cliff_ros.synthetic.camera_effects import camera_effects, occlude
 from cliff_ros.synthetic.poses import COMMON_POSES, EVERYDAY
 from cliff_ros.synthetic.props import scatter
-from cliff_ros.synthetic.scene import RICH, Actor, Cast, Extras, Light, camera_rotation, canvas, project
+from cliff_ros.synthetic.scene import RICH, Actor, Cast, Extras, camera_rotation, canvas, project
+from cliff_ros.synthetic.scenery import Backdrop, Scenery
 from cliff_ros.synthetic.sequence import WORLD_FROM_LEVEL
 from cliff_ros.synthetic.textures import natural_color
 
@@ -58,6 +59,7 @@ class StillSampler:
         self.everyday, self.device = everyday, device
         self.cast = Cast(rng, look=look)
         self.extras = Extras(rng, self.cast, COMMON_POSES if everyday else EVERYDAY)
+        self.scenery = Scenery(rng, self.cast.textures) if look == RICH else None
         self.backgrounds = [clutter(rng, self.cast.textures) for _ in range(num_backgrounds)]
 
     def sample(self, width: int, height: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -71,9 +73,11 @@ class StillSampler:
         max_people = max_people or (4 if self.everyday else 6)
         camera, tilt, camera_height = self._camera(width, height)
         k = camera.K
-        picture = canvas(self._background(camera, tilt, camera_height), k[0, 0], k[1, 1], k[0, 2], k[1, 2],
+        backdrop = self.scenery and self.scenery.before(rng, width, height, k[0, 0], k[0, 2], k[1, 2], tilt, camera_height)
+        backdrop = backdrop or Backdrop(self._background(camera, tilt, camera_height))
+        picture = canvas(backdrop.image, k[0, 0], k[1, 1], k[0, 2], k[1, 2],
                          2 if width <= 640 else 1, self.device)
-        light, placed = Light.sample(rng), []
+        light, placed = backdrop.light(rng), []
         for _ in range(rng.choice(max_people + 1, p=_crowd(max_people))):
             found = self._place(camera, tilt, camera_height, placed)
             if found:
