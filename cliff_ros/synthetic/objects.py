@@ -372,14 +372,15 @@ class Objects:
         self._shadow(image, x, y, np.ptp(pixels[:, 0]) * .5, rng)
         light = light or Light.sample(rng)
         window = image[low[1]:upper[1], low[0]:upper[0]]
-        shape = (2 * window.shape[0], 2 * window.shape[1])
+        fine = 2 if size < 150 else 1
+        shape = (fine * window.shape[0], fine * window.shape[1])
         layer = cv2.resize(window, shape[::-1], interpolation=cv2.INTER_NEAREST).astype(np.float32)
         lit = light(colors * np.float32(rng.uniform(.6, 1.1)), vertex_normals(points, faces), points * .3)
         pattern = self.patterns[rng.integers(len(self.patterns))]
         material = Material(uv, recolor=np.float32([[0, 0, 0, 1]] * 3), pattern=pattern, repeats=rng.uniform(.5, 3),
                             amount=rng.choice([.03, .1, .25]))
-        rasterize_textured(points, faces, lit, uv, *material.at(2 * f / distance), True, 2 * f, 2 * f,
-                           2 * (cx - low[0] + .25), 2 * (cy - low[1] + .25), layer, np.zeros(shape, np.float32),
+        rasterize_textured(points, faces, lit, uv, *material.at(fine * f / distance), True, fine * f, fine * f,
+                           fine * (cx - low[0]), fine * (cy - low[1]), layer, np.zeros(shape, np.float32),
                            np.zeros(shape, np.uint8), 1)
         window[:] = np.clip(cv2.resize(layer, window.shape[1::-1], interpolation=cv2.INTER_AREA), 0, 255)
 

@@ -76,6 +76,7 @@ class RichWardrobe(Wardrobe):
         self.patterns = [pyramid(texture if i % 4 == 0 else grey[i] + .3 * (texture - grey[i]))
                          for i, texture in enumerate(textures)]
         self.faces = np.ascontiguousarray(body.faces, np.int32)
+        self.corners = np.ascontiguousarray(self.faces.T)
         order = np.argsort(-body.weights, 1)[:, :4].astype(np.int32)
         self.indices, self.weights = order, np.take_along_axis(body.weights, order, 1).astype(np.float32)
         # Cloth runs around the body; at the back the angle jumps, and a face across the jump would show all of it.
@@ -120,15 +121,15 @@ class RichWardrobe(Wardrobe):
     def _shell(self, rng, mask: np.ndarray, offset, color=None, chance: float = .5,
                material: Material | None = None) -> tuple[Thing, np.ndarray]:
         """The body's surface where the mask is set, lifted by offset [m] (a number, or (V,)), and what it hides (V,)."""
-        inside = mask[self.faces]
-        taken = inside.all(1)
+        a, b, c = (mask[corner] for corner in self.corners)
+        taken = a & b & c
         faces = self.faces[taken]
         index = np.zeros(len(mask), np.int32)
         index[faces.ravel()] = 1
         kept = np.flatnonzero(index)
         index[kept] = np.arange(len(kept), dtype=np.int32)
         rim = np.zeros(len(mask), bool)
-        rim[self.faces[inside.any(1) & ~taken].ravel()] = True
+        rim[self.faces[(a | b | c) & ~taken].ravel()] = True
         points, shadow = self.vertices[kept], 1.
         lifted = np.broadcast_to(offset, mask.shape)[kept]
         if np.max(offset) > .008:
@@ -251,7 +252,7 @@ class RichWardrobe(Wardrobe):
             return natural_color(rng)
         if rng.random() < .15:
             return np.full(3, rng.uniform(120, 220))
-        return np.array([1, rng.uniform(.55, .82), rng.uniform(.25, .65)]) * np.exp(rng.uniform(np.log(18), np.log(190)))
+        return np.array([1, rng.uniform(.62, .88), rng.uniform(.38, .75)]) * np.exp(rng.uniform(np.log(18), np.log(190)))
 
     def _dress_head(self, rng, things, wear, shell, hood: bool) -> None:
         hair_color = self._hair_color(rng)

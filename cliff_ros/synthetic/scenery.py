@@ -80,8 +80,11 @@ class Scenery:
 
     def room(self, rng, width, height, f, cx, cy, tilt, camera_height) -> Backdrop:
         """Walls and a floor, unevenly lit, furnished or bare."""
-        image = room(rng, self.textures, width, height, f, cx, cy, tilt @ WORLD_FROM_LEVEL, camera_height)
-        fall = cv2.resize(rng.uniform(.55, 1.2, (3, 3)).astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
+        half = (width + 1) // 2, (height + 1) // 2  # walls have little detail, and every pixel of them is dear
+        image = room(rng, self.textures, *half, f / 2, cx / 2, cy / 2, tilt @ WORLD_FROM_LEVEL, camera_height)
+        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+        fall = cv2.resize(rng.uniform(.55, 1.2, (3, 3)).astype(np.float32), (width, height),
+                          interpolation=cv2.INTER_CUBIC)
         image = np.clip(image * fall[..., None], 0, 255).astype(np.uint8)
         if rng.random() < .75:
             self.objects.scatter(image, rng, int(rng.integers(1, 8)))
