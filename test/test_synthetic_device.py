@@ -11,6 +11,7 @@ from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
 from cliff_ros.render import raster, raster_torch  # noqa: E402
+from cliff_ros.render.material import Material, pyramid  # noqa: E402
 from cliff_ros.synthetic import crops  # noqa: E402
 from cliff_ros.synthetic.crops import CropSampler  # noqa: E402
 from cliff_ros.synthetic.device import finish  # noqa: E402
@@ -43,6 +44,41 @@ def test_triangles_are_the_same_pixels(seed, faces, most):
     same = (drawn[2][1].numpy() == labels) & (np.abs(drawn[1][1].numpy() - depth) < 1e-3 * (1 + depth))
     assert same.mean() > .97
     np.testing.assert_allclose(drawn[0][1].numpy()[same], image[same], atol=.3)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 2 ** 32 - 1), st.booleans(), st.sampled_from([.5, 90.]))
+def test_textured_triangles_are_the_same_pixels(seed, two_sided, scale):
+    """With holes in the texture, recolored, a pattern on top, and a mesh without a material between."""
+    rng = np.random.default_rng(seed)
+    meshes, k = [], (20., 25., 15.5, 12.)
+    for i in range(3):
+        vertices = rng.uniform([-1, -1, .3], [1, 1, 3], (20, 3)).astype(np.float32)
+        triangles = rng.integers(0, 20, (25, 3)).astype(np.int32)
+        material = Material(
+            rng.uniform(0, 1, (25, 3, 2)).astype(np.float32), pyramid(rng.integers(0, 255, (64, 32, 4), np.uint8), 8),
+            1.5, rng.normal(.4, .5, (3, 4)).astype(np.float32), pyramid(rng.uniform(-1, 1, (32, 32, 3)).astype('f4'), 4),
+            rng.uniform(.5, 4), .4, two_sided)
+        unlit = rng.uniform(0, 1 if i != 1 else 255, (20, 3)).astype(np.float32)
+        meshes.append((vertices, triangles, unlit, material if i != 1 else None))
+    image, depth = np.full((24, 32, 3), 9, np.float32), np.zeros((24, 32), np.float32)
+    labels = np.zeros((24, 32), np.uint8)
+    drawn = torch.from_numpy(image[None].copy()), torch.zeros(1, 24, 32), torch.zeros(1, 24, 32, dtype=torch.uint8)
+    for vertices, triangles, unlit, material in meshes:
+        if material is None:
+            raster.rasterize(vertices, triangles, unlit, *k, image, depth, labels, 3)
+        else:
+            raster.rasterize_textured(vertices, triangles, unlit, material.uv, *material.at(scale), two_sided, *k,
+                                      image, depth, labels, 3)
+    surfaces = raster_torch.Surfaces.of_meshes([(f, m, scale) for _, f, _, m in meshes], torch.device('cpu'))
+    raster_torch.rasterize(
+        torch.from_numpy(np.concatenate([v for v, _, _, _ in meshes])),
+        torch.from_numpy(np.concatenate([f + 20 * i for i, (_, f, _, _) in enumerate(meshes)])).long(),
+        torch.from_numpy(np.concatenate([c for _, _, c, _ in meshes])), torch.zeros(60, dtype=torch.int64),
+        torch.tensor([k]), *drawn, torch.tensor([3], dtype=torch.uint8), surfaces)
+    assert labels.any() and (drawn[2][0].numpy() != labels).mean() < .03
+    # Rounding decides which of two texels a point on their border takes, and this texture is noise.
+    assert (np.abs(drawn[0][0].numpy() - image).max(2) > 1).mean() < .03
 
 
 def test_normals_are_the_same():

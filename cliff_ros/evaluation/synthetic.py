@@ -31,6 +31,6 @@ class SyntheticScenes:
         return self.frames
 
     def __iter__(self) -> Iterator[Still]:
-        sampler = StillSampler(FIRST_SEED + self.seed, everyday=True)
+        sampler = StillSampler(FIRST_SEED + self.seed, everyday=True, look='plain')
         for index in range(self.frames):
             yield sampler.scene(*self.sizes[index % len(self.sizes)])

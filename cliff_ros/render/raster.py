@@ -85,6 +85,66 @@ def rasterize(vertices, faces, colors, fx, fy, cx, cy, image, inverse_depth, lab
 
 
 @njit(cache=True, fastmath=True, nogil=True)
+def rasterize_textured(vertices, faces, colors, uv, texture, recolor, pattern, repeats, amount, two_sided, fx, fy, cx,
+                       cy, image, inverse_depth, labels, label):
+    """As `rasterize`, of a mesh with a texture; colors (V, 3) multiply it. All buffers are changed in place.
+
+    uv (F, 3, 2) float32: column and row of each corner in the texture, 0..1; texture (H, W, 4) uint8 RGBA: where alpha is
+    below 128 nothing is drawn; recolor (3, 4) float32: what is made of a texel, linear and constant; pattern (P, P, 3)
+    float32: relative brightness on top, `amount` of it, `repeats` times over the texture; two_sided: backs are drawn, too.
+    """
+    height, width = inverse_depth.shape
+    rows, columns, period = texture.shape[0], texture.shape[1], pattern.shape[0]
+    n = vertices.shape[0]
+    px, py, iz = np.empty(n, np.float32), np.empty(n, np.float32), np.empty(n, np.float32)
+    for i in range(n):
+        z = vertices[i, 2]
+        if z < NEAR:
+            iz[i] = -1
+        else:
+            iz[i] = 1 / z
+            px[i] = fx * vertices[i, 0] / z + cx
+            py[i] = fy * vertices[i, 1] / z + cy
+    for t in range(faces.shape[0]):
+        a, b, c = faces[t, 0], faces[t, 1], faces[t, 2]
+        if iz[a] < 0 or iz[b] < 0 or iz[c] < 0:
+            continue
+        x0, y0, x1, y1, x2, y2 = px[a], py[a], px[b], py[b], px[c], py[c]
+        area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
+        if abs(area) <= 1e-9 or (area > 0 and not two_sided):
+            continue
+        left, right = max(0, int(np.ceil(min(x0, x1, x2)))), min(width - 1, int(np.floor(max(x0, x1, x2))))
+        top, bottom = max(0, int(np.ceil(min(y0, y1, y2)))), min(height - 1, int(np.floor(max(y0, y1, y2))))
+        if left > right or top > bottom:
+            continue
+        scale = np.float32(1 / area)
+        for y in range(top, bottom + 1):
+            for x in range(left, right + 1):
+                w0 = ((x1 - x) * (y2 - y) - (x2 - x) * (y1 - y)) * scale
+                w1 = ((x2 - x) * (y0 - y) - (x0 - x) * (y2 - y)) * scale
+                w2 = 1 - w0 - w1
+                if w0 < -1e-6 or w1 < -1e-6 or w2 < -1e-6:
+                    continue
+                z = w0 * iz[a] + w1 * iz[b] + w2 * iz[c]
+                if z <= inverse_depth[y, x]:
+                    continue
+                p0, p1, p2 = w0 * iz[a] / z, w1 * iz[b] / z, w2 * iz[c] / z  # textures are linear in space
+                u = p0 * uv[t, 0, 0] + p1 * uv[t, 1, 0] + p2 * uv[t, 2, 0]
+                v = p0 * uv[t, 0, 1] + p1 * uv[t, 1, 1] + p2 * uv[t, 2, 1]
+                column, row = min(max(int(u * columns), 0), columns - 1), min(max(int(v * rows), 0), rows - 1)
+                if texture[row, column, 3] < 128:
+                    continue
+                i, j = int(np.floor(v * repeats * period)) % period, int(np.floor(u * repeats * period)) % period
+                inverse_depth[y, x] = z
+                labels[y, x] = label
+                red, green, blue = texture[row, column, 0], texture[row, column, 1], texture[row, column, 2]
+                for k in range(3):
+                    texel = recolor[k, 0] * red + recolor[k, 1] * green + recolor[k, 2] * blue + recolor[k, 3]
+                    texel = min(max(texel, np.float32(0)), np.float32(255)) * (1 + amount * pattern[i, j, k])
+                    image[y, x, k] = (w0 * colors[a, k] + w1 * colors[b, k] + w2 * colors[c, k]) * texel
+
+
+@njit(cache=True, fastmath=True, nogil=True)
 def _blend(image, layer, inverse_depth, left, top, alpha):
     for y in range(layer.shape[0]):
         for x in range(layer.shape[1]):

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from cliff_ros.body import BodyModel
+from cliff_ros.render.material import Material
 from cliff_ros.render.raster import vertex_normals
+from cliff_ros.synthetic.belongings import Thing
 from cliff_ros.synthetic.textures import TEXTURE_SIZE, natural_color
 
 NOSE, LEFT_EYE, RIGHT_EYE, LEFT_EAR, RIGHT_EAR = 332, 2800, 6260, 583, 4071  # vertices, as smplx names them
@@ -19,10 +21,17 @@ NOSE, LEFT_EYE, RIGHT_EYE, LEFT_EAR, RIGHT_EAR = 332, 2800, 6260, 583, 4071  # v
 
 @dataclass(frozen=True)
 class Look:
-    """colors (V, 3) float32 RGB 0..255 unlit; offset (V,) float32 [m] of the surface along its rest normal."""
+    """colors (V, 3) float32 RGB 0..255 unlit; offset (V,) float32 [m] of the surface along its rest normal.
+
+    In the rich look the skin has a material, which colors multiply, and only those faces (F, 3) that no cloth covers;
+    what is worn on it comes as things.
+    """
 
     colors: np.ndarray
-    offset: np.ndarray
+    offset: np.ndarray | None
+    faces: np.ndarray | None = None
+    material: Material | None = None
+    things: tuple[Thing, ...] = ()
 
 
 class Wardrobe:

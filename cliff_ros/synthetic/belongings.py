@@ -7,11 +7,12 @@ boxes, masks of visible skin and all truth are of the bare body.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from cliff_ros.body import BodyModel
+from cliff_ros.render.material import Material
 from cliff_ros.synthetic.textures import TEXTURE_SIZE, natural_color
 
 PELVIS, LEFT_HIP, RIGHT_HIP, CHEST, NECK, HEAD = 0, 1, 2, 9, 12, 15
@@ -21,16 +22,19 @@ KNEES, WRISTS = (4, 5), (20, 21)
 @dataclass(frozen=True)
 class Thing:
     """vertices (V, 3) float32 in rest space [m]; faces (F, 3) int32; colors (V, 3) float32 RGB unlit;
-    joints (V, 4) int32 and weights (V, 4) float32: who moves each vertex."""
+    joints (V, 4) int32 and weights (V, 4) float32: who moves each vertex. material: what colors multiply, if any.
+    bound: (V, 3) int32 vertices of the body whose shape it follows and (V, 3) float32 by how much; else it is rigid."""
 
     vertices: np.ndarray
     faces: np.ndarray
     colors: np.ndarray
     joints: np.ndarray
     weights: np.ndarray
+    material: Material | None = None
+    bound: tuple[np.ndarray, np.ndarray] | None = None
 
     def at(self, vertices: np.ndarray) -> Thing:
-        return Thing(vertices, self.faces, self.colors, self.joints, self.weights)
+        return replace(self, vertices=vertices)
 
 
 def tube(rows: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
@@ -68,10 +72,10 @@ def cuboid(center, size) -> tuple[np.ndarray, np.ndarray]:
 
 
 class Belongings:
-    """Samples what a person has on and with them. Made once per body."""
+    """Samples what a person has on and with them. Made once per body. often: how many things, of all there are."""
 
-    def __init__(self, body: BodyModel, textures: np.ndarray) -> None:
-        self.textures = textures
+    def __init__(self, body: BodyModel, textures: np.ndarray, often: float = 1.) -> None:
+        self.textures, self.often = textures, often
         self.joints = body.rest_joints(np.zeros((1, body.num_betas)))[0]
         v, owner = body.v_template, body.weights.argmax(1)
         head = v[owner == HEAD]
@@ -88,7 +92,7 @@ class Belongings:
         things = []
         for chance, make in ((.14, self._skirt), (.2, self._long_hair), (.16, self._hat), (.14, self._rucksack),
                              (.12, self._bag), (.12, self._carried), (.05, self._mask)):
-            if rng.random() < chance:
+            if rng.random() < chance * self.often:
                 things.append(make(rng))
         return things
 

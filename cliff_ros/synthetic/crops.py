@@ -17,7 +17,8 @@ from cliff_ros.synthetic.backgrounds import clutter
 from cliff_ros.synthetic.camera_effects import camera_effects, furniture, occlude
 from cliff_ros.synthetic.poses import ALL_POSES, LIVED_POSES
 from cliff_ros.synthetic.props import UPRIGHT as KINDS
-from cliff_ros.synthetic.scene import Actor, Cast, Extras, Light, canvas, project
+from cliff_ros.synthetic.scene import RICH, Actor, Cast, Extras, canvas, project
+from cliff_ros.synthetic.scenery import Backdrop, Scenery
 from cliff_ros.synthetic.textures import natural_color
 
 CROP_HEIGHT, CROP_WIDTH = 128, 96
@@ -75,19 +76,24 @@ class CropSampler:
     inside: the least share of the box of somebody who is not near that lies in the camera's image.
     whole: nobody near and cut, nobody behind furniture, only good boxes.
     everyday: common poses, few things and people in front, milder camera effects.
+    look: 'rich' for people dressed from the wardrobe, 'plain' for colors and offsets only.
     device: where torch draws ('cuda', 'cpu'); '' for the rasteriser on the CPU. Crops that are drawn together are not
         those that come one by one, but as good.
     """
 
     def __init__(self, seed: int, num_backgrounds: int = 200, size: tuple[int, int] = (CROP_HEIGHT, CROP_WIDTH),
                  fov: tuple[float, float] = FOV, negatives: float = NEGATIVES, border: str = 'black',
-                 inside: float = .45, everyday: bool = False, device: str = '', whole: bool = False) -> None:
+                 inside: float = .45, everyday: bool = False, device: str = '', whole: bool = False,
+                 look: str = RICH) -> None:
         self.rng = rng = np.random.default_rng(seed)
         self.height, self.width = size
         self.fov, self.negatives, self.border, self.inside = fov, negatives, border, inside
         self.device, self.whole = device, whole
-        self.cast = Cast(rng)
-        self.backgrounds = [clutter(rng, self.cast.textures) for _ in range(num_backgrounds)]
+        self.cast = Cast(rng, look=look)
+        self.scenery = Scenery(rng, self.cast.textures) if look == RICH else None
+        self.backgrounds = self.scenery.stock(rng, num_backgrounds) if self.scenery else \
+            [Backdrop(clutter(rng, self.cast.textures)) for _ in range(num_backgrounds)]
+        self._kinds = KINDS + (self.scenery.objects.draw,) * len(KINDS) if self.scenery else KINDS
         self._recent: list = []
         self._extras = Extras(rng, self.cast, LIVED_POSES if everyday else ALL_POSES, tilted=.2 if everyday else .4)
         self._crowding, self._effects = (.4, .6) if everyday else (1., 1.)
@@ -167,12 +173,13 @@ class CropSampler:
             return self._compose()
         center, height = rectangle
         k, cx, cy = self._pinhole(center, height)
-        background = self._background()
+        backdrop = self._background()
+        background = backdrop.image
         if not present and rng.random() < .5:  # one thing that fills the box as a person would
-            KINDS[rng.integers(len(KINDS))](background, rng, self.width * rng.uniform(.35, .65),
+            self._kinds[rng.integers(len(self._kinds))](background, rng, self.width * rng.uniform(.35, .65),
                                             self.height * rng.uniform(.85, 1.05), self.height * rng.uniform(.6, 1.))
         scene = canvas(background, k, k, cx, cy, 2 if self.height < 200 else 1, self.device)
-        light = Light.sample(rng)
+        light = backdrop.light(rng)
         if there:
             scene.draw(placed.actor, placed.translation, faces, light, 1)
         self._bystanders(scene, placed.translation, center, height, light, present)
@@ -271,14 +278,15 @@ class CropSampler:
                 cv2.line(image, a, b, natural_color(rng).tolist(), int(rng.integers(1, 1 + self.height // 40)),
                          cv2.LINE_AA)
 
-    def _background(self) -> np.ndarray:
+    def _background(self) -> Backdrop:
         rng = self.rng
         background = self.backgrounds[rng.integers(len(self.backgrounds))]
         zoom = np.exp(rng.uniform(-1.2, .9)) * self.height / CROP_HEIGHT
         shift = rng.uniform(0, 1, 2) * (640, 480)
         transform = np.array([[1 / zoom * rng.choice([-1, 1]), 0, shift[0]], [0, 1 / zoom, shift[1]]])
-        return cv2.warpAffine(background, transform, (self.width, self.height),
-                              flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REFLECT)
+        return background._replace(image=cv2.warpAffine(
+            background.image, transform, (self.width, self.height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REFLECT))
 
     def _bystanders(self, scene, translation, center, height, light, present) -> None:
         """Others beside, behind and sometimes in front of the person; at the edge only of a crop that shows nobody."""

@@ -11,16 +11,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cliff_ros.render.raster_torch import rasterize, vertex_normals
-from cliff_ros.synthetic.scene import Actor, Light
+from cliff_ros.render.material import Material
+from cliff_ros.render.raster_torch import Surfaces, rasterize, vertex_normals
+from cliff_ros.synthetic.lights import DARKEST, GAMMA, Light
+from cliff_ros.synthetic.scene import Actor
 
 
 @dataclass(frozen=True)
 class _Drawn:
-    """A mesh as it is handed to the device: vertices about the person's middle, where that is, faces, unlit colours."""
+    """A person as handed to the device: meshes as of `Actor.meshes`, where they are, how large they appear [px/m]."""
 
-    meshes: list[tuple[np.ndarray, np.ndarray, np.ndarray]]
+    meshes: list[tuple[np.ndarray, np.ndarray, np.ndarray, Material | None]]
     translation: np.ndarray
+    scale: float
     light: Light
     label: int
 
@@ -38,9 +41,8 @@ class DeviceCanvas:
 
     def draw(self, actor: Actor, translation: np.ndarray, faces: np.ndarray, light: Light, label: int) -> None:
         """As `scene.Canvas.draw`."""
-        meshes = [(actor.vertices, faces, actor.look.colors)]
-        meshes += [(thing.vertices, thing.faces, thing.colors) for thing in actor.things]
-        self.drawn.append(_Drawn(meshes, translation, light, label))
+        self.drawn.append(_Drawn(list(actor.meshes(faces)), translation, actor.scale(translation, self.pinhole[0]),
+                                 light, label))
 
     def finish(self) -> tuple[np.ndarray, np.ndarray]:
         """As `scene.Canvas.finish`."""
@@ -64,7 +66,9 @@ def finish(canvases: Sequence[DeviceCanvas]) -> list[tuple[np.ndarray, np.ndarra
         label = torch.zeros(len(canvases), dtype=torch.uint8)
         for i, drawn in there:
             label[i] = drawn.label
-        rasterize(*_gather(there, device), pinhole, image, inverse_depth, labels, label.to(device))
+        meshes = [(faces, material, one.scale) for _, one in there for _, faces, _, material in one.meshes]
+        surfaces = Surfaces.of_meshes(meshes, device) if any(material for _, material, _ in meshes) else None
+        rasterize(*_gather(there, device), pinhole, image, inverse_depth, labels, label.to(device), surfaces)
         if turn == 0:
             for canvas, count in zip(canvases, (labels == 1).sum((1, 2)).tolist(), strict=True):
                 canvas.alone = count / s ** 2
@@ -76,7 +80,7 @@ def _gather(there: Sequence[tuple[int, _Drawn]], device: torch.device) -> tuple[
     """All meshes as one: vertices, faces, lit colours, and the image of each vertex."""
     vertices, faces, colors, owner, middle, start = [], [], [], [], [], 0
     for i, drawn in there:
-        for mesh, triangles, unlit in drawn.meshes:
+        for mesh, triangles, unlit, _ in drawn.meshes:
             vertices.append(mesh)
             middle.append(np.broadcast_to(np.asarray(drawn.translation, np.float32), mesh.shape))
             faces.append(triangles + start)
@@ -94,14 +98,24 @@ def _gather(there: Sequence[tuple[int, _Drawn]], device: torch.device) -> tuple[
 def _lit(there: Sequence[tuple[int, _Drawn]], image: Tensor, colors: Tensor, normals: Tensor, points: Tensor) -> Tensor:
     """`scene.Light` of each image on its vertices."""
     table = np.zeros((int(image.max()) + 1, 12), np.float32)
+    sky = np.zeros((len(table), 16), np.float32)
     for i, drawn in there:
         light = drawn.light
+        if light.sky is not None:
+            sky[i, :15], sky[i, 15] = light.sky.ravel(), 1
         table[i] = (*light.key, *light.fill, light.ambient, light.key_strength, light.fill_strength, *light.tint)
     lamp = torch.from_numpy(table).to(image.device)[image]
     shade = lamp[:, 6] + lamp[:, 7] * (normals * lamp[:, :3]).sum(1).clamp(0, 1) \
         + lamp[:, 8] * (normals * lamp[:, 3:6]).sum(1).clamp(0, 1)
+    shade = shade[:, None] * lamp[:, 9:]
+    if sky.any():
+        place = torch.from_numpy(sky).to(image.device)[image]
+        terms = torch.stack([torch.ones_like(normals[:, 0]), *normals.unbind(1),
+                             (normals * lamp[:, :3]).sum(1).clamp(0, 1)], 1)
+        linear = (terms[..., None] * place[:, :15].view(-1, 5, 3)).sum(1)
+        shade = torch.where(place[:, 15:] > 0, linear.clamp(min=DARKEST) ** (1 / GAMMA), shade)
     for i, drawn in there:
         for normal, offset, left in drawn.light.edges:
             behind = (image == i) & (points @ points.new_tensor(normal) <= offset)
-            shade = torch.where(behind, shade * left, shade)
-    return colors * shade[:, None] * lamp[:, 9:]
+            shade = torch.where(behind[:, None], shade * left, shade)
+    return colors * shade

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numba import njit
 
 from cliff_ros.body import BodyModel, load_body
-from cliff_ros.render.raster import rasterize, vertex_normals
+from cliff_ros.render.material import Material
+from cliff_ros.render.raster import rasterize, rasterize_textured, vertex_normals
 from cliff_ros.synthetic.appearance import LEFT_EAR, LEFT_EYE, NOSE, RIGHT_EAR, RIGHT_EYE, Look, Wardrobe
 from cliff_ros.synthetic.belongings import Belongings, Thing
+from cliff_ros.synthetic.lights import Light
+from cliff_ros.synthetic.outfits import RichWardrobe
 from cliff_ros.synthetic.poses import ALL_POSES, euler_to_matrix, sample_poses
 from cliff_ros.synthetic.textures import make_textures
 
+PLAIN, RICH = 'plain', 'rich'  # looks
 # SMPL rest axes (x left, y up, z forward) of somebody who faces the camera, in a level camera's optical frame
 FACING_CAMERA = np.diag([1., -1., -1.]).astype(np.float32)
 # The first shape direction of the embedded body is height, 0.116 m per unit: this gives 0.064 m deviation.
@@ -46,6 +50,16 @@ def _skin(vertices, bones, indices, weights, out):
             out[i, a] = value
 
 
+@njit(cache=True, fastmath=True, nogil=True)
+def _follow(vertices, grown, index, share, out):
+    for i in range(vertices.shape[0]):
+        for a in range(3):
+            value = vertices[i, a]
+            for k in range(3):
+                value += share[i, k] * grown[index[i, k], a]
+            out[i, a] = value
+
+
 @dataclass(frozen=True)
 class Actor:
     """Somebody with a pose and a look, SMPL translation zero: place by adding `translation` to both arrays.
@@ -67,15 +81,26 @@ class Actor:
         """(29, 3): SMPL's joints, then nose, eyes and ears."""
         return np.concatenate([self.joints, self.skin[FACE_VERTICES]])
 
+    def scale(self, translation: np.ndarray, fx: float) -> float:
+        """How large the person appears [px/m]."""
+        return fx / max(float(translation[2] + self.joints[0, 2]), .3)
+
+    def meshes(self, faces: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, Material | None]]:
+        """What is drawn: vertices, faces, unlit colors, material; `faces` are the body's."""
+        yield self.vertices, faces if self.look.faces is None else self.look.faces, self.look.colors, self.look.material
+        for thing in self.things:
+            yield thing.vertices, thing.faces, thing.colors, thing.material
+
 
 class Cast:
-    """Makes actors of the embedded body."""
+    """Makes actors of the embedded body. look: 'plain' clothes of colors and offsets, 'rich' ones with textures."""
 
-    def __init__(self, rng: np.random.Generator, body: BodyModel | None = None, num_textures: int = 40) -> None:
+    def __init__(self, rng: np.random.Generator, body: BodyModel | None = None, num_textures: int = 40,
+                 look: str = PLAIN) -> None:
         self.body = body or load_body()
         self.textures = make_textures(rng, num_textures)
-        self.wardrobe = Wardrobe(self.body, self.textures)
-        self.belongings = Belongings(self.body, self.textures)
+        self.wardrobe = RichWardrobe(self.body, self.textures) if look == RICH else Wardrobe(self.body, self.textures)
+        self.belongings = Belongings(self.body, self.textures, .6 if look == RICH else 1.)
         order = np.argsort(-self.body.weights, 1)[:, :4].astype(np.int32)
         weights = np.take_along_axis(self.body.weights, order, 1)
         self._indices, self._weights = np.ascontiguousarray(order), np.ascontiguousarray(weights)
@@ -89,19 +114,25 @@ class Cast:
         offset = position - (world @ rest[..., None])[..., 0]
         bones = np.ascontiguousarray(np.concatenate([world, offset[..., None]], -1)[0])
         shaped = (betas @ body.shape_basis[:len(betas)]).reshape(-1, 3) + body.v_template
-        dressed = shaped + self.wardrobe.normals * look.offset[:, None]
+        dressed = shaped if look.offset is None else shaped + self.wardrobe.normals * look.offset[:, None]
         vertices = np.empty_like(dressed)
         _skin(dressed, bones, self._indices, self._weights, vertices)
         skin = vertices
-        if bare:
+        if bare and look.offset is not None:
             skin = np.empty_like(shaped)
             _skin(np.ascontiguousarray(shaped), bones, self._indices, self._weights, skin)
+        grown = shaped - body.v_template if look.things else None
         return Actor(betas, rotations, vertices, position[0], skin, look,
-                     tuple(self._posed(thing, bones, rest[0]) for thing in things))
+                     tuple(self._posed(thing, bones, rest[0], grown) for thing in (*look.things, *things)))
 
-    def _posed(self, thing: Thing, bones: np.ndarray, rest: np.ndarray) -> Thing:
-        """Things are made for the mean body: move them with the joint that holds them on a taller or smaller one."""
-        local = thing.vertices + (rest - self.belongings.joints)[thing.joints[:, 0]].astype(np.float32)
+    def _posed(self, thing: Thing, bones: np.ndarray, rest: np.ndarray, grown: np.ndarray | None) -> Thing:
+        """Things are made for the mean body: move them with the skin below, or with the joint that holds them, on a
+        taller or smaller one."""
+        if thing.bound is None:
+            local = thing.vertices + (rest - self.belongings.joints)[thing.joints[:, 0]].astype(np.float32)
+        else:
+            local = np.empty_like(thing.vertices)
+            _follow(thing.vertices, grown, *thing.bound, local)
         vertices = np.empty_like(local)
         _skin(np.ascontiguousarray(local), bones, thing.joints, thing.weights, vertices)
         return thing.at(vertices)
@@ -136,38 +167,6 @@ class Extras:
                                self.cast.belongings.sample(self.rng))
 
 
-@dataclass(frozen=True)
-class Light:
-    """Two lamps and the sky."""
-
-    key: np.ndarray
-    fill: np.ndarray
-    ambient: float
-    key_strength: float
-    fill_strength: float
-    tint: np.ndarray
-    edges: tuple[tuple[np.ndarray, float, float], ...] = field(default=())
-    """Shadows that fall across people: planes (normal, offset [m]) and how much light is left behind each."""
-
-    @classmethod
-    def sample(cls, rng: np.random.Generator) -> Light:
-        def direction(bias):
-            v = rng.normal(0, 1, 3) + bias
-            return (v / np.linalg.norm(v)).astype(np.float32)
-        edges = tuple((direction([0, 0, 0]), rng.uniform(-.5, .5), rng.uniform(.35, .8))
-                      for _ in range(rng.choice(3, p=[.7, .2, .1])))
-        return cls(direction([0, -1.2, -.6]), direction([0, 0, 0]), rng.uniform(.3, .7), rng.uniform(.1, .9),
-                   rng.uniform(0, .3), rng.uniform(.85, 1.12, 3).astype(np.float32), edges)
-
-    def __call__(self, colors: np.ndarray, normals: np.ndarray, points: np.ndarray) -> np.ndarray:
-        """Lit colours (V, 3) float32; points (V, 3) about the person's middle [m]."""
-        shade = self.ambient + self.key_strength * np.clip(normals @ self.key, 0, 1) \
-            + self.fill_strength * np.clip(normals @ self.fill, 0, 1)
-        for normal, offset, left in self.edges:
-            shade = np.where(points @ normal > offset, shade, shade * left)
-        return (colors * shade[:, None].astype(np.float32) * self.tint).astype(np.float32)
-
-
 class Canvas:
     """An image under construction: pixels, depth and who is where, drawn at `supersample` times the size.
 
@@ -186,11 +185,15 @@ class Canvas:
         self._k = (fx * s, fy * s, (cx + .5) * s - .5, (cy + .5) * s - .5)
 
     def draw(self, actor: Actor, translation: np.ndarray, faces: np.ndarray, light: Light, label: int) -> None:
-        for mesh, triangles, unlit in ((actor.vertices, faces, actor.look.colors),
-                                       *((thing.vertices, thing.faces, thing.colors) for thing in actor.things)):
+        scale = actor.scale(translation, self._k[0])
+        for mesh, triangles, unlit, material in actor.meshes(faces):
             vertices = (mesh + translation).astype(np.float32)
             colors = light(unlit, vertex_normals(vertices, triangles), mesh)
-            rasterize(vertices, triangles, colors, *self._k, self.image, self.inverse_depth, self.labels, label)
+            if material is None:
+                rasterize(vertices, triangles, colors, *self._k, self.image, self.inverse_depth, self.labels, label)
+            else:
+                rasterize_textured(vertices, triangles, colors, material.uv, *material.at(scale), material.two_sided,
+                                   *self._k, self.image, self.inverse_depth, self.labels, label)
         if label == 1:
             self.alone = np.count_nonzero(self.labels == 1) / self.supersample ** 2
 

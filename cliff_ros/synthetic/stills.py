@@ -14,7 +14,8 @@ from cliff_ros.synthetic.backgrounds import clutter, room
 from cliff_ros.synthetic.camera_effects import camera_effects, furniture, occlude
 from cliff_ros.synthetic.poses import ALL_POSES, COMMON_POSES, LIVED_POSES
 from cliff_ros.synthetic.props import scatter
-from cliff_ros.synthetic.scene import Actor, Cast, Extras, Light, camera_rotation, canvas, project
+from cliff_ros.synthetic.scene import RICH, Actor, Cast, Extras, camera_rotation, canvas, project
+from cliff_ros.synthetic.scenery import Backdrop, Scenery
 from cliff_ros.synthetic.sequence import WORLD_FROM_LEVEL
 from cliff_ros.synthetic.textures import natural_color
 
@@ -52,16 +53,18 @@ class StillSampler:
     floor: what an evaluation asks for, the same pictures for ever. Training sees wilder things.
     near: share of people who are too near for the image to hold, and half as many behind furniture; with it come
         other poses and cameras that are far from level. None: `NEAR`, and nothing of it in everyday scenes.
+    look: as of CropSampler; an evaluation asks for 'plain', so that its figures stay comparable.
     device: where torch draws ('cuda', 'cpu'); '' for the rasteriser on the CPU.
     """
 
     def __init__(self, seed: int, num_backgrounds: int = 150, everyday: bool = False, device: str = '',
-                 near: float | None = None) -> None:
+                 near: float | None = None, look: str = RICH) -> None:
         self.rng = rng = np.random.default_rng(seed)
         self.everyday, self.device = everyday, device
         self.near = (0. if everyday else NEAR) if near is None else near
-        self.cast = Cast(rng)
+        self.cast = Cast(rng, look=look)
         self.extras = Extras(rng, self.cast, ALL_POSES if not everyday else LIVED_POSES if near else COMMON_POSES)
+        self.scenery = Scenery(rng, self.cast.textures) if look == RICH else None
         self.backgrounds = [clutter(rng, self.cast.textures) for _ in range(num_backgrounds)]
 
     def sample(self, width: int, height: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -75,9 +78,11 @@ class StillSampler:
         max_people = max_people or (4 if self.everyday else 6)
         camera, tilt, camera_height = self._camera(width, height)
         k = camera.K
-        picture = canvas(self._background(camera, tilt, camera_height), k[0, 0], k[1, 1], k[0, 2], k[1, 2],
+        backdrop = self.scenery and self.scenery.before(rng, width, height, k[0, 0], k[0, 2], k[1, 2], tilt, camera_height)
+        backdrop = backdrop or Backdrop(self._background(camera, tilt, camera_height))
+        picture = canvas(backdrop.image, k[0, 0], k[1, 1], k[0, 2], k[1, 2],
                          2 if width <= 640 else 1, self.device)
-        light, placed = Light.sample(rng), []
+        light, placed = backdrop.light(rng), []
         for _ in range(rng.choice(max_people + 1, p=_crowd(max_people))):
             found = self._place(camera, tilt, camera_height, placed)
             if found:

@@ -1,0 +1,52 @@
+"""What lights people: two lamps and a sky, or a real place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+GAMMA, DARKEST = 2.2, .01
+
+
+@dataclass(frozen=True)
+class Light:
+    """Two lamps and the sky."""
+
+    key: np.ndarray
+    fill: np.ndarray
+    ambient: float
+    key_strength: float
+    fill_strength: float
+    tint: np.ndarray
+    edges: tuple[tuple[np.ndarray, float, float], ...] = field(default=())
+    """Shadows that fall across people: planes (normal, offset [m]) and how much light is left behind each."""
+    sky: np.ndarray | None = None
+    """Instead of sky and lamps, a place: (5, 3) linear RGB of a constant, the slope along x, y and z, and the key."""
+
+    @classmethod
+    def sample(cls, rng: np.random.Generator) -> Light:
+        def direction(bias):
+            v = rng.normal(0, 1, 3) + bias
+            return (v / np.linalg.norm(v)).astype(np.float32)
+        edges = tuple((direction([0, 0, 0]), rng.uniform(-.5, .5), rng.uniform(.35, .8))
+                      for _ in range(rng.choice(3, p=[.7, .2, .1])))
+        return cls(direction([0, -1.2, -.6]), direction([0, 0, 0]), rng.uniform(.3, .7), rng.uniform(.1, .9),
+                   rng.uniform(0, .3), rng.uniform(.85, 1.12, 3).astype(np.float32), edges)
+
+    def __call__(self, colors: np.ndarray, normals: np.ndarray, points: np.ndarray) -> np.ndarray:
+        """Lit colours (V, 3) float32; points (V, 3) about the person's middle [m]."""
+        if self.sky is not None:
+            return self._under_sky(colors, normals, points)
+        shade = self.ambient + self.key_strength * np.clip(normals @ self.key, 0, 1) \
+            + self.fill_strength * np.clip(normals @ self.fill, 0, 1)
+        for normal, offset, left in self.edges:
+            shade = np.where(points @ normal > offset, shade, shade * left)
+        return (colors * shade[:, None].astype(np.float32) * self.tint).astype(np.float32)
+
+    def _under_sky(self, colors: np.ndarray, normals: np.ndarray, points: np.ndarray) -> np.ndarray:
+        linear = self.sky[0] + normals @ self.sky[1:4] + np.clip(normals @ self.key, 0, 1)[:, None] * self.sky[4]
+        shade = np.maximum(linear, DARKEST) ** np.float32(1 / GAMMA)
+        for normal, offset, left in self.edges:
+            shade = np.where((points @ normal > offset)[:, None], shade, shade * np.float32(left))
+        return (colors * shade).astype(np.float32)

@@ -1,0 +1,331 @@
+"""People dressed from the wardrobe: textured clothes, hair, faces; what it lacks is cut from the body's own surface.
+
+Garments are recolored and patterned at random, tops, trousers, shoes and hair are mixed. Shells - swimwear, gloves,
+vests, coats, hoods, masks - are parts of the body's or a garment's surface, lifted off it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+from numba import njit
+
+from cliff_ros.body import BodyModel
+from cliff_ros.render.material import Material, pyramid
+from cliff_ros.render.raster import vertex_normals
+from cliff_ros.synthetic.appearance import LEFT_EYE, NOSE, RIGHT_EYE, Look, Wardrobe
+from cliff_ros.synthetic.belongings import HEAD, Thing, ellipsoid
+from cliff_ros.synthetic.garments import Piece, load_garments
+from cliff_ros.synthetic.textures import natural_color
+
+PROCEDURAL = .3  # of the people wear today's clothes of colors and offsets
+LUMINANCE = np.array([.3, .59, .11])
+HI_VIS = ([215, 255, 40], [255, 120, 20], [255, 60, 40])
+
+
+@njit(cache=True, nogil=True)
+def _visible(faces, uv, hidden):
+    """Faces and corners of those that are not hidden altogether."""
+    kept = np.empty(len(faces), np.bool_)
+    count = 0
+    for i in range(len(faces)):
+        kept[i] = not (hidden[faces[i, 0]] and hidden[faces[i, 1]] and hidden[faces[i, 2]])
+        count += kept[i]
+    out, corners = np.empty((count, 3), faces.dtype), np.empty((count, 3, 2), uv.dtype)
+    k = 0
+    for i in range(len(faces)):
+        if kept[i]:
+            out[k], corners[k] = faces[i], uv[i]
+            k += 1
+    return out, corners
+
+
+def recolored(rng: np.random.Generator, light: float, color: np.ndarray | None = None) -> np.ndarray:
+    """(3, 4) what becomes of a texture of mean brightness `light`: another color, another hue, or lighter and darker."""
+    matrix, kind = np.zeros((3, 4), np.float32), rng.random()
+    if color is not None or kind < .55:
+        color = natural_color(rng) if color is None else color
+        contrast = rng.uniform(.5, 1.)
+        matrix[:, :3] = color[:, None] * contrast / light * LUMINANCE
+        matrix[:, 3] = color * (1 - contrast)
+    elif kind < .85:  # the hue turned: a rotation about the grey axis
+        angle = rng.uniform(0, 2 * np.pi)
+        c, s = np.cos(angle), np.sin(angle)
+        matrix[:, :3] = (c * np.eye(3) + (1 - c) / 3
+                         + s / np.sqrt(3) * np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]])) * rng.uniform(.5, 1.5)
+    else:
+        matrix[:, :3] = np.eye(3) * rng.uniform(.6, 1.4)
+    return matrix
+
+
+def plain(color: np.ndarray) -> np.ndarray:
+    """(3, 4) that makes one color of any texture."""
+    return np.concatenate([np.zeros((3, 3)), np.asarray(color, float)[:, None]], 1).astype(np.float32)
+
+
+class RichWardrobe(Wardrobe):
+    """Dresses the embedded body from `garments`, a part of the people as `Wardrobe` does."""
+
+    def __init__(self, body: BodyModel, textures: np.ndarray) -> None:
+        super().__init__(body, textures)
+        self.garments = load_garments(len(body.v_template))
+        # Woven and printed patterns are mostly lighter and darker; a few stay as colorful as they are.
+        grey = textures.mean(3, keepdims=True)
+        self.patterns = [pyramid(texture if i % 4 == 0 else grey[i] + .3 * (texture - grey[i]))
+                         for i, texture in enumerate(textures)]
+        self.faces = np.ascontiguousarray(body.faces, np.int32)
+        self.corners = np.ascontiguousarray(self.faces.T)
+        order = np.argsort(-body.weights, 1)[:, :4].astype(np.int32)
+        self.indices, self.weights = order, np.take_along_axis(body.weights, order, 1).astype(np.float32)
+        # Cloth runs around the body; at the back the angle jumps, and a face across the jump would show all of it.
+        around, up = self.uv[:, 1][self.faces], self.vertices[:, 1][self.faces]
+        turn = .15 * 2 * np.pi
+        around = around + turn * ((around.max(1, keepdims=True) - around) > .5)
+        self.cloth_uv = np.ascontiguousarray(np.stack([around, -up], -1), np.float32)
+        head = self.head
+        v = self.vertices
+        self.chin_y = v[NOSE, 1] - .085
+        self.face = head & (v[:, 2] > v[NOSE, 2] - .095) & (v[:, 1] > self.chin_y - .02) \
+            & (v[:, 1] < v[LEFT_EYE, 1] + .05)
+        self.jaw = head & (v[:, 1] < v[NOSE, 1] - .012) & (v[:, 2] > v[NOSE, 2] - .10)
+        self.eyeball = self.garments.uv.mean(1)[:, 0] < .03
+        self.eyeball &= self.garments.uv.mean(1)[:, 1] < .05
+        self.eye_vertices = np.unique(self.faces[self.eyeball])
+        to_eye = np.minimum(np.linalg.norm(v - v[LEFT_EYE], axis=1), np.linalg.norm(v - v[RIGHT_EYE], axis=1))
+        self.to_eye = to_eye[self.eye_vertices]
+        self.glasses = (self.head & (v[:, 2] > v[NOSE, 2] - .06) & (to_eye < .027))
+        self.chest = (np.abs(v[:, 0]) < .19) & self.torso
+        self.hi_vis = [pyramid(_vest(np.array(color, float)), 16) for color in HI_VIS]
+
+    # --- parts -------------------------------------------------------------------------------------------------------
+
+    def _pattern(self, rng, chance: float = .45) -> dict:
+        if rng.random() > chance:
+            return {}
+        return dict(pattern=self.patterns[rng.integers(len(self.patterns))], amount=rng.choice([.1, .25, .45]))
+
+    def _worn(self, rng, piece: Piece, lift: float = 0., color=None, chance: float = .35) -> Thing:
+        pattern = self._pattern(rng, chance if piece.texture else .85)
+        repeats = rng.uniform(.6, 3.) * piece.size
+        if piece.texture is None:
+            base = natural_color(rng) if color is None else color
+            material = Material(piece.uv, size=piece.size, recolor=plain(base), repeats=repeats, two_sided=True,
+                                **pattern)
+        else:
+            material = Material(piece.uv, piece.texture, piece.size, recolored(rng, piece.light, color),
+                                repeats=repeats, two_sided=True, **pattern)
+        return piece.thing(material, lift=lift)
+
+    def _shell(self, rng, mask: np.ndarray, offset, color=None, chance: float = .5,
+               material: Material | None = None) -> tuple[Thing, np.ndarray]:
+        """The body's surface where the mask is set, lifted by offset [m] (a number, or (V,)), and what it hides (V,)."""
+        a, b, c = (mask[corner] for corner in self.corners)
+        taken = a & b & c
+        faces = self.faces[taken]
+        index = np.zeros(len(mask), np.int32)
+        index[faces.ravel()] = 1
+        kept = np.flatnonzero(index)
+        index[kept] = np.arange(len(kept), dtype=np.int32)
+        rim = np.zeros(len(mask), bool)
+        rim[self.faces[(a | b | c) & ~taken].ravel()] = True
+        points, shadow = self.vertices[kept], 1.
+        lifted = np.broadcast_to(offset, mask.shape)[kept]
+        if np.max(offset) > .008:
+            waves = rng.normal(0, 1, (2, 3)) * rng.uniform(8, 30)
+            fold = np.sin(points @ waves[0] + rng.uniform(0, 6)) * np.sin(points @ waves[1] + rng.uniform(0, 6))
+            lifted = lifted * (1 + .3 * fold)
+            shadow = 1 + .15 * np.sin(points @ waves[1] * 1.3)
+        vertices = (points + self.normals[kept] * lifted[:, None]).astype(np.float32)
+        colors = np.ascontiguousarray(np.broadcast_to(np.reshape(shadow, (-1, 1)), vertices.shape), np.float32)
+        if material is None:
+            color = natural_color(rng) if color is None else color
+            material = Material(self.cloth_uv[taken], recolor=plain(color), repeats=rng.uniform(.5, 3.),
+                                two_sided=True, **self._pattern(rng, chance))
+        share = np.zeros((len(kept), 3), np.float32)
+        share[:, 0] = 1
+        bound = (np.repeat(kept[:, None], 3, 1).astype(np.int32), share)
+        thing = Thing(vertices, index[faces], colors, self.indices[kept], self.weights[kept], material, bound)
+        return thing, mask & ~rim
+
+    def _pick(self, rng, kind: str) -> Piece:
+        pieces = self.garments.pieces[kind]
+        return pieces[rng.integers(len(pieces))]
+
+    # --- people ------------------------------------------------------------------------------------------------------
+
+    def sample(self, rng: np.random.Generator) -> Look:
+        if rng.random() < PROCEDURAL:
+            return super().sample(rng)
+        hidden, things = np.zeros(len(self.vertices), bool), []
+
+        def wear(thing: Thing, hides: np.ndarray) -> Thing:
+            things.append(thing)
+            np.logical_or(hidden, hides, out=hidden)
+            return thing
+
+        def piece(kind: str, **options) -> Piece:
+            one = self._pick(rng, kind)
+            wear(self._worn(rng, one, **options), one.hides)
+            return one
+
+        def shell(mask, offset, **options) -> Thing:
+            return wear(*self._shell(rng, mask, offset, **options))
+
+        v, joints = self.vertices, self.joints
+        y, reach = v[:, 1], np.abs(v[:, 0])
+        knee_y, hip_y, ankle_y, pelvis_y = joints[4, 1], joints[1, 1], joints[7, 1], joints[0, 1]
+        lower, trunk = self.leg | self.pelvis, self.torso & ~self.head
+        kind, top = rng.random(), None
+        if kind < .12:
+            top = piece('suit')
+        elif kind < .7:
+            piece('legs')
+        elif kind < .88:  # leggings, shorts
+            end = rng.uniform(knee_y - .1, hip_y - .1) if rng.random() < .5 else ankle_y + rng.uniform(-.02, .3)
+            shell((lower | trunk) & (y > end) & (y < pelvis_y + rng.uniform(.02, .1)), rng.uniform(.004, .022))
+        else:  # briefs, swimming trunks
+            low = hip_y - rng.uniform(.02, .16)
+            shell((lower | trunk) & (y > low - .5 * (.12 - reach).clip(0, .06)) & (y < pelvis_y + rng.uniform(-.02, .08)),
+                  .004)
+        kind = rng.random()
+        if top is not None:
+            pass
+        elif kind < .62:
+            top = piece('top', lift=.003)
+        elif kind < .80:  # shirts close to the skin, with sleeves or without
+            sleeve = rng.uniform(joints[16, 0] - .04, joints[20, 0] + .02)
+            hem = pelvis_y - rng.uniform(-.1, .14)
+            color = natural_color(rng)
+            shell((self.arm | trunk | lower) & (reach < sleeve) & (y > hem), rng.uniform(.006, .02), color=color)
+        elif kind < .87:
+            middle = joints[9, 1] + rng.uniform(-.06, .02)
+            shell(trunk & (np.abs(y - middle) < rng.uniform(.04, .1)) & (reach < .2), .005)
+        kind = rng.random()
+        hood = False
+        if kind < .13:  # a coat, open or closed, with a hood or without
+            color, long = natural_color(rng), pelvis_y - rng.uniform(.05, .45)
+            loose = rng.uniform(.03, .055)
+            open_front = .06 * rng.random() * (rng.random() < .4)
+            body = (self.arm | trunk | lower) & (y > long) & (reach < joints[20, 0] + .02) \
+                & ~((reach < open_front) & (v[:, 2] > 0))
+            hood = rng.random() < .3
+            if hood:
+                body |= self.head & ~self.face
+            if top is not None and not top.name.startswith('suit'):
+                things.pop()
+                hidden &= ~(top.hides & ~body)
+            shell(body, loose, color=color, chance=.3)
+        elif kind < .22:
+            things.append(self._vest(rng, top) if top is not None and rng.random() < .7 else
+                          self._shell(rng, self.chest & (y > pelvis_y - .02), .022,
+                                      material=self._vest_material(rng, self.chest & (y > pelvis_y - .02)))[0])
+        if rng.random() < .86:
+            piece('shoes')
+        elif rng.random() < .5:  # boots and socks
+            shell(self.foot & (y < ankle_y + rng.uniform(.0, .25)) | (self.leg & (y < ankle_y + .1)), .008)
+        if rng.random() < .07:
+            shell(self.hands, .004, chance=.1)
+        self._dress_head(rng, things, wear, shell, hood)
+        faces, uv = _visible(self.faces, self.garments.uv, hidden)
+        skins = self.garments.skins
+        matrix = np.zeros((3, 4), np.float32)
+        matrix[:, :3] = np.diag(rng.uniform(.75, 1.2) * (1 + rng.normal(0, .04, 3)))
+        return Look(self._skin_colors(rng), None, faces,
+                    Material(uv, skins[rng.integers(len(skins))], 2.2, matrix), tuple(things))
+
+    def _skin_colors(self, rng) -> np.ndarray:
+        """(V, 3) what the skin's texture is multiplied with; of the eyes it is the color itself."""
+        colors = np.ones_like(self.vertices)
+        iris = np.array([rng.uniform(.1, .5), rng.uniform(.1, .45), rng.uniform(.05, .6)]) * rng.uniform(.3, 1)
+        eye = np.full((len(self.eye_vertices), 3), rng.uniform(.7, .95))
+        eye[self.to_eye < .008] = iris
+        eye[self.to_eye < .003] = .04
+        colors[self.eye_vertices] = eye
+        if rng.random() < .2:  # a beard
+            colors[self.jaw] *= rng.uniform(.35, .85)
+        return colors.astype(np.float32)
+
+    def _hair_color(self, rng) -> np.ndarray:
+        if rng.random() < .08:
+            return natural_color(rng)
+        if rng.random() < .15:
+            return np.full(3, rng.uniform(120, 220))
+        return np.array([1, rng.uniform(.62, .88), rng.uniform(.38, .75)]) * np.exp(rng.uniform(np.log(18), np.log(190)))
+
+    def _dress_head(self, rng, things, wear, shell, hood: bool) -> None:
+        hair_color = self._hair_color(rng)
+        kind = rng.random()
+        if hood:
+            pass
+        elif kind < .09:
+            wear(self._helmet(rng), np.zeros(len(self.vertices), bool))
+        elif kind < .13:
+            things.append(self._worn(rng, self._pick(rng, 'hat'), lift=.004, chance=.5))
+        elif kind < .17:  # a cap or a headscarf close to the skull
+            line = rng.uniform(.02, .06)
+            shell(self.head & ~self.face & (self.vertices[:, 1] > self.vertices[LEFT_EYE, 1] + line - .02)
+                  if rng.random() < .5 else self.head & ~self.face, rng.uniform(.008, .02))
+        elif kind < .92:
+            things.append(self._worn(rng, self._pick(rng, 'hair'), color=hair_color, chance=.1))
+        if rng.random() < .9:
+            things.append(self._worn(rng, self._pick(rng, 'brow'), lift=.0025, color=hair_color * .6, chance=0.))
+        if rng.random() < .1:  # a mask over mouth and nose
+            v = self.vertices
+            low = self.face & (v[:, 1] < v[NOSE, 1] + .012)
+            things.append(self._shell(rng, low, .008, chance=.2)[0])
+        if rng.random() < .08:
+            things.append(self._shell(rng, self.glasses, .012, color=np.full(3, rng.uniform(5, 60)), chance=0.)[0])
+
+    def _helmet(self, rng) -> Thing:
+        low, high, size = self.head_y[0], self.head_y[1], self.head_y[1] - self.head_y[0]
+        depth = (self.head_z[1] - self.head_z[0]) / 2
+        center = [0, high - .45 * size, sum(self.head_z) / 2]
+        radii = [depth * .85 + rng.uniform(.01, .03), .45 * size + rng.uniform(.03, .05), depth + rng.uniform(.015, .035)]
+        vertices, faces = ellipsoid(center, radii, rows=8, columns=20, upper=rng.uniform(.48, .62))
+        if rng.random() < .6:  # a brim, a peak
+            rim = vertices[:, 1] < vertices[:, 1].min() + .01
+            away = vertices[rim] - [0, vertices[rim, 1].mean(), center[2]]
+            grow = rng.uniform(.01, .05) * (1 if rng.random() < .4 else vertices[rim, 2] > center[2])
+            vertices[rim] += (away / np.linalg.norm(away, axis=1, keepdims=True) * np.reshape(grow, (-1, 1))).astype('f4')
+        color = np.array([[250, 250, 245], [250, 210, 30], [240, 110, 30], [200, 30, 30], [40, 80, 180], [30, 30, 32]][
+            rng.integers(6)]) if rng.random() < .7 else natural_color(rng)
+        colors = np.tile(color, (len(vertices), 1)).astype(np.float32)
+        if rng.random() < .4:
+            colors[np.abs(vertices[:, 0]) < .02] = natural_color(rng)
+        joints = np.tile(np.int32([HEAD, 0, 0, 0]), (len(vertices), 1))
+        weights = np.tile(np.float32([1, 0, 0, 0]), (len(vertices), 1))
+        return Thing(vertices, np.concatenate([faces, faces[:, ::-1]]), colors, joints, weights)
+
+    def _vest_uv(self, corners: np.ndarray) -> np.ndarray:
+        """(F, 3, 2) from the front, of corners (F, 3, 3)."""
+        top = self.joints[12, 1] + .06
+        return np.ascontiguousarray(np.stack([corners[..., 0] / .5 + .5, (top - corners[..., 1]) / .62], -1), np.float32)
+
+    def _vest_material(self, rng, mask: np.ndarray) -> Material:
+        faces = self.faces[mask[self.faces].all(1)]
+        return Material(self._vest_uv(self.vertices[faces]), self.hi_vis[rng.integers(len(self.hi_vis))], .5,
+                        two_sided=True)
+
+    def _vest(self, rng, top: Piece) -> Thing:
+        """A high-visibility vest: the trunk of what is worn, once more above it."""
+        owner = top.joints[:, 0]
+        trunk = np.isin(owner, [0, 3, 6, 9, 12, 13, 14]) & (np.abs(top.vertices[:, 0]) < .21)
+        taken = trunk[top.faces].all(1)
+        faces = top.faces[taken]
+        material = Material(self._vest_uv(top.vertices[faces]), self.hi_vis[rng.integers(len(self.hi_vis))], .5,
+                            two_sided=True)
+        return replace(top.thing(material, lift=.014), faces=faces)
+
+
+def _vest(color: np.ndarray) -> np.ndarray:
+    """(128, 128, 4) uint8: a vest from the front, two belts and two braces of reflecting tape."""
+    image = np.tile(np.append(color, 255), (128, 128, 1))
+    tape = [205, 210, 212, 255]
+    for row in (70, 100):
+        image[row:row + 10] = tape
+    for column in (30, 88):
+        image[:70, column:column + 9] = tape
+    image[:, 63:65, :3] *= .5
+    return cv2.GaussianBlur(image, (0, 0), .6).astype(np.uint8)
