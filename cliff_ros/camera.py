@@ -26,6 +26,8 @@ _COEFFICIENTS = {
     'rational_polynomial': (4, 5, 8, 12, 14),
     'equidistant': (4,),
 }
+_SHORTEST_FOCAL, _LONGEST_FOCAL, _FURTHEST_CENTER = 1e-3, 1e5, 1e4
+_LARGEST_COEFFICIENT = 1e6
 _UNCALIBRATED = ('{} is all zero, so the camera is not calibrated: calibrate it (camera_calibration) and'
                  ' publish the result in CameraInfo, or use the image as uncalibrated.')
 
@@ -243,6 +245,14 @@ def _check(camera: Camera) -> None:
     if K[0, 0] <= 0 or K[1, 1] <= 0 or not np.array_equal(K[[1, 2, 2, 2], [0, 0, 1, 2]], [0, 0, 0, 1]):
         raise InputError(f'K = {K.tolist()} is no camera matrix: it must read [fx s cx; 0 fy cy; 0 0 1] with'
                          ' fx, fy > 0; calibrate the camera again.')
+    # In image sizes; numbers beyond are no camera's, and overflow in what follows.
+    focal, offset = K[[0, 1], [0, 1]] / max(camera.size), np.abs(K[[0, 0, 1], [1, 2, 2]]) / max(camera.size)
+    if focal.min() < _SHORTEST_FOCAL or focal.max() > _LONGEST_FOCAL or offset.max() > _FURTHEST_CENTER:
+        raise InputError(f'K = {K.tolist()} cannot be that of a {camera.width}x{camera.height} image: calibrate the'
+                         ' camera again.')
+    if camera.d.size and np.abs(camera.d).max() > _LARGEST_COEFFICIENT:
+        raise InputError(f'the distortion coefficients {camera.d.tolist()} are too large to be those of a lens:'
+                         ' calibrate the camera again.')
     counts = _COEFFICIENTS.get(camera.distortion_model)
     if counts is None:
         raise InputError(f'the distortion model {camera.distortion_model!r} is unknown: calibrate the camera'

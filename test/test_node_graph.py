@@ -187,8 +187,7 @@ def test_overlay_and_compressed_images(cliff, peer):
     assert np.abs(drawn.astype(int) - ONE).max(-1).astype(bool).mean() > 0.005
 
 
-def test_boxes_from_the_topic_detections(cliff, peer):
-    vision = pytest.importorskip('vision_msgs.msg', reason='needs vision_msgs')
+def test_boxes_from_the_topic_detections(cliff, peer, vision):
     cliff(detector='topic', detections_class='person')
     people = peer.listen(SmplArray, '/cliff/people')
     boxes = peer.node.create_publisher(vision.Detection2DArray, 'detections', 10)

@@ -83,6 +83,7 @@ class Diagnostics:
         if last:
             ago = time.monotonic() - last.when
             values.append(('last complaint', f'{last.sentence} ({last.count} times, last {ago:.0f} s ago)'))
+        values += [(f'count of {c.kind}', str(c.count)) for c in sorted(self._complaints.all(), key=lambda c: c.kind)]
         values += state.facts
         name = self._node.get_fully_qualified_name()
         header = Header(stamp=self._node.get_clock().now().to_msg())

@@ -1,0 +1,55 @@
+"""What is refused before anything is made of it: too large, too old, of another camera."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from cliff_ros.errors import InputError
+from cliff_ros.ros.complaints import shortened
+from cliff_ros.ros.wire import read_stamp
+
+_MOST_BYTES_PER_PIXEL = 8   # rgba16
+_MOST_BYTES_BESIDES = 1 << 16   # a CameraInfo has 400
+
+Complain = Callable[[str, str], None]
+
+
+def check_bytes(raw: bytes, what: str, pixels: int = 0) -> None:
+    """Raises InputError for a serialised message that is larger than one with so many pixels can need to be.
+
+    What we keep for a while would keep its remarks and padding too.
+    """
+    most = _MOST_BYTES_PER_PIXEL * pixels + _MOST_BYTES_BESIDES
+    if len(raw) > most:
+        remedy = ', or raise max_image_pixels' if pixels else ''
+        raise InputError(f'{what} of {len(raw)} bytes is larger than the {most} bytes that it can need: check the'
+                         f' camera driver{remedy}.', 'message_large')
+
+
+def is_fresh(info: bytes | None, stamp: tuple[int, int], limit: float, complain: Complain) -> bool:
+    """Whether a CameraInfo's stamp is within ``limit`` [s] of the image's; complains if not. 0: no limit."""
+    if info is None or not limit:
+        return True
+    seconds, nanoseconds = read_stamp(info)
+    age = stamp[0] - seconds + (stamp[1] - nanoseconds) * 1e-9
+    if abs(age) <= limit:
+        return True
+    complain('refused: info_age', (
+        f'Image refused: the latest CameraInfo is {abs(age):.1f} s {"older" if age > 0 else "newer"} than the image; '
+        'have the camera driver send it with each image, or raise camera_info_max_age.'))
+    return False
+
+
+def is_of_frame(frame_id: str, image_frame_id: str, wanted: str, complain: Complain) -> bool:
+    """Whether boxes of ``frame_id`` belong to the image; complains if not.
+
+    wanted: what detections_frame says. Boxes without a frame belong to every image.
+    """
+    wanted = wanted or image_frame_id
+    if frame_id in ('', wanted):
+        return True
+    complain('detections: frame', (
+        f'Boxes are left out: they are in frame {shortened(frame_id)}, the image in {shortened(image_frame_id)}; remap '
+        f'`detections` to the detector of this camera, or, if it is that one, set detections_frame to '
+        f'{shortened(frame_id)}.'))
+    return False
