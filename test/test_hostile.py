@@ -64,6 +64,8 @@ def big_endian_image(message) -> bytes:
 
 # name: (what is done to a good image's bytes, the kind by which it is counted)
 IMAGES = {
+    'nothing at all': (lambda raw: b'', ''),   # the middleware may or may not deliver that
+    'one byte': (lambda raw: raw[:1], ''),
     'empty': (lambda raw: raw[:4], 'refused: wire_truncated'),
     'cut at 40': (lambda raw: raw[:40], 'refused: wire_truncated'),
     'without its last pixels': (lambda raw: raw[:-100], 'refused: wire_truncated'),
@@ -74,6 +76,8 @@ IMAGES = {
     'a frame of 100 kB': (lambda raw: overwritten(raw, FRAME_LENGTH, uint32(100_000)), 'refused: wire_name'),
     'the flag of big endian': (lambda raw: b'\0\0' + raw[2:], 'refused: wire_truncated'),
     'another representation': (lambda raw: b'\0\7' + raw[2:], 'refused: wire_representation'),
+    'a stamp of two billion nanoseconds': (
+        lambda raw: overwritten(raw, 8, uint32(2_000_000_000)), 'refused: image_stamp'),
     'no pixels': (lambda raw: overwritten(raw, HEIGHT_AT, uint32(0)), 'refused: image_empty'),
     '2^31 rows': (lambda raw: overwritten(raw, HEIGHT_AT, uint32(1 << 31)), 'refused: image_large'),
     '2^32 - 1 columns': (lambda raw: overwritten(raw, HEIGHT_AT + 4, uint32((1 << 32) - 1)), 'refused: image_large'),
@@ -83,6 +87,8 @@ IMAGES = {
 }
 K_AT = padded(padded(padded(HEIGHT_AT + 8) + 4 + len('plumb_bob') + 1) + 4, 8) + 8 * 5
 INFOS = {
+    'nothing at all': (lambda raw: b'', ''),
+    'one byte': (lambda raw: raw[:1], ''),
     'of 8 bytes': (lambda raw: raw[:8], 'refused: wire_truncated'),
     'cut': (lambda raw: raw[:-60], 'refused: wire_truncated'),
     'a text of 2^31 bytes': (lambda raw: overwritten(raw, FRAME_LENGTH, uint32(1 << 31)), 'refused: wire_truncated'),
@@ -156,12 +162,14 @@ def test_hostile_images_and_camera_infos(logged, peer):
         # With its CameraInfo, so that what is wrong with the pixels is looked at.
         now = uint32(next(stamp))
         peer.infos.publish(overwritten(info, 4, now))
-        peer.images.publish(overwritten(IMAGES[name][0](image), 4, now)[:max(4, len(IMAGES[name][0](image)))])
+        damaged = IMAGES[name][0](image)
+        peer.images.publish(overwritten(damaged, 4, now)[:len(damaged)])
         peer.spin(0.02)
 
     def send_info(name: str) -> None:
         now = uint32(next(stamp))
-        peer.infos.publish(overwritten(INFOS[name][0](info), 4, now))
+        damaged = INFOS[name][0](info)
+        peer.infos.publish(overwritten(damaged, 4, now)[:len(damaged)])
         peer.images.publish(overwritten(image, 4, now))
         peer.spin(0.02)
 
@@ -325,6 +333,16 @@ def test_an_error_in_any_callback_stays_there(logged, peer, monkeypatch):
     node._lost.trigger()
     assert peer.until(lambda: sum(kinds(node).values()) > count)
     assert camera.is_answered()
+
+
+def test_parameters_of_unknown_types_are_answered(logged, peer):
+    from rcl_interfaces.msg import Parameter, ParameterValue
+    from rcl_interfaces.srv import SetParameters
+    logged()
+    request = SetParameters.Request(parameters=[Parameter(name='max_people', value=ParameterValue(type=77))])
+    assert peer.call(SetParameters, '/cliff/set_parameters', request).results == []
+    assert len(peer.set(max_people='x')) > 10 and peer.set(max_people=4) == ''
+    assert peer.state() == 'unconfigured'
 
 
 def test_sizes_are_read_as_decoders_find_them():

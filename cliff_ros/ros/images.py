@@ -58,7 +58,8 @@ for _ros, _opencv in (('rggb', 'BG'), ('bggr', 'RG'), ('gbrg', 'GR'), ('grbg', '
 
 SUPPORTED = tuple(_ENCODINGS)
 # OpenCV would write a line to the terminal for every damaged image; what is wrong is said here, once.
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+if hasattr(cv2.utils, 'logging'):   # since 4.6
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 # 8K video has 33 million.
 MAX_PIXELS = 40_000_000
 

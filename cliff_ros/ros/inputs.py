@@ -16,7 +16,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from cliff_ros.people import Box
 from cliff_ros.ros import qos
 from cliff_ros.ros.detections import Detections, FoundBoxes, detections_type
-from cliff_ros.ros.limits import check_bytes, is_fresh, is_of_frame
+from cliff_ros.ros.limits import check_bytes, check_stamp, is_fresh, is_of_frame
 from cliff_ros.ros.matching import BoxPairing, InfoPairing
 from cliff_ros.ros.settings import CliffSettings
 from cliff_ros.ros.wire import RawPicture, read_camera_info, read_compressed_image, read_detections, read_image
@@ -112,6 +112,7 @@ class Inputs:
         self.last_image = time.monotonic()
         check_bytes(raw, 'an image', self._settings.max_image_pixels)
         image = self._read(raw)
+        check_stamp(image.stamp)
         incoming = Incoming(image, self._node.get_clock().now().to_msg(), clock)
         if not self.has_info and self._settings.uncalibrated_fallback \
                 and self.last_image - self.since >= self._settings.camera_info_timeout:

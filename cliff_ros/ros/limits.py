@@ -26,6 +26,13 @@ def check_bytes(raw: bytes, what: str, pixels: int = 0) -> None:
                          f' camera driver{remedy}.', 'message_large')
 
 
+def check_stamp(stamp: tuple[int, int]) -> None:
+    """Raises InputError for a stamp that is no time: C++ nodes that look up our frames at it would throw."""
+    if stamp[0] < 0 or stamp[1] >= 1_000_000_000:
+        raise InputError(f'the stamp of an image, {stamp[0]} s and {stamp[1]} ns, is no time: correct the camera'
+                         ' driver.', 'image_stamp')
+
+
 def is_fresh(info: bytes | None, stamp: tuple[int, int], limit: float, complain: Complain) -> bool:
     """Whether a CameraInfo's stamp is within ``limit`` [s] of the image's; complains if not. 0: no limit."""
     if info is None or not limit:
