@@ -343,6 +343,17 @@ def test_detections_become_boxes():
     assert boxes_of([detection(1.0, 1.0, 2.0, 2.0, '', [('p', 1.5)])])[0].score == 1.0
 
 
+def test_classes_that_are_left_out_are_remembered_in_bounds():
+    reader = Detections(CliffSettings(detections_class='person'), lambda kind, sentence: None)
+    reader.boxes(RawDetections((0, 0), '', [detection(9.0, 9.0, 5.0, 5.0)]))
+    assert reader.other_classes == ['none at all'] and not reader.wanted_seen
+    reader.boxes(RawDetections((0, 0), '', [
+        detection(9.0, 9.0, 5.0, 5.0, '', [('x' * 1000 + str(i), 1.0)]) for i in range(100)]))
+    assert len(reader.other_classes) < 10 and max(map(len, reader.other_classes)) < 60 and not reader.wanted_seen
+    reader.boxes(RawDetections((0, 0), '', [detection(9.0, 9.0, 5.0, 5.0, '', [('chair', 0.1), ('person', 1.0)])]))
+    assert reader.wanted_seen
+
+
 NAN, INF = float('nan'), float('inf')
 
 

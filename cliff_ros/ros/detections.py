@@ -86,8 +86,8 @@ class Detections:
         return boxes
 
     def _remember(self, detection: RawDetection) -> None:
-        for class_id, _ in detection.hypotheses[:_MOST_CLASSES]:
-            name = shortened(class_id)
+        names = [shortened(class_id) for class_id, _ in detection.hypotheses[:_MOST_CLASSES]]
+        for name in names or ['none at all']:
             if name not in self.other_classes and len(self.other_classes) < _MOST_CLASSES:
                 self.other_classes.append(name)
 
