@@ -126,7 +126,7 @@ def _build_vision_msgs() -> None:
         (work / 'built').touch()
     # ROS looks for these by name alone, and finds what is loaded already; so must be what they need.
     Point.__import_type_support__()
-    for kind in ('rosidl_generator_c', 'rosidl_typesupport_fastrtps_c'):
+    for kind in ('rosidl_generator_c', 'rosidl_typesupport_fastrtps_c', 'rosidl_typesupport_introspection_c'):
         ctypes.CDLL(str(prefix / 'lib' / f'libvision_msgs__{kind}.so'))
     sys.path.insert(0, str(next(prefix.glob('lib/python3*/site-packages'))))
 
@@ -251,17 +251,18 @@ def peer(ros):
 
 @pytest.fixture
 def cliff(ros, tiny_files):
-    """``cliff(parameter=value, ...)``: the node on the tiny files, spinning in a thread; unconfigured."""
+    """``cliff(namespace, parameter=value, ...)``: the node on the tiny files, spinning in a thread; unconfigured."""
     from rclpy.executors import SingleThreadedExecutor
     from rclpy.parameter import Parameter
 
     from cliff_ros.ros.node import CliffNode
     nodes = []
 
-    def make(**parameters) -> CliffNode:
+    def make(namespace: str = '', **parameters) -> CliffNode:
         values = {**tiny_files, 'engine': 'onnx', 'score_threshold': 0.6, 'num_threads': 1,
                   'smoothing': False, **parameters}
-        node = CliffNode(parameter_overrides=[Parameter(name, value=value) for name, value in values.items()])
+        node = CliffNode(namespace=namespace, parameter_overrides=[
+            Parameter(name, value=value) for name, value in values.items()])
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         running = threading.Event()

@@ -7,7 +7,7 @@ import threading
 
 import numpy as np
 import pytest
-from conftest import FRAME, SIZE, cell_picture
+from conftest import FRAME, SIZE, Peer, cell_picture
 
 pytest.importorskip('rclpy', reason='needs ROS 2')
 pytest.importorskip('cliff_ros.msg', reason='needs the generated messages: install the package')
@@ -194,6 +194,26 @@ def test_what_the_pipeline_warns_of_reaches_log_and_diagnostics(cliff, peer):
     assert not logging.getLogger('cliff_ros').handlers
 
 
+def test_two_nodes_in_one_process_do_not_mix_up_what_their_pipelines_say(cliff, ros):
+    nodes = {'a': cliff('a', max_people=1), 'b': cliff('b', max_people=2)}
+    two = cell_picture((2, 1), (2, 6))
+    peers = {name: Peer(name) for name in nodes}
+    try:
+        people = {name: peer.listen(SmplArray, 'cliff/people') for name, peer in peers.items()}
+        for name, peer in peers.items():
+            assert peer.change('configure', f'/{name}/cliff') and peer.change('activate', f'/{name}/cliff')
+        for name, peer in peers.items():
+            second = iter(range(10, 9000))
+            assert peer.until(lambda peer=peer, second=second, name=name: peer.show(two, (next(second), 0))
+                              or peer.until(lambda: people[name], 0.3))
+        sentences = {name: ' '.join(c.sentence for c in node.complain.all() if c.kind.startswith('core'))
+                     for name, node in nodes.items()}
+        assert 'max_people=1' in sentences['a'] and 'max_people' not in sentences['b'], sentences
+    finally:
+        for peer in peers.values():
+            peer.close()
+
+
 # ---- complaints
 
 class Log:
@@ -209,6 +229,26 @@ def test_complaints_are_bounded_whatever_they_hold():
         complain(f'kind {i}', f'forged\n[ERROR] line \x1b[2J {i}' + 'x' * 5000)
     assert len(log.lines) <= Complaints.MOST_KINDS + 1 and sum(c.count for c in complain.all()) == 300
     assert all(line.isprintable() and len(line) <= Complaints.LONGEST + 3 for line in log.lines)
+
+
+def test_what_goes_on_is_logged_ever_less_often(monkeypatch):
+    log, now = Log(), [100.0]
+    monkeypatch.setattr('cliff_ros.ros.complaints.time.monotonic', lambda: now[0])
+    complain, logged = Complaints(log), []
+    for _ in range(3600):   # an hour, every second
+        before = len(log.lines)
+        complain('one', 'One.')
+        if len(log.lines) > before:
+            logged.append(now[0] - 100.0)
+        now[0] += 1.0
+    assert logged[:6] == [0.0, 10.0, 30.0, 70.0, 150.0, 310.0] and len(logged) < 14
+    now[0] += 2000.0   # long gone
+    complain('one', 'One.')
+    complain('one', 'One.')
+    now[0] += 11.0
+    before = len(log.lines)
+    complain('one', 'One.')
+    assert len(log.lines) == before + 1
 
 
 def test_complaints_from_many_threads_are_all_counted():

@@ -20,20 +20,23 @@ class Complaint:
 
 
 class Complaints:
-    """Logs each kind of complaint once, then at most every ``PERIOD`` seconds; remembers the latest.
+    """Logs each kind of complaint once, and again as long as it goes on, but ever less often; remembers the latest.
+
+    ``PERIOD`` [s] passes before the first repetition, then twice as long each time, up to ``LONGEST_PERIOD``. After
+    as long without it, a kind counts as new.
 
     May be used from any thread. A kind is a name of our own, never text from a message: whoever sends us something
     could fill the log otherwise. ``MOST_KINDS`` and ``LONGEST`` bound memory and diagnostics whatever happens.
     """
 
-    PERIOD = 10.0
+    PERIOD, LONGEST_PERIOD = 10.0, 640.0
     MOST_KINDS = 100
     LONGEST = 1000
 
     def __init__(self, logger) -> None:
         self._logger = logger
         self._lock = threading.Lock()
-        self._logged: dict[str, float] = {}
+        self._due: dict[str, tuple[float, float]] = {}   # when to log a kind again, and the period after that
         self._latest: dict[str, Complaint] = {}
 
     def __call__(self, kind: str, sentence: str) -> None:
@@ -45,9 +48,12 @@ class Complaints:
                 kind = 'others'
             before = self._latest.get(kind)
             self._latest[kind] = Complaint(kind, sentence, now, before.count + 1 if before else 1)
-            log = now - self._logged.get(kind, -self.PERIOD) >= self.PERIOD
+            due, period = self._due.get(kind, (now, self.PERIOD))
+            log = now >= due
             if log:
-                self._logged[kind] = now
+                if now - due > self.LONGEST_PERIOD:
+                    period = self.PERIOD
+                self._due[kind] = now + period, min(2 * period, self.LONGEST_PERIOD)
         if log:
             self._logger.warning(sentence)
 
