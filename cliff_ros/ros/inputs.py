@@ -16,7 +16,15 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from cliff_ros.people import Box
 from cliff_ros.ros import qos
 from cliff_ros.ros.detections import Detections, FoundBoxes, detections_type
-from cliff_ros.ros.limits import check_bytes, check_stamp, is_fresh, is_of_frame
+from cliff_ros.ros.limits import (
+    MOST_DETECTIONS_BYTES,
+    MOST_INFO_BYTES,
+    check_bytes,
+    check_stamp,
+    is_fresh,
+    is_of_frame,
+    most_image_bytes,
+)
 from cliff_ros.ros.matching import BoxPairing, InfoPairing
 from cliff_ros.ros.settings import CliffSettings
 from cliff_ros.ros.wire import RawPicture, read_camera_info, read_compressed_image, read_detections, read_image
@@ -56,6 +64,7 @@ class Inputs:
         self._boxes: BoxPairing[Incoming, FoundBoxes] | None = None
         self._complain = complain
         self._subscriptions: list = []
+        self._most_image_bytes = most_image_bytes(settings.max_image_pixels)
         compressed = settings.image_transport == 'compressed'
         self._read = read_compressed_image if compressed else read_image
         self.image_type = CompressedImage if compressed else Image
@@ -110,7 +119,7 @@ class Inputs:
         clock = time.perf_counter()
         self.received += 1
         self.last_image = time.monotonic()
-        check_bytes(raw, 'an image', self._settings.max_image_pixels)
+        check_bytes(raw, 'an image', self._most_image_bytes, 'check the camera driver, or raise max_image_pixels')
         image = self._read(raw)
         check_stamp(image.stamp)
         incoming = Incoming(image, self._node.get_clock().now().to_msg(), clock)
@@ -122,7 +131,7 @@ class Inputs:
             self._calibrated(replace(earlier, info=info))
 
     def _on_info(self, raw: bytes) -> None:
-        check_bytes(raw, 'a CameraInfo')
+        check_bytes(raw, 'a CameraInfo', MOST_INFO_BYTES)
         # Read as a whole: one that is damaged must not take the place of a good one.
         self.last_info = time.monotonic()
         for incoming, info in self._infos.info(read_camera_info(raw).stamp, raw):
@@ -139,6 +148,7 @@ class Inputs:
 
     def _on_detections(self, raw: bytes) -> None:
         self.last_boxes = time.monotonic()
+        check_bytes(raw, 'an array of detections', MOST_DETECTIONS_BYTES)
         message = read_detections(raw)
         found = FoundBoxes(message.frame_id, self.detections.boxes(message))
         for incoming, boxes in self._boxes.boxes(message.stamp, found):

@@ -8,22 +8,26 @@ from cliff_ros.errors import InputError
 from cliff_ros.ros.complaints import shortened
 from cliff_ros.ros.wire import read_stamp
 
-_MOST_BYTES_PER_PIXEL = 8   # rgba16
-_MOST_BYTES_BESIDES = 1 << 16   # a CameraInfo has 400
+MOST_INFO_BYTES = 1 << 16        # a CameraInfo has 400
+MOST_DETECTIONS_BYTES = 1 << 24  # 10,000 hypotheses take 4 million
+_BYTES_PER_PIXEL = 8             # rgba16
 
 Complain = Callable[[str, str], None]
 
 
-def check_bytes(raw: bytes, what: str, pixels: int = 0) -> None:
-    """Raises InputError for a serialised message that is larger than one with so many pixels can need to be.
+def most_image_bytes(pixels: int) -> int:
+    """Bytes of the largest serialised image of so many pixels, with some padding."""
+    return _BYTES_PER_PIXEL * pixels + (1 << 16)
 
-    What we keep for a while would keep its remarks and padding too.
+
+def check_bytes(raw: bytes, what: str, most: int, remedy: str = 'correct its publisher') -> None:
+    """Raises InputError for a serialised message that is larger than its contents can be.
+
+    What is kept for a while would keep padding and remarks too.
     """
-    most = _MOST_BYTES_PER_PIXEL * pixels + _MOST_BYTES_BESIDES
     if len(raw) > most:
-        remedy = ', or raise max_image_pixels' if pixels else ''
-        raise InputError(f'{what} of {len(raw)} bytes is larger than the {most} bytes that it can need: check the'
-                         f' camera driver{remedy}.', 'message_large')
+        raise InputError(f'{what} of {len(raw)} bytes is larger than the {most} bytes that it can have: {remedy}.',
+                         'message_large')
 
 
 def check_stamp(stamp: tuple[int, int]) -> None:
