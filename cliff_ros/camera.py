@@ -26,6 +26,8 @@ _COEFFICIENTS = {
     'rational_polynomial': (4, 5, 8, 12, 14),
     'equidistant': (4,),
 }
+_SHORTEST_FOCAL, _LONGEST_FOCAL, _FURTHEST_CENTER = 1e-3, 1e5, 1e4
+_LARGEST_COEFFICIENT = 1e6
 _UNCALIBRATED = ('{} is all zero, so the camera is not calibrated: calibrate it (camera_calibration) and'
                  ' publish the result in CameraInfo, or use the image as uncalibrated.')
 
@@ -76,19 +78,20 @@ class Camera:
         """
         K, P, R = _numbers('K', info.k, (3, 3)), _numbers('P', info.p, (3, 4)), _numbers('R', info.r, (3, 3))
         if not (P if rectified else K).any():
-            raise InputError(_UNCALIBRATED.format('P' if rectified else 'K'))
+            raise InputError(_UNCALIBRATED.format('P' if rectified else 'K'), 'camera_uncalibrated')
         roi = info.roi
         x_bin, y_bin = max(int(info.binning_x), 1), max(int(info.binning_y), 1)
         width, height = int(roi.width or info.width), int(roi.height or info.height)
         if info.width and (roi.x_offset + width > info.width or roi.y_offset + height > info.height):
             raise InputError(
                 f'CameraInfo.roi ({width}x{height} at {roi.x_offset},{roi.y_offset}) reaches outside the'
-                f' {info.width}x{info.height} sensor: correct roi, in unbinned pixels, or set it to zero.')
+                f' {info.width}x{info.height} sensor: correct roi, in unbinned pixels, or set it to zero.',
+                'camera_roi')
         width, height = width // x_bin, height // y_bin
         if image_size is not None and tuple(image_size) != (width, height):
             raise InputError(
                 f'the image is {image_size[0]}x{image_size[1]} but CameraInfo describes {width}x{height}:'
-                ' publish the CameraInfo of this image (a resized image needs its own K).')
+                ' publish the CameraInfo of this image (a resized image needs its own K).', 'camera_size')
         received = np.array([[1 / x_bin, 0, (0.5 - roi.x_offset) / x_bin - 0.5],
                              [0, 1 / y_bin, (0.5 - roi.y_offset) / y_bin - 0.5],
                              [0, 0, 1]])
@@ -226,9 +229,10 @@ def _numbers(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
     except (TypeError, ValueError) as error:
         wanted = 'a list of' if shape == (-1,) else ' x '.join(map(str, shape))
         raise InputError(f'camera {name} must be {wanted} numbers, got {value!r}: correct the'
-                         ' calibration.') from error
+                         ' calibration.', 'camera_numbers') from error
     if not np.isfinite(array).all():
-        raise InputError(f'camera {name} holds a number that is not finite: calibrate the camera again.')
+        raise InputError(f'camera {name} holds a number that is not finite: calibrate the camera again.',
+                         'camera_numbers')
     array.flags.writeable = False
     return array
 
@@ -237,22 +241,31 @@ def _check(camera: Camera) -> None:
     K = camera.K
     if camera.width < 1 or camera.height < 1:
         raise InputError(f'a camera image cannot be {camera.width}x{camera.height} pixels: give the size of'
-                         ' the image in CameraInfo.')
+                         ' the image in CameraInfo.', 'camera_size')
     if not K.any():
-        raise InputError(_UNCALIBRATED.format('K'))
+        raise InputError(_UNCALIBRATED.format('K'), 'camera_uncalibrated')
     if K[0, 0] <= 0 or K[1, 1] <= 0 or not np.array_equal(K[[1, 2, 2, 2], [0, 0, 1, 2]], [0, 0, 0, 1]):
         raise InputError(f'K = {K.tolist()} is no camera matrix: it must read [fx s cx; 0 fy cy; 0 0 1] with'
-                         ' fx, fy > 0; calibrate the camera again.')
+                         ' fx, fy > 0; calibrate the camera again.', 'camera_matrix')
+    # In image sizes; numbers beyond are no camera's, and overflow in what follows.
+    focal, offset = K[[0, 1], [0, 1]] / max(camera.size), np.abs(K[[0, 0, 1], [1, 2, 2]]) / max(camera.size)
+    if focal.min() < _SHORTEST_FOCAL or focal.max() > _LONGEST_FOCAL or offset.max() > _FURTHEST_CENTER:
+        raise InputError(f'K = {K.tolist()} cannot be that of a {camera.width}x{camera.height} image: calibrate the'
+                         ' camera again.', 'camera_matrix')
+    if camera.d.size and np.abs(camera.d).max() > _LARGEST_COEFFICIENT:
+        raise InputError(f'the distortion coefficients {camera.d.tolist()} are too large to be those of a lens:'
+                         ' calibrate the camera again.', 'camera_distortion')
     counts = _COEFFICIENTS.get(camera.distortion_model)
     if counts is None:
         raise InputError(f'the distortion model {camera.distortion_model!r} is unknown: calibrate the camera'
-                         f' with one of {", ".join(_COEFFICIENTS)}, or send the rectified image.')
+                         f' with one of {", ".join(_COEFFICIENTS)}, or send the rectified image.',
+                         'camera_distortion')
     if camera.d.size not in counts:
         raise InputError(f'{camera.distortion_model} takes {" or ".join(map(str, counts))} coefficients, not'
-                         f' {camera.d.size}: correct d or the distortion model.')
+                         f' {camera.d.size}: correct d or the distortion model.', 'camera_distortion')
     if camera.R is not None:
         if np.abs(camera.R @ camera.R.T - np.eye(3)).max() > 1e-3 or np.linalg.det(camera.R) < 0:
             raise InputError('R is not a rotation: publish the identity, or the rectifying rotation of a'
-                             ' stereo calibration.')
+                             ' stereo calibration.', 'camera_rotation')
         if np.abs(camera.R - np.eye(3)).max() < 1e-12:
             object.__setattr__(camera, 'R', None)

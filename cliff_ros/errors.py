@@ -4,9 +4,18 @@
 class CliffError(Exception):
     """Base of every error that this package raises on purpose."""
 
+    code = ''
+
 
 class InputError(CliffError, ValueError):
-    """An image, CameraInfo, box or parameter that cannot be used."""
+    """An image, CameraInfo, box or parameter that cannot be used.
+
+    code: our own short name of what is wrong, by which it is counted; never holds anything of the input.
+    """
+
+    def __init__(self, message: str, code: str = '') -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class ModelError(CliffError, ValueError):

@@ -180,6 +180,7 @@ def _unit(tangents: np.ndarray) -> np.ndarray:
 
 
 def _first_positive_root(polynomial: Polynomial) -> float:
-    roots = polynomial.trim().roots()
+    # A leading coefficient next to nothing has its root at infinity, and overflows on the way there.
+    roots = polynomial.trim(1e-30 * np.abs(polynomial.coef).max()).roots()
     real = np.abs(roots.imag) < 1e-9 * np.maximum(1.0, np.abs(roots.real))
     return float(roots.real[real & (roots.real > 1e-12)].min(initial=np.inf))

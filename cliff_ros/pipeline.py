@@ -311,7 +311,7 @@ class Pipeline:
         """Warn once: what is wrong with one image is mostly wrong with the next."""
         if topic not in self._said:
             self._said.add(topic)
-            logger.warning(message)
+            logger.warning(message, stacklevel=2)   # whoever counts warnings tells them apart by their place
 
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:

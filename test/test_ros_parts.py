@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -25,16 +24,24 @@ from visualization_msgs.msg import Marker, MarkerArray  # noqa: E402
 from cliff_ros.body import load_body  # noqa: E402
 from cliff_ros.body.names import JOINT_NAMES, NUM_JOINTS, PARENTS  # noqa: E402
 from cliff_ros.msg import Smpl, SmplArray  # noqa: E402
-from cliff_ros.people import Person, TrackState  # noqa: E402
+from cliff_ros.people import Box, Person, TrackState  # noqa: E402
 from cliff_ros.render.colors import color_of  # noqa: E402
 from cliff_ros.ros.batch import Batch, quaternions  # noqa: E402
-from cliff_ros.ros.detections import boxes_of, person_id  # noqa: E402
+from cliff_ros.ros.detections import Detections, Placement, person_id  # noqa: E402
 from cliff_ros.ros.mailbox import Mailbox  # noqa: E402
 from cliff_ros.ros.markers import LIFETIME, MeshMarkers, SkeletonMarkers  # noqa: E402
 from cliff_ros.ros.matching import BoxPairing, InfoPairing  # noqa: E402
 from cliff_ros.ros.people import PeopleMessage  # noqa: E402
+from cliff_ros.ros.settings import CliffSettings  # noqa: E402
 from cliff_ros.ros.tf import TransformMessage  # noqa: E402
-from cliff_ros.ros.wire import read_compressed_image, read_image, read_stamp  # noqa: E402
+from cliff_ros.ros.wire import (  # noqa: E402
+    RawDetection,
+    RawDetections,
+    read_camera_info,
+    read_compressed_image,
+    read_image,
+    read_stamp,
+)
 from cliff_ros.ros.worker import Worker  # noqa: E402
 
 STAMP = (1_700_000_000, 123_456_789)
@@ -197,6 +204,24 @@ def test_images_are_read_from_the_wire(frame_id, seconds, nanoseconds, data):
     assert read_stamp(serialize_message(CameraInfo(header=header))) == (seconds, nanoseconds)
 
 
+@given(st.text(max_size=9), st.sampled_from(['', 'plumb_bob', 'equidistant']), st.integers(0, 14), st.integers(0, 999))
+def test_camera_infos_are_read_from_the_wire(frame_id, model, coefficients, seed):
+    frame_id = frame_id.replace('\0', '').encode(errors='ignore').decode()
+    rng = np.random.default_rng(seed)
+    message = CameraInfo(
+        header=make_header(frame_id), height=480, width=640, distortion_model=model, d=rng.normal(size=coefficients),
+        k=rng.normal(size=9), r=rng.normal(size=9), p=rng.normal(size=12), binning_x=1, binning_y=2)
+    message.roi.x_offset, message.roi.y_offset, message.roi.height, message.roi.width = 5, 6, 7, 8
+    got = read_camera_info(serialize_message(message))
+    assert (got.stamp, got.frame_id, got.distortion_model) == (STAMP, frame_id, model)
+    for name in 'dkrp':
+        np.testing.assert_array_equal(getattr(got, name), getattr(message, name))
+    for name in ('height', 'width', 'binning_x', 'binning_y'):
+        assert getattr(got, name) == getattr(message, name)
+    for name in ('x_offset', 'y_offset', 'height', 'width'):
+        assert getattr(got.roi, name) == getattr(message.roi, name)
+
+
 # ---- mailbox and worker
 
 @given(st.lists(st.integers(), min_size=1, max_size=20))
@@ -298,24 +323,78 @@ def test_images_without_boxes_do_not_pile_up(count):
 
 
 def detection(x, y, w, h, text='', hypotheses=()):
-    center = SimpleNamespace(position=SimpleNamespace(x=x, y=y), theta=0.0)
-    return SimpleNamespace(
-        id=text, bbox=SimpleNamespace(center=center, size_x=w, size_y=h),
-        results=[SimpleNamespace(hypothesis=SimpleNamespace(class_id=c, score=s)) for c, s in hypotheses])
+    return RawDetection((x, y, w, h), list(hypotheses), text)
+
+
+def boxes_of(detections, class_id='', said=None):
+    said = [] if said is None else said
+    reader = Detections(CliffSettings(detections_class=class_id), lambda kind, sentence: said.append((kind, sentence)))
+    return reader.boxes(RawDetections((0, 0), 'camera', detections))
 
 
 def test_detections_become_boxes():
-    message = SimpleNamespace(detections=[
+    detections = [
         detection(100.0, 50.0, 20.0, 40.0, '7', [('person', 0.8)]),
-        detection(10.0, 10.0, 4.0, 4.0, 'cat-1', [('cat', 0.9)]),
-        detection(10.0, 10.0, 0.0, 4.0), detection(float('nan'), 1.0, 2.0, 2.0)])
-    boxes = boxes_of(message)
+        detection(10.0, 10.0, 4.0, 4.0, 'cat-1', [('cat', 0.9)])]
+    boxes = boxes_of(detections)
     assert [(box.id, box.score) for box in boxes] == [(7, 0.8), (person_id('cat-1'), 0.9)]
     np.testing.assert_allclose(boxes[0].xyxy, [90, 30, 110, 70])
-    assert [box.id for box in boxes_of(message, 'person')] == [7]
+    assert [box.id for box in boxes_of(detections, 'person')] == [7]
+    assert boxes_of([detection(1.0, 1.0, 2.0, 2.0, '', [('p', 1.5)])])[0].score == 1.0
+
+
+def test_classes_that_are_left_out_are_remembered_in_bounds():
+    reader = Detections(CliffSettings(detections_class='person'), lambda kind, sentence: None)
+    reader.boxes(RawDetections((0, 0), '', [detection(9.0, 9.0, 5.0, 5.0)]))
+    assert reader.other_classes == ['none at all'] and not reader.wanted_seen
+    reader.boxes(RawDetections((0, 0), '', [
+        detection(9.0, 9.0, 5.0, 5.0, '', [('x' * 1000 + str(i), 1.0)]) for i in range(100)]))
+    assert len(reader.other_classes) < 10 and max(map(len, reader.other_classes)) < 60 and not reader.wanted_seen
+    reader.boxes(RawDetections((0, 0), '', [detection(9.0, 9.0, 5.0, 5.0, '', [('chair', 0.1), ('person', 1.0)])]))
+    assert reader.wanted_seen
+
+
+NAN, INF = float('nan'), float('inf')
+
+
+@pytest.mark.parametrize('box, score', [
+    ((10.0, 10.0, 0.0, 4.0), 1.0), ((NAN, 1.0, 2.0, 2.0), 1.0), ((1e17, 1.0, 2.0, 2.0), 1.0),
+    ((1.0, -1e17, 2.0, 2.0), 1.0), ((1.0, 1.0, 1e-20, 1e-20), 1.0), ((1.0, 1.0, -5.0, 2.0), 1.0),
+    ((1.0, 1.0, INF, 2.0), 1.0), ((1.0, 1.0, 1e300, 1e300), 1.0), ((9.0, 9.0, 4.0, 4.0), NAN),
+    ((9.0, 9.0, 4.0, 4.0), INF), ((9.0, 9.0, 4.0, 4.0), -INF)])
+def test_boxes_and_scores_that_cannot_be_are_left_out_and_said(box, score):
+    said = []
+    good = detection(100.0, 50.0, 20.0, 40.0, '7', [('person', 0.8)])
+    bad = detection(*box, '8', [('person', score)])
+    assert [box.id for box in boxes_of([bad, good], 'person', said)] == [7]
+    assert [kind for kind, _ in said] == ['detections: numbers'] and '1 of 2' in said[0][1]
 
 
 def test_ids_of_detectors():
-    assert person_id('') is None and person_id('12') == 12
+    assert person_id('') is None and person_id('12') == 12 and person_id('-1') is None
     assert person_id('alice') == person_id('alice') != person_id('bob')
-    assert 0 <= person_id('99999999999') < 1 << 31
+    for text in ('99999999999', '1' * 5000, str(2**30), str(2**31 - 1), '\ud800', '²', '-', '٣' * 5000):
+        assert 0 <= person_id(text) < 1 << 30, text
+
+
+def placed(*boxes, **settings):
+    said = []
+    placement = Placement(CliffSettings(**settings), lambda kind, sentence: said.append((kind, sentence)))
+    found = placement([Box(np.array(box, float), id=i) for i, box in enumerate(boxes)], (640, 480))
+    return found, [kind for kind, _ in said], ' '.join(sentence for _, sentence in said)
+
+
+def test_boxes_are_brought_into_their_image():
+    found, kinds, _ = placed((10, 20, 110, 220), (-50, -50, 5, 5))
+    assert [box.id for box in found] == [0, 1] and kinds == []
+    found, kinds, sentence = placed((0.1, 0.2, 0.3, 0.9))
+    assert found == [] and kinds == ['detections: normalized'] and 'detections_normalized' in sentence
+    found, kinds, _ = placed((0.25, 0.5, 0.5, 1.0), detections_normalized=True)
+    np.testing.assert_allclose(found[0].xyxy, [159.5, 239.5, 319.5, 479.5])
+    found, kinds, sentence = placed((900, 500, 1000, 700), (-90, 0, -40, 90))
+    assert found == [] and kinds == ['detections: outside'] and '640x480' in sentence and '`image`' in sentence
+    found, kinds, sentence = placed((100, 50, 200, 300), detections_normalized=True)
+    assert found == [] and kinds == ['detections: outside'] and 'detections_normalized to false' in sentence
+    found, kinds, _ = placed((100, 50, 200, 300), (5, 5, 5.5, 90), (-9e5, -9e5, 9e5, 9e5))
+    assert [box.id for box in found] == [0] and kinds == ['detections: size']
+    assert placed() == ([], [], '')

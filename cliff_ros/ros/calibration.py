@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rclpy.serialization import deserialize_message
-from sensor_msgs.msg import CameraInfo
-
 from cliff_ros.camera import Camera
 from cliff_ros.errors import InputError
+from cliff_ros.ros.complaints import shortened
 from cliff_ros.ros.settings import CliffSettings
+from cliff_ros.ros.wire import read_camera_info
 
 _AFTER_STAMP = 12   # encapsulation (4), seconds (4), nanoseconds (4): all that differs between CameraInfos
 
@@ -38,11 +37,11 @@ class Calibration:
         return self._camera
 
     def _read(self, raw: bytes, frame_id: str, size: tuple[int, int]) -> Camera:
-        info = deserialize_message(raw, CameraInfo)
-        if info.header.frame_id != frame_id:
+        info = read_camera_info(raw)
+        if info.frame_id != frame_id:
             raise InputError(
-                f"the image is in frame '{frame_id}' but its CameraInfo in '{info.header.frame_id}': have "
-                "the camera driver use its optical frame for both, or remap camera_info to this camera's")
+                f'the image is in frame {shortened(frame_id)} but its CameraInfo in {shortened(info.frame_id)}: have '
+                "the camera driver use its optical frame for both, or remap camera_info to this camera's", 'info_frame')
         matrix = info.p if self._settings.image_is_rectified else info.k
         if self._settings.uncalibrated_fallback and not any(matrix):
             return self._guess(size)

@@ -31,6 +31,8 @@ from cliff_ros.errors import CliffError
 from cliff_ros.msg import SmplArray
 from cliff_ros.ros import qos
 from cliff_ros.ros.batch import Batch
+from cliff_ros.ros.complaints import Complaints
+from cliff_ros.ros.guard import Guarded
 from cliff_ros.ros.images import to_message_array
 from cliff_ros.ros.parameters import Parameters, When, parameter
 from cliff_ros.ros.people import PeopleMessage
@@ -71,11 +73,12 @@ class _Closed(Exception):
     """The node was closed while its source was being prepared."""
 
 
-class CameraNode(Node):
+class CameraNode(Guarded, Node):
     """See the module; ``play`` is for a thread of its own. CliffError for a source that cannot be played."""
 
     def __init__(self, **kwargs) -> None:
         super().__init__('camera', **kwargs)
+        self.complain = Complaints(self.get_logger())
         self.settings = Parameters(self, CameraSettings).settings()
         self.sent = 0
         self._stopped = threading.Event()

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 import time
+import traceback
 from dataclasses import dataclass
+from pathlib import Path
+
+from cliff_ros.errors import CliffError
 
 
 @dataclass(frozen=True)
@@ -15,31 +20,88 @@ class Complaint:
 
 
 class Complaints:
-    """Logs each kind of complaint once, then at most every ``PERIOD`` seconds; remembers the latest.
+    """Logs each kind of complaint once, and again as long as it goes on, but ever less often; remembers the latest.
 
-    May be used from any thread.
+    ``PERIOD`` [s] passes before the first repetition, then twice as long each time, up to ``LONGEST_PERIOD``. After
+    as long without it, a kind counts as new.
+
+    May be used from any thread. A kind is a name of our own, never text from a message: whoever sends us something
+    could fill the log otherwise. ``MOST_KINDS`` and ``LONGEST`` bound memory and diagnostics whatever happens.
     """
 
-    PERIOD = 10.0
+    PERIOD, LONGEST_PERIOD = 10.0, 640.0
+    MOST_KINDS = 100
+    LONGEST = 1000
 
     def __init__(self, logger) -> None:
         self._logger = logger
-        self._logged: dict[str, float] = {}
+        self._lock = threading.Lock()
+        self._due: dict[str, tuple[float, float]] = {}   # when to log a kind again, and the period after that
         self._latest: dict[str, Complaint] = {}
 
     def __call__(self, kind: str, sentence: str) -> None:
         """Complain; the same ``kind`` is not logged again for a while, whatever the sentence."""
+        sentence = _harmless(sentence, self.LONGEST)
         now = time.monotonic()
-        before = self._latest.get(kind)
-        self._latest[kind] = Complaint(kind, sentence, now, before.count + 1 if before else 1)
-        if now - self._logged.get(kind, -self.PERIOD) >= self.PERIOD:
-            self._logged[kind] = now
+        with self._lock:
+            if kind not in self._latest and len(self._latest) >= self.MOST_KINDS:
+                kind = 'others'
+            before = self._latest.get(kind)
+            self._latest[kind] = Complaint(kind, sentence, now, before.count + 1 if before else 1)
+            due, period = self._due.get(kind, (now, self.PERIOD))
+            log = now >= due
+            if log:
+                if now - due > self.LONGEST_PERIOD:
+                    period = self.PERIOD
+                self._due[kind] = now + period, min(2 * period, self.LONGEST_PERIOD)
+        if log:
             self._logger.warning(sentence)
+
+    def failure(self, what: str, error: Exception) -> None:
+        """Complain about something that cannot be used (CliffError), or about an error of our own."""
+        if isinstance(error, CliffError):
+            self(f'refused: {error.code or _origin(error)}', f'{what} refused: {sentence_of(error)}')
+        else:
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            self(f'failed: {_origin(error)}', (
+                f'{what} could not be processed because of an error in cliff_ros ({where.name}, line '
+                f'{where.lineno}: {type(error).__name__}: {error}); please report it.'))
 
     def recent(self, seconds: float) -> list[Complaint]:
         """The complaints that occurred in the last seconds, newest first."""
         since = time.monotonic() - seconds
-        return sorted((c for c in list(self._latest.values()) if c.when >= since), key=lambda c: -c.when)
+        return sorted((c for c in self.all() if c.when >= since), key=lambda c: -c.when)
 
     def last(self) -> Complaint | None:
-        return max(list(self._latest.values()), key=lambda c: c.when, default=None)
+        return max(self.all(), key=lambda c: c.when, default=None)
+
+    def all(self) -> list[Complaint]:
+        """The latest complaint of every kind."""
+        with self._lock:
+            return list(self._latest.values())
+
+
+def sentence_of(error: Exception) -> str:
+    text = str(error).strip() or type(error).__name__
+    return text[0].upper() + text[1:] + ('' if text.endswith('.') else '.')
+
+
+def shortened(text: str, longest: int = 40) -> str:
+    """Text from a message as it may stand in a sentence: quoted, and not longer than a name."""
+    return repr(text if len(text) <= longest else f'{text[:longest]}...')
+
+
+def _harmless(sentence: str, longest: int) -> str:
+    """Without control characters, which could forge lines of a log; not longer than that."""
+    if len(sentence) > longest:
+        sentence = f'{sentence[:longest]}...'
+    return sentence if sentence.isprintable() else ''.join(c if c.isprintable() else ' ' for c in sentence)
+
+
+def _origin(error: Exception) -> str:
+    """Where an error was raised, such as ``camera._check:201``: a name for errors that have no code."""
+    frames = traceback.extract_tb(error.__traceback__)
+    if not frames:
+        return type(error).__name__
+    where = frames[-1]
+    return f'{Path(where.filename).stem}.{where.name}:{where.lineno}'

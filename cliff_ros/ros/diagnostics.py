@@ -15,6 +15,7 @@ from cliff_ros.ros.complaints import Complaints
 
 WINDOW = 10.0   # [s] over which rates and percentiles are taken
 RECENT = 5.0    # [s] a complaint counts after it occurred last
+MOST_SENTENCES = 8   # in the status itself
 
 
 class Rate:
@@ -69,7 +70,7 @@ class Diagnostics:
         if state.failure:
             level, message = DiagnosticStatus.ERROR, state.failure
         elif recent:
-            level, message = DiagnosticStatus.WARN, ' | '.join(c.sentence for c in recent)
+            level, message = DiagnosticStatus.WARN, ' | '.join(c.sentence for c in recent[:MOST_SENTENCES])
         elif state.lifecycle != 'active':
             level, message = DiagnosticStatus.OK, ': '.join(filter(None, (state.lifecycle, state.doing)))
         else:
@@ -83,6 +84,7 @@ class Diagnostics:
         if last:
             ago = time.monotonic() - last.when
             values.append(('last complaint', f'{last.sentence} ({last.count} times, last {ago:.0f} s ago)'))
+        values += [(f'count of {c.kind}', str(c.count)) for c in sorted(self._complaints.all(), key=lambda c: c.kind)]
         values += state.facts
         name = self._node.get_fully_qualified_name()
         header = Header(stamp=self._node.get_clock().now().to_msg())

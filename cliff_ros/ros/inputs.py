@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 from builtin_interfaces.msg import Time
 from rclpy.node import Node
@@ -16,10 +15,19 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from cliff_ros.people import Box
 from cliff_ros.ros import qos
-from cliff_ros.ros.detections import boxes_of, detections_type
+from cliff_ros.ros.detections import Detections, FoundBoxes, detections_type
+from cliff_ros.ros.limits import (
+    MOST_DETECTIONS_BYTES,
+    MOST_INFO_BYTES,
+    check_bytes,
+    check_stamp,
+    is_fresh,
+    is_of_frame,
+    most_image_bytes,
+)
 from cliff_ros.ros.matching import BoxPairing, InfoPairing
 from cliff_ros.ros.settings import CliffSettings
-from cliff_ros.ros.wire import RawPicture, read_compressed_image, read_image, read_stamp
+from cliff_ros.ros.wire import RawPicture, read_camera_info, read_compressed_image, read_detections, read_image
 
 
 @dataclass(frozen=True)
@@ -27,7 +35,7 @@ class Incoming:
     """An image with all that is needed to look for people in it.
 
     info: the serialised CameraInfo; None where the image is to be used uncalibrated.
-    boxes: None where the built-in detector is to be asked.
+    boxes: as they came, None where the built-in detector is to be asked.
     received: on the node's clock; ``clock``: the same moment of time.perf_counter().
     """
 
@@ -45,14 +53,18 @@ class Inputs:
                  complain: Callable[[str, str], None]) -> None:
         self.received = 0
         self.since = self.last_image = time.monotonic()
-        self.last_boxes: float | None = None
+        self.last_info: float | None = None
+        self.last_boxes: float | None = None   # boxes came
+        self.last_match: float | None = None   # boxes came that belong to an image
+        self.detections = Detections(settings, complain)
         self._node = node
         self._settings = settings
         self._deliver = deliver
         self._infos: InfoPairing[Incoming, bytes] = InfoPairing()
-        self._boxes: BoxPairing[Incoming, list[Box]] | None = None
+        self._boxes: BoxPairing[Incoming, FoundBoxes] | None = None
         self._complain = complain
         self._subscriptions: list = []
+        self._most_image_bytes = most_image_bytes(settings.max_image_pixels)
         compressed = settings.image_transport == 'compressed'
         self._read = read_compressed_image if compressed else read_image
         self.image_type = CompressedImage if compressed else Image
@@ -66,7 +78,7 @@ class Inputs:
         # CameraInfo first: the executor looks in this order, so an image finds its own already there.
         self._subscribe(CameraInfo, 'camera_info', self._on_info, raw=True)
         if self._boxes is not None:
-            self._subscribe(detections_type(), 'detections', self._on_detections, depth=5)
+            self._subscribe(detections_type(), 'detections', self._on_detections, raw=True, depth=5)
         self._subscribe(self.image_type, 'image', self._on_image, raw=True)
 
     def close(self) -> None:
@@ -79,6 +91,11 @@ class Inputs:
         return self._infos.latest is not None
 
     @property
+    def pairs_came(self) -> bool:
+        """Whether an image ever came together with its own CameraInfo."""
+        return self._infos.paired
+
+    @property
     def uses_detections(self) -> bool:
         return self._boxes is not None
 
@@ -86,6 +103,11 @@ class Inputs:
     def unmatched(self) -> int:
         """Images for which no boxes came."""
         return self._boxes.unmatched if self._boxes else 0
+
+    @property
+    def nearest_miss(self) -> float | None:
+        """How far [s] the stamps of boxes and images were apart at best, since the last boxes that had an image."""
+        return self._boxes.nearest_miss if self._boxes else None
 
     def _subscribe(self, kind: type, topic: str, callback: Callable, raw: bool = False,
                    depth: int = 1) -> None:
@@ -97,7 +119,9 @@ class Inputs:
         clock = time.perf_counter()
         self.received += 1
         self.last_image = time.monotonic()
+        check_bytes(raw, 'an image', self._most_image_bytes, 'check the camera driver, or raise max_image_pixels')
         image = self._read(raw)
+        check_stamp(image.stamp)
         incoming = Incoming(image, self._node.get_clock().now().to_msg(), clock)
         if not self.has_info and self._settings.uncalibrated_fallback \
                 and self.last_image - self.since >= self._settings.camera_info_timeout:
@@ -107,19 +131,30 @@ class Inputs:
             self._calibrated(replace(earlier, info=info))
 
     def _on_info(self, raw: bytes) -> None:
-        for incoming, info in self._infos.info(read_stamp(raw), raw):
+        check_bytes(raw, 'a CameraInfo', MOST_INFO_BYTES)
+        # Read as a whole: one that is damaged must not take the place of a good one.
+        self.last_info = time.monotonic()
+        for incoming, info in self._infos.info(read_camera_info(raw).stamp, raw):
             self._calibrated(replace(incoming, info=info))
 
     def _calibrated(self, incoming: Incoming) -> None:
+        if not is_fresh(incoming.info, incoming.image.stamp, self._settings.camera_info_max_age, self._complain):
+            return
         if self._boxes is None:
             self._deliver(incoming)
             return
         for earlier, boxes in self._boxes.image(incoming.image.stamp, incoming):
-            self._deliver(replace(earlier, boxes=boxes))
+            self._deliver_boxes(earlier, boxes)
 
-    def _on_detections(self, message: Any) -> None:
+    def _on_detections(self, raw: bytes) -> None:
         self.last_boxes = time.monotonic()
-        stamp = message.header.stamp
-        boxes = boxes_of(message, self._settings.detections_class)
-        for incoming, found in self._boxes.boxes((stamp.sec, stamp.nanosec), boxes):
-            self._deliver(replace(incoming, boxes=found))
+        check_bytes(raw, 'an array of detections', MOST_DETECTIONS_BYTES)
+        message = read_detections(raw)
+        found = FoundBoxes(message.frame_id, self.detections.boxes(message))
+        for incoming, boxes in self._boxes.boxes(message.stamp, found):
+            self._deliver_boxes(incoming, boxes)
+
+    def _deliver_boxes(self, incoming: Incoming, found: FoundBoxes) -> None:
+        self.last_match = time.monotonic()
+        if is_of_frame(found.frame_id, incoming.image.frame_id, self._settings.detections_frame, self._complain):
+            self._deliver(replace(incoming, boxes=found.boxes))

@@ -20,7 +20,7 @@ class InfoPairing(Generic[Image, Other]):
     CameraInfo now and then. As soon as one pair was seen, an image waits for its own CameraInfo, but never
     beyond the next image; until then, and where no pairs come, the latest CameraInfo serves at once.
 
-    Both methods return the pairs (image, info) that are complete now.
+    Both methods return the pairs (image, info) that are complete now. ``paired``: whether a pair ever came.
     """
 
     _MEMORY = 8
@@ -28,7 +28,7 @@ class InfoPairing(Generic[Image, Other]):
     def __init__(self) -> None:
         self._infos: OrderedDict[Stamp, Other] = OrderedDict()
         self._waiting: tuple[Stamp, Image] | None = None
-        self._in_pairs = False
+        self._in_pairs = self.paired = False
         self.latest: Other | None = None
 
     def image(self, stamp: Stamp, image: Image) -> list[tuple[Image, Other]]:
@@ -38,7 +38,7 @@ class InfoPairing(Generic[Image, Other]):
             complete.append((self._waiting[1], self.latest))
         self._waiting = None
         if stamp in self._infos:
-            self._in_pairs = True
+            self._in_pairs = self.paired = True
             complete.append((image, self._infos[stamp]))
         elif self.latest is None or self._in_pairs:
             self._waiting = (stamp, image)
@@ -54,7 +54,7 @@ class InfoPairing(Generic[Image, Other]):
             return []
         waiting_stamp, image = self._waiting
         if waiting_stamp == stamp:
-            self._in_pairs = True
+            self._in_pairs = self.paired = True
         elif self._in_pairs:
             return []
         self._waiting = None
@@ -66,7 +66,8 @@ class BoxPairing(Generic[Image, Other]):
 
     A detector answers later than the image, so images wait, a bounded number of them. ``tolerance``
     [s] allows for detectors that do not copy the stamp exactly. An image is used at most once; what is
-    older than a match is forgotten and counted in ``unmatched``.
+    older than a match is forgotten and counted in ``unmatched``. ``nearest_miss`` [s] is how far stamps were
+    apart at best since the last match.
     """
 
     def __init__(self, tolerance: float, memory: int = 16) -> None:
@@ -75,6 +76,7 @@ class BoxPairing(Generic[Image, Other]):
         self._images: OrderedDict[Stamp, Image] = OrderedDict()
         self._boxes: OrderedDict[Stamp, Other] = OrderedDict()
         self.unmatched = 0
+        self.nearest_miss: float | None = None
 
     def image(self, stamp: Stamp, image: Image) -> list[tuple[Image, Other]]:
         found = self._nearest(self._boxes, stamp)
@@ -99,10 +101,16 @@ class BoxPairing(Generic[Image, Other]):
         return []
 
     def _nearest(self, among: OrderedDict[Stamp, object], stamp: Stamp) -> Stamp | None:
-        if stamp in among:
-            return stamp
-        nearest = min(among, key=lambda other: _distance(other, stamp), default=None)
-        return nearest if nearest is not None and _distance(nearest, stamp) <= self._tolerance else None
+        nearest = stamp if stamp in among else min(among, key=lambda other: _distance(other, stamp), default=None)
+        if nearest is None:
+            return None
+        distance = _distance(nearest, stamp)
+        if distance <= self._tolerance:
+            self.nearest_miss = None
+            return nearest
+        if self.nearest_miss is None or distance < self.nearest_miss:
+            self.nearest_miss = distance
+        return None
 
     @staticmethod
     def _take(among: OrderedDict[Stamp, Other], stamp: Stamp) -> Other:

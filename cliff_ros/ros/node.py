@@ -21,6 +21,7 @@ from collections.abc import Callable
 
 import rclpy
 from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleNodeMixin, LifecycleState, TransitionCallbackReturn
 from rclpy.node import Node
@@ -32,8 +33,11 @@ from cliff_ros.people import Frame
 from cliff_ros.pipeline import Pipeline
 from cliff_ros.ros.batch import Batch
 from cliff_ros.ros.calibration import Calibration
-from cliff_ros.ros.complaints import Complaints
+from cliff_ros.ros.complaints import Complaints, sentence_of
+from cliff_ros.ros.core_log import CoreLog
+from cliff_ros.ros.detections import Placement
 from cliff_ros.ros.diagnostics import Diagnostics, State
+from cliff_ros.ros.guard import Guarded
 from cliff_ros.ros.images import to_array
 from cliff_ros.ros.inputs import Incoming, Inputs
 from cliff_ros.ros.outputs import Outputs
@@ -49,7 +53,7 @@ from cliff_ros.signals import StopRequest
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
 
-class CliffNode(LifecycleNode):
+class CliffNode(Guarded, LifecycleNode):
     """See the module; topics and parameters are described in README.md.
 
     stop: what asks the process to end; loading is given up then.
@@ -70,13 +74,17 @@ class CliffNode(LifecycleNode):
         self.outputs: Outputs | None = None
         self.watchdog: Watchdog | None = None
         self.calibration: Calibration | None = None
+        self.placement: Placement | None = None
+        self._core_log: CoreLog | None = None
+        self._max_pixels = 0
         self._lifecycle = 'unconfigured'
         self._failure = ''
         self._doing: tuple[str, float] | None = None   # what takes long, and when it began
         self._lost = self.create_guard_condition(self._stand_down)
         self._processed = 0
         settings = self.parameters.current()
-        self.create_timer(1.0 / settings.diagnostics_rate, self._report)
+        # On steady time: without /clock, simulated time stands still, and that is one of the things to be said.
+        self.create_timer(1.0 / settings.diagnostics_rate, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     # ---- lifecycle
 
@@ -127,12 +135,16 @@ class CliffNode(LifecycleNode):
         self._lifecycle, self._failure = 'configuring', ''
         self._doing = 'loading', time.monotonic()
         self.worker = Worker(self._process, self._refuse)
+        self._core_log = CoreLog(self.worker.ident, self.complain)
+        self._core_log.open()
         loading = self.worker.submit(lambda: load_pipeline(settings, self._progress))
         self.pipeline = serve_until_done(self, loading, self._stop_request)
         # What was changed while it loaded.
         self.worker.call(lambda: tune_pipeline(self.pipeline, self.parameters.current()))
         self.outputs = Outputs(self, settings, self.pipeline, self.complain)
         self.calibration = Calibration(settings, self.complain)
+        self.placement = Placement(settings, self.complain)
+        self._max_pixels = settings.max_image_pixels
         engine = self.pipeline.engine
         self.get_logger().info(
             f"Ready: network '{engine.metadata['model']}' on {engine.name} ({engine.reason}), "
@@ -164,7 +176,9 @@ class CliffNode(LifecycleNode):
         if self.worker is not None:
             # A process that was told to end does not wait for a model to load.
             self.worker.stop(patience=0.5 if self._stop_request else None)
-        self.outputs = self.worker = self.pipeline = self.calibration = None
+        if self._core_log is not None:
+            self._core_log.close()
+        self.outputs = self.worker = self.pipeline = self.calibration = self.placement = self._core_log = None
 
     def _attempt(self, goal: str, step: Callable[[], None],
                  undo: Callable[[], None]) -> TransitionCallbackReturn:
@@ -179,7 +193,7 @@ class CliffNode(LifecycleNode):
             self._doing = None
             undo()
             known = isinstance(error, CliffError)
-            self._failure = _sentence(error) if known else f'{type(error).__name__}: {error}'
+            self._failure = sentence_of(error) if known else f'{type(error).__name__}: {error}'
             self.get_logger().error(self._failure)
             self.get_logger().debug(traceback.format_exc())
             return FAILURE
@@ -207,11 +221,12 @@ class CliffNode(LifecycleNode):
         started = self.get_clock().now().to_msg()
         watch = Stopwatch(incoming.clock)
         with watch.stage('decode'):
-            image, order = to_array(incoming.image)
+            image, order = to_array(incoming.image, self._max_pixels)
             height, width = image.shape[:2]
             camera = self.calibration.camera(incoming.info, incoming.image.frame_id, (width, height))
             frame = Frame(image, camera, incoming.image.seconds, incoming.image.frame_id, order)
-        people = self.pipeline(frame, incoming.boxes, vertices=self.outputs.wants_vertices)
+            boxes = incoming.boxes and self.placement(incoming.boxes, (width, height))
+        people = self.pipeline(frame, boxes, vertices=self.outputs.wants_vertices)
         batch = Batch(incoming.image.stamp, incoming.image.frame_id, people)
         with watch.stage('publish'):
             self.outputs.publish(batch, frame)
@@ -232,15 +247,10 @@ class CliffNode(LifecycleNode):
     def _refuse(self, error: Exception) -> None:
         """An image that cannot be used, or a station that failed on it."""
         if isinstance(error, EngineError) and error.lost:
-            self._failure = _sentence(error)
+            self._failure = sentence_of(error)
             self._lost.trigger()   # lifecycle is the executor's thread's
-        elif isinstance(error, CliffError):
-            self.complain(f'refused: {_kind(error)}', f'Image refused: {_sentence(error)}')
         else:
-            where = traceback.extract_tb(error.__traceback__)[-1]
-            self.complain(f'failed: {type(error).__name__}', (
-                f'An image could not be processed because of an error in cliff_ros ({where.name}, line '
-                f'{where.lineno}: {type(error).__name__}: {error}); please report it.'))
+            self.complain.failure('Image', error)
 
     # ---- now and then, in the executor's thread
 
@@ -276,16 +286,6 @@ class CliffNode(LifecycleNode):
 
     def now_header(self, frame_id: str = '') -> Header:
         return Header(stamp=self.get_clock().now().to_msg(), frame_id=frame_id)
-
-
-def _sentence(error: Exception) -> str:
-    text = str(error).strip()
-    return text[0].upper() + text[1:] + ('' if text.endswith('.') else '.')
-
-
-def _kind(error: Exception) -> str:
-    """Two errors with the same words but other numbers are of one kind."""
-    return ''.join(c for c in str(error) if c.isalpha())[:40]
 
 
 def main(args: list[str] | None = None) -> int:

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from cliff_ros.engine import ENGINES
+from cliff_ros.ros.images import MAX_PIXELS
 from cliff_ros.ros.parameters import When, parameter
 
 
@@ -52,11 +53,18 @@ class CliffSettings:
         '', 'class_id of people on the topic detections; empty: every box is a person')
     detections_tolerance: float = parameter(
         0.005, 'largest difference of the stamps of boxes and image [s]', range=(0.0, 1.0))
+    detections_frame: str = parameter(
+        '', "header.frame_id of boxes that belong to the image; empty: the image's own; boxes that have none are taken")
+    detections_normalized: bool = parameter(
+        False, "boxes are fractions (0..1) of the image's width and height, not pixels")
 
     # the camera
     image_transport: str = parameter(
         'raw', 'raw: sensor_msgs/Image, compressed: sensor_msgs/CompressedImage',
         choices=('raw', 'compressed'))
+    max_image_pixels: int = parameter(
+        MAX_PIXELS, 'largest image that is worked on, width times height; a compressed one is judged before it is '
+                    'unpacked', range=(1, 1 << 30))
     image_is_rectified: bool = parameter(
         False, 'the image is rectified (image_rect): CameraInfo.p describes it')
     uncalibrated_fallback: bool = parameter(
@@ -64,6 +72,9 @@ class CliffSettings:
                'distances will be wrong')
     camera_info_timeout: float = parameter(
         3.0, 'how long to wait for CameraInfo [s]', range=(0.0, 3600.0))
+    camera_info_max_age: float = parameter(
+        0.0, 'refuse images whose latest CameraInfo has a stamp further than this from theirs [s]; 0: no limit',
+        range=(0.0, 86400.0))
     upright: int = parameter(
         0, 'degrees by which images must be turned clockwise for people to stand upright in them',
         choices=(0, 90, 180, 270))

@@ -10,6 +10,7 @@ from sensor_msgs.msg import CameraInfo
 
 from cliff_ros.ros.inputs import Inputs
 from cliff_ros.ros.settings import CliffSettings
+from cliff_ros.ros.silence import ClockWatch, check_boxes
 
 
 class Watchdog:
@@ -19,10 +20,12 @@ class Watchdog:
         self._node = node
         self._inputs = inputs
         self._complain = complain
+        self._clock = ClockWatch(node, complain, time.monotonic())
 
     def check(self, settings: CliffSettings) -> None:
         """Complain about what is missing. Call it now and then, from the executor's thread."""
         now, inputs = time.monotonic(), self._inputs
+        self._clock.check(now, settings)
         silence = now - inputs.last_image
         if silence >= settings.watchdog_timeout:
             self._complain('no image', f"No image on '{inputs.image_topic}' for {silence:.0f} s: "
@@ -33,11 +36,13 @@ class Watchdog:
                 f"Images arrive but no CameraInfo on '{inputs.info_topic}': "
                 + self._explain(inputs.info_topic, CameraInfo, 'camera_info')
                 + ' Or set uncalibrated_fallback to true, and live with wrong distances.'))
+        elif inputs.pairs_came and now - inputs.last_info >= settings.watchdog_timeout:
+            self._complain('camera_info stopped', (
+                f"Images arrive but for {now - inputs.last_info:.0f} s no CameraInfo on '{inputs.info_topic}': "
+                + self._explain(inputs.info_topic, CameraInfo, 'camera_info')
+                + ' Until then the last one is used; camera_info_max_age sets a limit to that.'))
         elif inputs.uses_detections and inputs.received:
-            if now - (inputs.last_boxes or inputs.since) >= settings.watchdog_timeout:
-                self._complain('no detections', (
-                    f"Images arrive but no boxes on '{inputs.detections_topic}': start the detector, remap "
-                    "detections to its topic, or set detector to 'embedded'."))
+            check_boxes(inputs, settings, self._complain, now)
 
     def _explain(self, topic: str, kind: type, name: str) -> str:
         wanted = _type_name(kind)

@@ -31,6 +31,11 @@ class Worker(Generic[Item]):
         self._thread = Thread(target=self._run, name='cliff_worker', daemon=True)
         self._thread.start()
 
+    @property
+    def ident(self) -> int:
+        """The thread's threading.get_ident()."""
+        return self._thread.ident
+
     def submit(self, function: Callable[[], Result]) -> Future[Result]:
         """Have ``function`` run in the worker's thread, after what it is doing now."""
         future: Future = Future()
