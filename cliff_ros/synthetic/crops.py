@@ -15,7 +15,7 @@ import numpy as np
 from cliff_ros.synthetic import framing
 from cliff_ros.synthetic.backgrounds import clutter
 from cliff_ros.synthetic.camera_effects import camera_effects, furniture, occlude
-from cliff_ros.synthetic.poses import COMMON_POSES, EVERYDAY
+from cliff_ros.synthetic.poses import ALL_POSES, LIVED_POSES
 from cliff_ros.synthetic.props import UPRIGHT as KINDS
 from cliff_ros.synthetic.scene import Actor, Cast, Extras, Light, canvas, project
 from cliff_ros.synthetic.textures import natural_color
@@ -89,7 +89,7 @@ class CropSampler:
         self.cast = Cast(rng)
         self.backgrounds = [clutter(rng, self.cast.textures) for _ in range(num_backgrounds)]
         self._recent: list = []
-        self._extras = Extras(rng, self.cast, COMMON_POSES if everyday else EVERYDAY)
+        self._extras = Extras(rng, self.cast, LIVED_POSES if everyday else ALL_POSES, tilted=.2 if everyday else .4)
         self._crowding, self._effects = (.4, .6) if everyday else (1., 1.)
 
     def _place(self) -> _Placed:

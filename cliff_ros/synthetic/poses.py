@@ -12,10 +12,24 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from cliff_ros.body.names import NUM_JOINTS
+from cliff_ros.synthetic import motions
 
 EVERYDAY = dict(walk=.25, run=.04, stand=.14, gesture=.2, reach=.1, lift=.05, sit=.09, crouch=.07, wild=.06)
-KINDS = tuple(EVERYDAY)
 COMMON_POSES = {name: share for name, share in EVERYDAY.items() if name != 'wild'}
+# What training adds: poses of `motions`, and some of which there are few motions
+_MORE = dict(motion=.36, lie=.06, kneel=.04, floor=.04, climb=.04)
+
+
+def _with_more(mix: dict[str, float], share: float) -> dict[str, float]:
+    """`mix`, of which other poses take so much."""
+    left, of_mix, of_more = 1 - share, sum(mix.values()), sum(_MORE.values())
+    return {name: left * value / of_mix for name, value in mix.items()} | {
+        name: share * value / of_more for name, value in _MORE.items()}
+
+
+ALL_POSES = _with_more(EVERYDAY, .54)
+LIVED_POSES = _with_more(COMMON_POSES, .35)  # of everyday scenes that are trained on
+KINDS = tuple(ALL_POSES)
 # (hip, knee, ankle, foot, collar, shoulder, elbow, wrist, hand) of the left and the right side
 SIDES = ((1, 4, 7, 10, 13, 16, 18, 20, 22), (2, 5, 8, 11, 14, 17, 19, 21, 23))
 
@@ -231,11 +245,68 @@ def _run(rng, n):
     return fast.angles(rng.uniform(0, 2 * np.pi, n)) + _torso(rng, n, .8)
 
 
+def _lie(rng, n):
+    """On the back, a side or the belly; legs drawn up or not."""
+    pose = _torso(rng, n, 1.2)
+    drawn_up = (rng.random(n) < .5) * rng.uniform(10, 110, n)
+    _set_legs(pose, rng, drawn_up, drawn_up * rng.uniform(.6, 1.2, n), 1.3)
+    _set_arms(pose, rng, {_hanging_arm: .3, _gesturing_arm: .3, _forward_arm: .15, _bent_arm: .25})
+    roll = rng.choice([0., 90., -90., 180.], n, p=[.4, .2, .2, .2]) + rng.normal(0, 15, n)
+    pose[:, 0] = np.stack([rng.normal(-90, 6, n), roll, np.zeros(n)], 1)
+    return pose
+
+
+def _kneel(rng, n):
+    """On both knees or on one, upright, on the heels or bent forward over the hands."""
+    pose = _torso(rng, n, 1.1)
+    sink, one = rng.uniform(0, 1, n) ** 1.5, rng.random(n) < .4
+    bend = (rng.random(n) < .4) * rng.uniform(10, 80, n)
+    _set_legs(pose, rng, 55 * sink + bend, 88 + 55 * sink, .6)
+    front = np.where(rng.random(n) < .5, 0, 1)
+    for side, (hip, knee, ankle, *_) in enumerate(SIDES):
+        mask = one & (front == side)
+        pose[mask, hip, 0] = -rng.normal(88, 8, mask.sum())
+        pose[mask, knee, 0] = rng.normal(88, 8, mask.sum())
+        pose[~mask, ankle, 0] = rng.normal(35, 8, (~mask).sum())
+    _set_arms(pose, rng, {_forward_arm: .55, _hanging_arm: .2, _gesturing_arm: .1, _bent_arm: .15})
+    pose[:, 0, 0] += bend
+    return pose
+
+
+def _floor(rng, n):
+    """Sitting on the floor or a step: legs stretched, drawn up, crossed."""
+    pose = _torso(rng, n, 1.2)
+    up = rng.uniform(0, 1, n)
+    _set_legs(pose, rng, 80 + 45 * up, 10 + 105 * up, 1)
+    crossed = (rng.random(n) < .3) * rng.uniform(30, 60, n)
+    for side, (hip, *_) in enumerate(SIDES):
+        pose[:, hip, 1] += (1 - 2 * side) * crossed
+        pose[:, hip, 2] += (1 - 2 * side) * .6 * crossed
+    _set_arms(pose, rng, {_hanging_arm: .3, _forward_arm: .45, _gesturing_arm: .1, _bent_arm: .15})
+    pose[:, 0, 0] += rng.normal(-10, 12, n)
+    return pose
+
+
+def _climb(rng, n):
+    """A ladder, a wall, a high step: one leg and one arm up."""
+    pose, up = _torso(rng, n, 1.2), rng.random(n) < .5
+    pose[:, 0, 0] += rng.normal(5, 10, n)
+    for side, (hip, knee, _, _, _, shoulder, elbow, _, _) in enumerate(SIDES):
+        sign, high = 1 - 2 * side, up == bool(side)
+        bend = np.where(high, rng.uniform(50, 120, n), rng.uniform(0, 30, n))
+        pose[:, hip] = np.stack([-bend, sign * rng.normal(10, 12, n), sign * rng.normal(8, 8, n)], 1)
+        pose[:, knee, 0] = np.clip(bend * rng.uniform(.6, 1.3, n), 0, 140)
+        reach = np.where(high, rng.uniform(-20, 30, n), rng.uniform(30, 80, n))
+        pose[:, shoulder] = np.stack([rng.normal(0, 12, n), sign * rng.uniform(-80, -30, n), sign * reach], 1)
+        pose[:, elbow, 1] = -sign * rng.gamma(2, 22, n).clip(0, 130)
+    return pose
+
+
 _SAMPLERS = dict(walk=_walk, run=_run, stand=_stand, gesture=_gesture, reach=_reach, lift=_lift, sit=_sit,
-                 crouch=_crouch, wild=_wild)
+                 crouch=_crouch, wild=_wild, motion=motions.sample, lie=_lie, kneel=_kneel, floor=_floor, climb=_climb)
 
 
-def sample_poses(rng: np.random.Generator, n: int, mix: dict[str, float] = EVERYDAY) -> np.ndarray:
+def sample_poses(rng: np.random.Generator, n: int, mix: dict[str, float] = ALL_POSES) -> np.ndarray:
     """(n, 24, 3) angles [deg] of n people; `mix` gives the share of each kind."""
     pick = rng.choice(len(mix), n, p=np.array(list(mix.values())) / sum(mix.values()))
     poses = np.zeros((n, NUM_JOINTS, 3))

@@ -13,7 +13,7 @@ from cliff_ros.body import BodyModel, load_body
 from cliff_ros.render.raster import rasterize, vertex_normals
 from cliff_ros.synthetic.appearance import LEFT_EAR, LEFT_EYE, NOSE, RIGHT_EAR, RIGHT_EYE, Look, Wardrobe
 from cliff_ros.synthetic.belongings import Belongings, Thing
-from cliff_ros.synthetic.poses import EVERYDAY, euler_to_matrix, sample_poses
+from cliff_ros.synthetic.poses import ALL_POSES, euler_to_matrix, sample_poses
 from cliff_ros.synthetic.textures import make_textures
 
 # SMPL rest axes (x left, y up, z forward) of somebody who faces the camera, in a level camera's optical frame
@@ -110,15 +110,15 @@ class Cast:
 class Extras:
     """An endless supply of actors in everyday poses, facing any way, before a tilted camera."""
 
-    def __init__(self, rng: np.random.Generator, cast: Cast, mix: dict[str, float] = EVERYDAY,
-                 batch: int = 1024) -> None:
-        self.rng, self.cast, self.mix, self.batch = rng, cast, mix, batch
+    def __init__(self, rng: np.random.Generator, cast: Cast, mix: dict[str, float] = ALL_POSES,
+                 batch: int = 1024, tilted: float = 0.) -> None:
+        self.rng, self.cast, self.mix, self.batch, self.tilted = rng, cast, mix, batch, tilted
         self._poses, self._shapes, self._next = np.empty((0, 24, 3, 3), np.float32), np.empty((0, 10), np.float32), 0
 
     def __next__(self) -> Actor:
-        """Somebody before a camera of their own, tilted as robots' cameras are."""
-        pitch, roll = self.rng.normal(6, 14), self.rng.normal(0, 5)
-        return self.before(camera_rotation(pitch, roll))
+        """Somebody before a camera of their own (`tilt`), tilted as robots' cameras are, or far from level."""
+        self.tilt = sample_tilt(self.rng, self.tilted)
+        return self.before(self.tilt)
 
     def before(self, camera: np.ndarray) -> Actor:
         """Somebody before this camera; (3, 3) from a level camera's axes to its own."""
@@ -211,6 +211,21 @@ def canvas(background: np.ndarray, fx: float, fy: float, cx: float, cy: float, s
 def camera_rotation(pitch: float, roll: float = 0.) -> np.ndarray:
     """(3, 3) level to camera: pitch degrees downward, then roll degrees about the optical axis."""
     return euler_to_matrix(np.array([0., 0., roll])) @ euler_to_matrix(np.array([pitch, 0., 0.]))
+
+
+def sample_tilt(rng: np.random.Generator, tilted: float = 0.) -> np.ndarray:
+    """(3, 3) level to camera of a robot's camera; so many of them look down from a ceiling, up from the floor, or are
+    rolled."""
+    pitch, roll = rng.normal(6, 14), rng.normal(0, 5)
+    if tilted and rng.random() < tilted:
+        kind = rng.random()
+        if kind < .35:
+            pitch = rng.uniform(20, 70)
+        elif kind < .6:
+            pitch = rng.uniform(-35, -8)
+        if kind > .5:
+            roll = rng.uniform(-30, 30)
+    return camera_rotation(pitch, roll)
 
 
 def project(points: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from cliff_ros.people import Person
 from cliff_ros.synthetic import framing
 from cliff_ros.synthetic.backgrounds import clutter, room
 from cliff_ros.synthetic.camera_effects import camera_effects, furniture, occlude
-from cliff_ros.synthetic.poses import COMMON_POSES, EVERYDAY
+from cliff_ros.synthetic.poses import ALL_POSES, COMMON_POSES, LIVED_POSES
 from cliff_ros.synthetic.props import scatter
 from cliff_ros.synthetic.scene import Actor, Cast, Extras, Light, camera_rotation, canvas, project
 from cliff_ros.synthetic.sequence import WORLD_FROM_LEVEL
@@ -50,8 +50,8 @@ class StillSampler:
 
     everyday: common poses, few occluders, at most four people who hide little of each other, mostly whole and on the
     floor: what an evaluation asks for, the same pictures for ever. Training sees wilder things.
-    near: share of people who are too near for the image to hold, and half as many behind furniture; None: `NEAR`, and
-    nobody in everyday scenes.
+    near: share of people who are too near for the image to hold, and half as many behind furniture; with it come
+        other poses and cameras that are far from level. None: `NEAR`, and nothing of it in everyday scenes.
     device: where torch draws ('cuda', 'cpu'); '' for the rasteriser on the CPU.
     """
 
@@ -61,7 +61,7 @@ class StillSampler:
         self.everyday, self.device = everyday, device
         self.near = (0. if everyday else NEAR) if near is None else near
         self.cast = Cast(rng)
-        self.extras = Extras(rng, self.cast, COMMON_POSES if everyday else EVERYDAY)
+        self.extras = Extras(rng, self.cast, ALL_POSES if not everyday else LIVED_POSES if near else COMMON_POSES)
         self.backgrounds = [clutter(rng, self.cast.textures) for _ in range(num_backgrounds)]
 
     def sample(self, width: int, height: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -101,7 +101,16 @@ class StillSampler:
         k = np.array([[f, 0, (width - 1) / 2], [0, f, (height - 1) / 2], [0, 0, 1]])
         camera_height = rng.uniform(.3, 2.)
         pitch = rng.normal(14 * (camera_height - 1), 6 if self.everyday else 9)  # low cameras look up
-        return Camera(width, height, k), camera_rotation(pitch, rng.normal(0, 3)), camera_height
+        roll = rng.normal(0, 3)
+        if self.near and rng.random() < (.2 if self.everyday else .4):
+            kind = rng.random()
+            if kind < .35:  # on a ceiling
+                pitch, camera_height = rng.uniform(20, 70), rng.uniform(2.2, 3.5)
+            elif kind < .6:
+                pitch, camera_height = rng.uniform(-35, -8), rng.uniform(.1, .5)
+            if kind > .5:
+                roll = rng.uniform(-30, 30)
+        return Camera(width, height, k), camera_rotation(pitch, roll), camera_height
 
     def _background(self, camera: Camera, tilt: np.ndarray, camera_height: float) -> np.ndarray:
         rng, size = self.rng, (camera.width, camera.height)
@@ -135,6 +144,8 @@ class StillSampler:
             elif on_floor:
                 azimuth = np.arctan(rng.uniform(-1, 1) * camera.width / 2 / camera.f)
                 distance = np.exp(rng.uniform(np.log(1.2), np.log(9.)))
+                if camera_height > 2.1:  # on a ceiling: around where its axis meets the floor
+                    distance = (camera_height - 1) * np.sqrt(1 / tilt[2, 1] ** 2 - 1) * np.exp(rng.normal(0, .3))
                 lift = np.array([distance * np.sin(azimuth) - pelvis[0], camera_height - level[:, 1].max(),
                                  distance * np.cos(azimuth) - pelvis[2]])
                 translation = (tilt @ lift).astype(np.float32)

@@ -1,0 +1,70 @@
+"""Poses out of drawn and recorded motions (`cliff_ros/data/poses.npz`, tools/bake_motions.py), varied."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib.resources import files
+
+import numpy as np
+
+from cliff_ros.body.names import MIRROR, NUM_JOINTS
+
+# How often each kind is shown: what procedural poses lack comes first.
+SHARES = dict(sit=.15, kneel=.11, crawl=.11, fall=.1, lie=.04, pick_up=.12, crouch=.07, roll=.05, jump=.05, dance=.05,
+              act=.05, fight=.03, swim=.02, run=.02, walk=.02, stand=.01)
+# [deg] by which joints differ from the motion's: trunk and legs little, arms more
+SPREAD = np.full(NUM_JOINTS, 5.)
+SPREAD[[16, 17, 18, 19, 20, 21]] = 9.
+SPREAD[[0, 10, 11]] = 3.
+
+
+@lru_cache(maxsize=1)
+def load() -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+    """Quaternions (N, 24, 4) x, y, z, w of SMPL's joints, the clip (N,) each is of, and the indices of every kind."""
+    with files('cliff_ros').joinpath('data/poses.npz').open('rb') as stream, np.load(stream) as file:
+        q = file['quaternions'].astype(np.float32) / 32767
+        kinds, names = file['kinds'], file['names'].tolist()
+        return q, file['clips'], {name: np.flatnonzero(kinds == k) for k, name in enumerate(names)}
+
+
+def sample(rng: np.random.Generator, n: int, shares: dict[str, float] | None = None) -> np.ndarray:
+    """(n, 24, 3) angles [deg] of n people, as `poses.sample_poses` gives them.
+
+    Between two frames, half of them mirrored, each joint a little different.
+    """
+    shares = shares or SHARES
+    q, clips, of_kind = load()
+    share = np.array(list(shares.values()))
+    kinds = rng.choice(len(shares), n, p=share / share.sum())
+    index = np.zeros(n, int)
+    for k, name in enumerate(shares):
+        where = np.flatnonzero(kinds == k)
+        index[where] = of_kind[name][rng.integers(len(of_kind[name]), size=len(where))]
+    beside = (index + 1) % len(q)
+    beside = np.where(clips[beside] == clips[index], beside, index)
+    a, b = q[index], q[beside]
+    b = b * np.where((a * b).sum(-1, keepdims=True) < 0, -1, 1)
+    between = a + rng.random((n, 1, 1)).astype(np.float32) * (b - a)
+    flip = rng.random(n) < .5
+    between[flip] = between[flip][:, MIRROR] * np.float32([1, -1, -1, 1])
+    spread = SPREAD[:, None] * rng.gamma(2, .5, (n, 1, 1))
+    return matrix_to_euler(quaternion_to_matrix(between)) + rng.standard_normal((n, NUM_JOINTS, 3)) * spread
+
+
+def quaternion_to_matrix(q: np.ndarray) -> np.ndarray:
+    """(..., 4) x, y, z, w of any length -> (..., 3, 3)."""
+    x, y, z, w = np.moveaxis(q / np.linalg.norm(q, axis=-1, keepdims=True), -1, 0)
+    rows = [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w),
+            2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w),
+            2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)]
+    return np.stack(rows, -1).reshape(*q.shape[:-1], 3, 3)
+
+
+def matrix_to_euler(m: np.ndarray) -> np.ndarray:
+    """(..., 3, 3) -> (..., 3) degrees with m = Rx Ry Rz: the inverse of `poses.euler_to_matrix`."""
+    x = np.arctan2(-m[..., 1, 2], m[..., 2, 2])
+    y = np.arctan2(m[..., 0, 2], np.hypot(m[..., 0, 0], m[..., 0, 1]))
+    # With x known, y and z follow without the singularity's ambiguity: Rx^T m = Ry Rz
+    c, s = np.cos(x), np.sin(x)
+    z = np.arctan2(c * m[..., 1, 0] + s * m[..., 2, 0], c * m[..., 1, 1] + s * m[..., 2, 1])
+    return np.degrees(np.stack([x, y, z], -1))
