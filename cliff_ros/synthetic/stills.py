@@ -52,13 +52,15 @@ class StillSampler:
     floor: what an evaluation asks for, the same pictures for ever. Training sees wilder things.
     near: share of people who are too near for the image to hold, and half as many behind furniture; with it come
         other poses and cameras that are far from level. None: `NEAR`, and nothing of it in everyday scenes.
+    visible: show of everybody the upper part, so much of their height in the image, down to its lower border; at most
+        two people who hide nothing of each other, straight lenses.
     device: where torch draws ('cuda', 'cpu'); '' for the rasteriser on the CPU.
     """
 
     def __init__(self, seed: int, num_backgrounds: int = 150, everyday: bool = False, device: str = '',
-                 near: float | None = None) -> None:
+                 near: float | None = None, visible: float | None = None) -> None:
         self.rng = rng = np.random.default_rng(seed)
-        self.everyday, self.device = everyday, device
+        self.everyday, self.device, self.visible = everyday, device, visible
         self.near = (0. if everyday else NEAR) if near is None else near
         self.cast = Cast(rng)
         self.extras = Extras(rng, self.cast, ALL_POSES if not everyday else LIVED_POSES if near else COMMON_POSES)
@@ -72,14 +74,15 @@ class StillSampler:
     def scene(self, width: int, height: int, max_people: int | None = None) -> Still:
         """The next frame."""
         rng, faces = self.rng, self.cast.body.faces
-        max_people = max_people or (4 if self.everyday else 6)
+        max_people = max_people or (2 if self.visible else 4 if self.everyday else 6)
         camera, tilt, camera_height = self._camera(width, height)
         k = camera.K
         picture = canvas(self._background(camera, tilt, camera_height), k[0, 0], k[1, 1], k[0, 2], k[1, 2],
                          2 if width <= 640 else 1, self.device)
         light, placed = Light.sample(rng), []
         for _ in range(rng.choice(max_people + 1, p=_crowd(max_people))):
-            found = self._place(camera, tilt, camera_height, placed)
+            found = self._place(camera, tilt, camera_height, placed) if not self.visible else \
+                self._cut(camera, tilt, placed)
             if found:
                 picture.draw(found.actor, found.translation, faces, light, len(placed) + 1)
                 placed.append(found)
@@ -89,7 +92,8 @@ class StillSampler:
             self._furnish(image, labels, placed)
         for _ in range(rng.poisson(.25 if self.everyday else .7)):
             occlude(image, labels, rng, self.cast.textures, natural_color(rng))
-        image, labels, camera = self._bent(image, labels, camera)
+        if not self.visible:
+            image, labels, camera = self._bent(image, labels, camera)
         asked, ignored = self._asked(placed, labels, camera)
         return Still(camera_effects(image, rng, .6 if self.everyday else 1.), camera, asked,
                      np.array(ignored, np.float32).reshape(-1, 4))
@@ -169,6 +173,35 @@ class StillSampler:
                 return _Placed(actor, translation, box)
         return None
 
+    def _cut(self, camera: Camera, tilt: np.ndarray, others: list[_Placed]) -> _Placed | None:
+        """Somebody of whom the image's lower border leaves the upper part (`visible`), or None after a few tries."""
+        rng, actor = self.rng, self.extras.before(tilt)
+        limit, middle = np.array([camera.width, camera.height]) - .5, camera.K[:2, 2]
+        for _ in range(12):
+            x, top = rng.uniform(-.9, .9) * camera.width / 2 / camera.f, rng.uniform(.03, .55) * camera.height
+            near, far = .3, 20.
+            for _ in range(16):  # the farther away, the more is seen
+                z = np.sqrt(near * far)
+                translation = np.array([x * z, 0, z]) - actor.joints[0]
+                for _ in range(3):  # the highest point to where it belongs
+                    points = actor.skin + translation
+                    pixels = project(points) * camera.f + middle
+                    highest = pixels[:, 1].argmin()
+                    translation[1] += (top - pixels[highest, 1]) / camera.f * points[highest, 2]
+                points = actor.skin + translation
+                if points[:, 2].min() < framing.NEAREST:
+                    near = z
+                    continue
+                pixels = project(points) * camera.f + middle
+                low, high = pixels.min(0), pixels.max(0)
+                seen = (limit[1] - low[1]) / (high[1] - low[1])
+                near, far = (z, far) if seen < self.visible else (near, z)
+            box = np.concatenate([np.maximum(low, -.5), np.minimum(high, limit)])
+            whole = (box[2] - box[0]) / (high[0] - low[0])
+            if abs(seen - self.visible) < .01 and whole > .95 and all(_overlap(box, one.box) < .05 for one in others):
+                return _Placed(actor, translation.astype(np.float32), box)
+        return None
+
     def _shown(self, actor: Actor, translation: np.ndarray, camera: Camera) -> bool:
         """Whether the image has enough of somebody to tell that they are there."""
         size = np.array([camera.width, camera.height])
@@ -212,7 +245,7 @@ class StillSampler:
             if (size < 2).any():
                 continue
             seen, inside = np.count_nonzero(labels == label) / (.38 * size.prod()), size.prod() / (high - low).prod()
-            enough = self._shown(one.actor, one.translation, camera) if self.near else inside > .35
+            enough = self._shown(one.actor, one.translation, camera) if self.near else self.visible or inside > .35
             if seen > 1 - MAX_COVERED and enough and size[1] > least:
                 people.append(Person(
                     id=label - 1, score=1., box=box, betas=one.actor.betas, rotations=one.actor.rotations,
