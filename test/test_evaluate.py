@@ -265,8 +265,8 @@ def test_people_who_are_cut_are_asked_for_in_a_report(tmp_path):
 
 def test_the_report_has_all_measures(report, scenes):
     report, folder = report
-    measures = {'mpjpe_mm', 'mpjpe_visible_mm', 'pa_mpjpe_mm', 'mpvpe_mm', 'root_rotation_deg_median', 'flip_rate', 'recall',
-                'reprojection_box_fraction_median', 'translation_m_median'}
+    measures = {'mpjpe_mm', 'mpjpe_visible_mm', 'pa_mpjpe_mm', 'mpvpe_mm', 'root_rotation_deg_median', 'flip_rate',
+                'recall', 'reprojection_box_fraction_median', 'translation_m_median'}
     times = {'detector_ms_median', 'network_ms_median', 'network_ms_per_crop_median'}
     counts = {'people_true', 'people_predicted', 'people_matched', 'people_ignored', 'people_left_out'}
     assert {'yaw_slope', 'yaw_slope_interval', 'precision', 'frames', *measures, *times, *counts} <= set(report)
@@ -337,7 +337,8 @@ def test_interrupted_it_still_reports_what_was_done(tmp_path, monkeypatch, capsy
 @pytest.mark.parametrize('arguments, sentence', [
     (['--frames', '0'], 'must be at least 1'), (['--seed', '-1'], 'must be at least 0'),
     (['--size', '32x32'], 'at least 64 pixels'),
-    (['--visible', '1.2'], 'visible share of people must be'), (['--model', 'absent.onnx'], 'absent.onnx does not exist'),
+    (['--visible', '1.2'], 'visible share of people must be'),
+    (['--model', 'absent.onnx'], 'absent.onnx does not exist'),
     (['--detector', 'absent.onnx'], 'absent.onnx does not exist'), (['--body', 'absent.npz'], "no body model at"),
     (['--sheet', 'sheet.mp4'], 'name it *.png')])
 def test_what_cannot_be_used_is_said_in_a_sentence(arguments, sentence, capsys):

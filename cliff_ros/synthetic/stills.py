@@ -9,9 +9,9 @@ import numpy as np
 
 from cliff_ros.camera import Camera
 from cliff_ros.people import Person
-from cliff_ros.synthetic import framing
+from cliff_ros.synthetic import framing, furniture
 from cliff_ros.synthetic.backgrounds import clutter, room
-from cliff_ros.synthetic.camera_effects import camera_effects, furniture, occlude
+from cliff_ros.synthetic.camera_effects import camera_effects, cover_with, occlude
 from cliff_ros.synthetic.poses import ALL_POSES, COMMON_POSES, LIVED_POSES
 from cliff_ros.synthetic.props import scatter
 from cliff_ros.synthetic.scene import Actor, Cast, Extras, Light, camera_rotation, canvas, project
@@ -19,6 +19,7 @@ from cliff_ros.synthetic.sequence import WORLD_FROM_LEVEL
 from cliff_ros.synthetic.textures import natural_color
 
 NEAR = .3  # of the people, where training asks for them
+SEATED = .7  # of those who sit or lie then have something under them
 MAX_COVERED = .6  # of a person's pixels: who is hidden more than this is not asked for
 LEAST_HEIGHT = 24  # [px at 320 pixels across] of somebody who is asked for: about 1/10 of the image's height
 
@@ -86,6 +87,10 @@ class StillSampler:
             if found:
                 picture.draw(found.actor, found.translation, faces, light, len(placed) + 1)
                 placed.append(found)
+                seat = furniture.under(rng, found.actor, found.translation, tilt, self.cast.textures) \
+                    if self.near and rng.random() < SEATED else None
+                if seat:
+                    picture.draw(seat, found.translation, furniture.NO_FACES, light, 0)
         image, labels = picture.finish()
         image, labels = np.ascontiguousarray(image), np.ascontiguousarray(labels)
         if self.near:
@@ -141,10 +146,17 @@ class StillSampler:
         level = actor.skin @ tilt
         pelvis = actor.joints[0] @ tilt
         near = self.near and rng.random() < self.near
+        touches = others[rng.integers(len(others))] if self.near and others and not near and rng.random() < .2 else None
         for _ in range(8):
             if near:
                 half = np.array([camera.width, camera.height]) / 2 / camera.f
                 translation = framing.near(rng, actor.keypoints, half)
+            elif touches:  # hand in hand, in each other's arms
+                around, apart = rng.uniform(0, 2 * np.pi), rng.uniform(.27, .7)
+                lift = (touches.actor.joints[0] + touches.translation) @ tilt - pelvis \
+                    + apart * np.array([np.sin(around), 0, np.cos(around)])
+                lift[1] = ((touches.actor.skin + touches.translation) @ tilt)[:, 1].max() - level[:, 1].max()
+                translation = (tilt @ lift).astype(np.float32)
             elif on_floor:
                 azimuth = np.arctan(rng.uniform(-1, 1) * camera.width / 2 / camera.f)
                 distance = np.exp(rng.uniform(np.log(1.2), np.log(9.)))
@@ -169,7 +181,8 @@ class StillSampler:
             inside = size.prod() / (high - low).prod()
             enough = self._shown(actor, translation, camera) if near else inside > (.5 if self.everyday else .3)
             if enough and all(
-                    _overlap(box, other.box) < (.3 if self.everyday else .6) for other in others):
+                    _overlap(box, other.box) < (.95 if other is touches else .3 if self.everyday else .6)
+                    for other in others):
                 return _Placed(actor, translation, box)
         return None
 
@@ -213,7 +226,7 @@ class StillSampler:
             if self.rng.random() < self.near / 2:
                 span = float(np.ptp(one.box[1::2]))
                 cover = framing.cover(self.rng, one.box[:2] / span, one.box[2:] / span) * span
-                furniture(image, labels, self.rng, cover, self.cast.textures)
+                cover_with(image, labels, self.rng, cover, self.cast.textures)
 
     def _bent(self, image: np.ndarray, labels: np.ndarray, camera: Camera) -> tuple[np.ndarray, np.ndarray, Camera]:
         """A third of the cameras have a lens that bends lines: image, labels and camera of what it sees."""
