@@ -232,10 +232,41 @@ def accurate(report: dict) -> dict:
     return {key: accurate(value) for key, value in report.items() if not (key.endswith('_median') and '_ms_' in key)}
 
 
+@pytest.mark.parametrize('visible', [.75, .5, .4])
+def test_the_lower_border_cuts_people_where_it_is_told_to(visible):
+    people = 0
+    for still in SyntheticScenes(3, 6, ((320, 240),), visible):
+        for person in still.people:
+            y = person.vertices[:, 1] / person.vertices[:, 2] * still.camera.f + still.camera.cy
+            assert (239.5 - y.min()) / np.ptp(y) == pytest.approx(visible, abs=.011)
+            assert person.box[3] == 239.5 and person.box[1] == pytest.approx(y.min(), abs=.01)
+            people += 1
+    assert people >= 3
+
+
+def test_only_joints_in_the_image_count_and_from_the_neck_on():
+    rng = np.random.default_rng(0)
+    true = rng.normal(0, .3, (2, 24, 3))
+    predicted = true + [.5, 0, 1]  # all of a body beside itself is no error of its joints
+    visible = np.zeros((2, 24), bool)
+    visible[:, [12, 15, 16, 17]] = True
+    predicted[:, 0] += 9
+    predicted[:, 15] += [0, .04, 0]
+    np.testing.assert_allclose(metrics.mpjpe_visible(predicted, true, visible), 10, atol=1e-6)
+    visible[1] = False
+    assert np.isnan(metrics.mpjpe_visible(predicted, true, visible)[1])
+
+
+def test_people_who_are_cut_are_asked_for_in_a_report(tmp_path):
+    report = evaluate(tmp_path, '--visible', '0.5')
+    assert report['visible'] == .5 and 0 <= report['recall'] <= 1 and report['people_true'] > 0
+    assert report['mpjpe_visible_mm'] is None or 0 < report['mpjpe_visible_mm'] < 1000
+
+
 def test_the_report_has_all_measures(report, scenes):
     report, folder = report
-    measures = {'mpjpe_mm', 'pa_mpjpe_mm', 'mpvpe_mm', 'root_rotation_deg_median', 'flip_rate', 'recall',
-                'reprojection_box_fraction_median', 'translation_m_median'}
+    measures = {'mpjpe_mm', 'mpjpe_visible_mm', 'pa_mpjpe_mm', 'mpvpe_mm', 'root_rotation_deg_median', 'flip_rate',
+                'recall', 'reprojection_box_fraction_median', 'translation_m_median'}
     times = {'detector_ms_median', 'network_ms_median', 'network_ms_per_crop_median'}
     counts = {'people_true', 'people_predicted', 'people_matched', 'people_ignored', 'people_left_out'}
     assert {'yaw_slope', 'yaw_slope_interval', 'precision', 'frames', *measures, *times, *counts} <= set(report)
@@ -305,7 +336,9 @@ def test_interrupted_it_still_reports_what_was_done(tmp_path, monkeypatch, capsy
 
 @pytest.mark.parametrize('arguments, sentence', [
     (['--frames', '0'], 'must be at least 1'), (['--seed', '-1'], 'must be at least 0'),
-    (['--size', '32x32'], 'at least 64 pixels'), (['--model', 'absent.onnx'], 'absent.onnx does not exist'),
+    (['--size', '32x32'], 'at least 64 pixels'),
+    (['--visible', '1.2'], 'visible share of people must be'),
+    (['--model', 'absent.onnx'], 'absent.onnx does not exist'),
     (['--detector', 'absent.onnx'], 'absent.onnx does not exist'), (['--body', 'absent.npz'], "no body model at"),
     (['--sheet', 'sheet.mp4'], 'name it *.png')])
 def test_what_cannot_be_used_is_said_in_a_sentence(arguments, sentence, capsys):

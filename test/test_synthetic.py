@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,12 +15,12 @@ from cliff_ros.camera import Camera  # noqa: E402
 from cliff_ros.cliff.features import CropSpec, crop, view_of  # noqa: E402
 from cliff_ros.people import Box  # noqa: E402
 from cliff_ros.render.raster import rasterize, shade  # noqa: E402
-from cliff_ros.synthetic import Sequence  # noqa: E402
+from cliff_ros.synthetic import Sequence, furniture, motions  # noqa: E402
 from cliff_ros.synthetic.belongings import Thing, cuboid
 from cliff_ros.synthetic.crops import CROP_HEIGHT, CROP_WIDTH, CropSampler  # noqa: E402
 from cliff_ros.synthetic.framing import MAIN, shows_person, within  # noqa: E402
 from cliff_ros.synthetic.poses import KINDS, euler_to_matrix, sample_poses  # noqa: E402
-from cliff_ros.synthetic.scene import FACE_VERTICES, Cast
+from cliff_ros.synthetic.scene import FACE_VERTICES, Cast, Extras, Light, canvas
 from cliff_ros.synthetic.stills import StillSampler  # noqa: E402
 
 
@@ -44,6 +45,92 @@ def test_knees_bend_backwards_only():
     for hip, knee, ankle in ((1, 4, 7), (2, 5, 8)):
         thigh, shin = joints[:, knee] - joints[:, hip], joints[:, ankle] - joints[:, knee]
         assert (np.cross(thigh, shin)[:, 0] > 0).mean() > .95  # about x, the person's left
+
+
+def test_motions_survive_the_way_through_angles():
+    quaternions, clips, of_kind = motions.load()
+    matrices = motions.quaternion_to_matrix(quaternions.astype(float))
+    assert np.abs(euler_to_matrix(motions.matrix_to_euler(matrices)) - matrices).max() < 1e-6
+    assert len(quaternions) == len(clips) > 1500 and set(motions.SHARES) == set(of_kind)
+    assert Path(motions.__file__).parents[1].joinpath('data/poses.npz').stat().st_size < 1.5e6
+
+
+def test_motions_are_what_they_are_called():
+    """In the body: lying is flat, kneeling and sitting are low, walking is upright; knees bend backwards."""
+    body, rng = load_body(), np.random.default_rng(0)
+
+    def joints(kind, n=150):
+        rotations = euler_to_matrix(motions.sample(rng, n, {kind: 1.}))
+        return body.joints(np.zeros((n, 10)), rotations, np.zeros((n, 3)))
+    for kind, low, high in (('walk', .9, 1), ('run', .7, 1), ('stand', .9, 1), ('lie', -.35, .35), ('crawl', -.6, .8)):
+        trunk = joints(kind)
+        up = (trunk[:, 12, 1] - trunk[:, 0, 1]) / np.linalg.norm(trunk[:, 12] - trunk[:, 0], axis=1)
+        assert low < np.median(up) <= high, kind
+    heights = {kind: np.median(np.ptp(joints(kind)[..., 1], axis=1)) for kind in ('walk', 'kneel', 'lie', 'crouch')}
+    assert heights['lie'] < heights['crouch'] < heights['walk'] and heights['kneel'] < .8 * heights['walk']
+    legs = joints('crouch')
+    for hip, knee, ankle in ((1, 4, 7), (2, 5, 8)):
+        thigh, shin = legs[:, knee] - legs[:, hip], legs[:, ankle] - legs[:, knee]
+        cosine = (thigh * shin).sum(1) / np.linalg.norm(thigh, axis=1) / np.linalg.norm(shin, axis=1)
+        bend = np.degrees(np.arccos(cosine))
+        assert np.median(bend) > 50
+
+
+def test_a_motion_is_shown_from_both_sides():
+    """The left arm does what the right one does as often."""
+    rng, n = np.random.default_rng(2), 3000
+    rotations = euler_to_matrix(motions.sample(rng, n, {'fight': 1.}))
+    joints = load_body().joints(np.zeros((n, 10)), rotations, np.zeros((n, 3)))
+    left, right = (np.linalg.norm(joints[:, wrist] - joints[:, 12], axis=1) for wrist in (20, 21))
+    assert abs(left.mean() - right.mean()) < .02
+
+
+def test_who_sits_has_something_below_that_hides_little_of_them():
+    rng = np.random.default_rng(0)
+    cast = Cast(rng, num_textures=3)
+    seated, standing = (Extras(rng, cast, mix, 64) for mix in ({'sit': 1.}, {'walk': 1.}))
+    found = 0
+    for _ in range(30):
+        actor, away = next(seated), np.float32([0, 0, 4])
+        seat = furniture.under(rng, actor, away, seated.tilt, cast.textures)
+        if seat is None:
+            continue
+        found += 1
+        boards = seat.things[0].vertices @ seated.tilt
+        body = actor.skin @ seated.tilt
+        assert boards[:, 1].max() < body[:, 1].max() + .1  # [m] nothing below the floor
+        below = np.hypot(*(boards - actor.joints[0] @ seated.tilt)[:, [0, 2]].T) < .3
+        assert np.abs(boards[below, 1].min() - (actor.joints[0] @ seated.tilt)[1]) < .8
+        picture = canvas(np.zeros((96, 96, 3), np.uint8), 90, 90, 48, 48, 2)
+        light = Light.sample(rng)
+        picture.draw(actor, away, cast.body.faces, light, 1)
+        alone = picture.alone
+        picture.draw(seat, away, furniture.NO_FACES, light, 0)
+        assert np.count_nonzero(picture.labels == 1) / 4 > .3 * alone
+    assert found > 15
+    assert all(furniture.under(rng, next(standing), np.float32([0, 0, 4]), standing.tilt, cast.textures) is None
+               for _ in range(20))
+
+
+def test_who_touches_stands_on_the_same_floor_near_by():
+    rng = np.random.default_rng(1)
+    cast = Cast(rng, num_textures=3)
+    extras, met = Extras(rng, cast, {'stand': 1.}, 64, tilted=.5), 0
+    for _ in range(40):
+        actor, tilt = next(extras), extras.tilt
+        other, other_tilt = next(extras), extras.tilt
+        pair = furniture.touching(rng, actor, tilt, other, other_tilt)
+        if pair is None:
+            continue
+        met += 1
+        partner, offset = pair
+        assert abs(((partner.skin + offset) @ tilt)[:, 1].max() - (actor.skin @ tilt)[:, 1].max()) < 1e-3
+        apart = (partner.joints[0] + offset - actor.joints[0]) @ tilt
+        assert .2 < np.hypot(apart[0], apart[2]) < .9
+        joints, vertices = cast.body(partner.betas[None], partner.rotations[None], np.zeros((1, 3)))
+        np.testing.assert_allclose(vertices[0], partner.skin, atol=1e-4)
+        np.testing.assert_allclose(joints[0], partner.joints, atol=1e-4)
+    assert met > 10
 
 
 def test_a_sequence_is_the_same_every_time(sequence):
@@ -176,7 +263,7 @@ def test_robots_see_people_near_and_cut():
     assert (heights > 1.5).mean() > .04 and (heights < .6).mean() > .05
     assert (labels['translation'][:, 2] < .8).mean() > .03  # [m]
     assert labels['present'].all() and np.isfinite(labels['keypoints']).all()
-    assert labels['seen'][:, MAIN].sum(1).min() >= 1
+    assert labels['seen'][:, MAIN].sum(1).min() >= 2
 
 
 def test_whole_people_are_whole():

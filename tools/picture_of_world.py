@@ -21,7 +21,8 @@ def still_with_truth(still: Still) -> np.ndarray:
     for person in still.people:
         low, high = (tuple(corner) for corner in np.round(person.box).astype(int).reshape(2, 2).tolist())
         cv2.rectangle(image, low, high, (90, 230, 90), 1)
-        for joint in np.round(person.joints2d).astype(int).tolist():
+        seen = np.isfinite(person.joints2d).all(1)
+        for joint in np.round(person.joints2d[seen]).astype(int).tolist():
             cv2.circle(image, tuple(joint), 2, (255, 230, 60), -1)
     return image
 

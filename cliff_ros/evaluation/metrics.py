@@ -15,6 +15,7 @@ from cliff_ros.boxes import inside, iou
 
 # Joints whose global orientation the 3DPW challenge and EMDB compare.
 MPJAE_JOINTS = (0, 1, 2, 4, 5, 16, 17, 18, 19)
+NECK = 12
 # A yaw error beyond this is the front taken for the back, not a person turned a little too far [deg].
 FLIP = 90.0
 
@@ -29,6 +30,17 @@ def mpjpe(predicted: np.ndarray, true: np.ndarray, root: int | None = 0) -> np.n
         predicted = predicted - predicted[..., root:root + 1, :]
         true = true - true[..., root:root + 1, :]
     return 1e3 * np.linalg.norm(predicted - true, axis=-1).mean(-1)
+
+
+def mpjpe_visible(predicted: np.ndarray, true: np.ndarray, visible: np.ndarray, root: int = NECK) -> np.ndarray:
+    """Mean position error (N,) [mm] of the joints (N, J, 3) [m] that are visible (N, J) bool; NaN where none is.
+
+    Both sides are moved to the neck, not to the pelvis: of somebody near it is in the image, and a pelvis that nobody
+    sees would put its own error on every joint that is seen.
+    """
+    predicted, true = (_float(side) - _float(side)[..., root:root + 1, :] for side in (predicted, true))
+    off, number = np.linalg.norm(predicted - true, axis=-1), np.asarray(visible).sum(-1)
+    return np.divide(1e3 * (off * visible).sum(-1), number, out=np.full(number.shape, np.nan), where=number > 0)
 
 
 def pa_mpjpe(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:

@@ -32,7 +32,7 @@ class Evaluation:
         boxes = [Box(person.box) for person in sample.people] if self.true_boxes else None
         people = self.pipeline(Frame(sample.image, sample.camera), boxes)
         size = f'{sample.camera.width}x{sample.camera.height}'
-        self.scores.add(people, sample.people, sample.ignored, size)
+        self.scores.add(people, sample.people, sample.ignored, size, sample.camera.size)
         self._timings.append((size, self.pipeline.num_crops, dict(self.pipeline.timings)))
         return people
 

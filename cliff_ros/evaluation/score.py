@@ -14,6 +14,7 @@ from cliff_ros.people import Person
 # where a few outliers would hide the rest.
 _SUMS = {
     'mpjpe_mm': ('mpjpe_mm', np.mean),
+    'mpjpe_visible_mm': ('mpjpe_visible_mm', np.mean),
     'pa_mpjpe_mm': ('pa_mpjpe_mm', np.mean),
     'mpvpe_mm': ('mpvpe_mm', np.mean),
     'mpjae_deg': ('mpjae_deg', np.mean),
@@ -55,11 +56,12 @@ class Scores:
         self._counts: dict[str, Counter] = {}
 
     def add(self, predicted: Sequence[Person], true: Sequence[Person], ignored: np.ndarray | Sequence = (),
-            group: str = '') -> None:
+            group: str = '', size: tuple[int, int] | None = None) -> None:
         """One image.
 
         ignored: (M, 4) boxes of people who are not asked for: a prediction there, of nobody else, is neither
-        right nor wrong. group: a name for images that are also summed up on their own.
+        right nor wrong. group: a name for images that are also summed up on their own. size: (width, height) [px]
+        of the image, which says whose joints are in it; None: all are.
         """
         boxes = _boxes(predicted)
         pairs = metrics.match(boxes, _boxes(true), self.min_iou)
@@ -67,7 +69,7 @@ class Scores:
         self._counts.setdefault(group, Counter()).update(
             predicted=len(predicted), ignored=len(ignored),
             left_out=int(metrics.left_out(boxes[lost], np.asarray(ignored)).sum()))
-        errors = _errors([(predicted[i], true[j]) for i, j in pairs])
+        errors = _errors([(predicted[i], true[j]) for i, j in pairs], size)
         found = {j: row for row, (_, j) in enumerate(pairs)}
         for j, person in enumerate(true):
             self._rows['group'].append(group)
@@ -85,9 +87,9 @@ class Scores:
         """A row for each true person.
 
         ``group`` str; ``pelvis`` (N, 3) [m], true; ``found`` bool; and float, NaN where nobody was found or
-        there is nothing to compare: ``mpjpe_mm``, ``pa_mpjpe_mm``, ``mpvpe_mm``, ``mpjae_deg``,
-        ``root_rotation_deg``, ``yaw_deg`` (signed), ``translation_m``, ``reprojection_px``,
-        ``reprojection_box_fraction``.
+        there is nothing to compare: ``mpjpe_mm``, ``mpjpe_visible_mm`` (`metrics.mpjpe_visible`: of the joints in the
+        image), ``pa_mpjpe_mm``, ``mpvpe_mm``, ``mpjae_deg``, ``root_rotation_deg``, ``yaw_deg`` (signed),
+        ``translation_m``, ``reprojection_px``, ``reprojection_box_fraction``.
         """
         columns = {name: np.array(values, np.float64) for name, values in self._rows.items() if name != 'group'}
         return columns | {'group': np.array(self._rows['group'], str), 'found': columns['found'].astype(bool),
@@ -112,8 +114,8 @@ class Scores:
         }
 
 
-def _errors(pairs: Sequence[tuple[Person, Person]]) -> dict[str, np.ndarray]:
-    """Columns of errors of pairs (predicted, true)."""
+def _errors(pairs: Sequence[tuple[Person, Person]], size: tuple[int, int] | None) -> dict[str, np.ndarray]:
+    """Columns of errors of pairs (predicted, true) in an image of that size."""
     if not pairs:
         return {}
 
@@ -124,9 +126,12 @@ def _errors(pairs: Sequence[tuple[Person, Person]]) -> dict[str, np.ndarray]:
     joints, rotations, joints2d = both('joints'), both('rotations'), both('joints2d')
     roots = [side[:, 0] for side in rotations]
     pixels = metrics.reprojection_error(*joints2d)
+    low, high = (-np.inf, np.inf) if size is None else (-.5, np.array(size) - .5)
+    visible = ((joints2d[1] > low) & (joints2d[1] < high)).all(2)
     return {
-        'mpjpe_mm': metrics.mpjpe(*joints), 'pa_mpjpe_mm': metrics.pa_mpjpe(*joints),
-        'mpvpe_mm': [_vertex_error(*pair) for pair in pairs], 'mpjae_deg': metrics.mpjae(*rotations),
+        'mpjpe_mm': metrics.mpjpe(*joints), 'mpjpe_visible_mm': metrics.mpjpe_visible(*joints, visible),
+        'pa_mpjpe_mm': metrics.pa_mpjpe(*joints), 'mpvpe_mm': [_vertex_error(*pair) for pair in pairs],
+        'mpjae_deg': metrics.mpjae(*rotations),
         'root_rotation_deg': metrics.rotation_error(*roots), 'yaw_deg': metrics.yaw_error(*roots),
         'translation_m': metrics.translation_error(*(side[:, 0] for side in joints)),
         'reprojection_px': pixels, 'reprojection_box_fraction': metrics.box_fraction(pixels, both('box')[1]),

@@ -19,6 +19,7 @@ _ROWS = (
     ('people found (recall, IoU 0.5)', 'recall', '{:.3f}', 1),
     ('found people who are there (precision)', 'precision', '{:.3f}', 1),
     ('joint error, pelvis aligned (MPJPE)', 'mpjpe_mm', '{:.0f} mm', 1),
+    ('joint error, in the image, neck aligned', 'mpjpe_visible_mm', '{:.0f} mm', 1),
     ('joint error, pose only (PA-MPJPE)', 'pa_mpjpe_mm', '{:.0f} mm', 1),
     ('mesh error, pelvis aligned (MPVPE)', 'mpvpe_mm', '{:.0f} mm', 1),
     ('direction they face (root, median)', 'root_rotation_deg_median', '{:.1f} deg', 1),

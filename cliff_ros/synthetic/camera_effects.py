@@ -61,7 +61,7 @@ def occlude(image: np.ndarray, labels: np.ndarray, rng: np.random.Generator, tex
     labels[y:y + h, x:x + w][hit] = 0
 
 
-def furniture(image: np.ndarray, labels: np.ndarray, rng: np.random.Generator, corners: np.ndarray,
+def cover_with(image: np.ndarray, labels: np.ndarray, rng: np.random.Generator, corners: np.ndarray,
               textures: np.ndarray) -> None:
     """Put a table, a counter, a sofa's back or the edge of a wall in front, in place; what it hides becomes label 0.
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from cliff_ros.synthetic import framing
+from cliff_ros.synthetic import framing, furniture
 from cliff_ros.synthetic.backgrounds import clutter
-from cliff_ros.synthetic.camera_effects import camera_effects, furniture, occlude
+from cliff_ros.synthetic.camera_effects import camera_effects, cover_with, occlude
 from cliff_ros.synthetic.poses import ALL_POSES, LIVED_POSES
 from cliff_ros.synthetic.props import UPRIGHT as KINDS
 from cliff_ros.synthetic.scene import RICH, Actor, Cast, Extras, canvas, project
@@ -25,6 +25,8 @@ CROP_HEIGHT, CROP_WIDTH = 128, 96
 MARGIN = 1.1
 FOV = (38., 120.)  # [deg] horizontal
 NEGATIVES = .12  # of the crops: what a detector takes for a person, and boxes that miss theirs or show a forearm
+LEAST_VISIBLE = .12  # of a person's pixels in the crop
+SEATED = .7  # of those who sit or lie have something under them
 LABEL = np.dtype([
     ('betas', 'f4', 10), ('rotations', 'f4', (24, 3, 3)), ('translation', 'f4', 3), ('location', 'f4', 3),
     ('keypoints', 'f4', (29, 2)),  # (p - centre) / crop height: x in +-0.375, y in +-0.5 inside the crop
@@ -40,7 +42,8 @@ DRAWN_AT_ONCE = 64  # crops on a torch device
 @dataclass(frozen=True)
 class _Placed:
     """Somebody before a camera. keypoints (29, 2), low and high of the box, half extents of the image: at z = 1.
-    pixels: of the camera per unit there. cover: what is in front of them, a quadrilateral, or None."""
+    pixels: of the camera per unit there. tilt: of the camera, from level. cover: what is in front of them, a
+    quadrilateral, or None."""
 
     actor: Actor
     translation: np.ndarray
@@ -49,6 +52,7 @@ class _Placed:
     high: np.ndarray
     half: np.ndarray
     pixels: float
+    tilt: np.ndarray
     cover: np.ndarray | None = None
 
 
@@ -96,7 +100,7 @@ class CropSampler:
         self._kinds = KINDS + (self.scenery.objects.draw,) * len(KINDS) if self.scenery else KINDS
         self._recent: list = []
         self._extras = Extras(rng, self.cast, LIVED_POSES if everyday else ALL_POSES, tilted=.2 if everyday else .4)
-        self._crowding, self._effects = (.4, .6) if everyday else (1., 1.)
+        self._crowding, self._effects, self._touch = (.4, .6, .12) if everyday else (1., 1., .3)
 
     def _place(self) -> _Placed:
         """A person somewhere in a random camera's view, of whom the image shows enough."""
@@ -123,7 +127,8 @@ class CropSampler:
                 if not framing.shows_person(framing.within(joints, np.zeros(2), half)):
                     continue
                 if cut or size.prod() / (high - low).prod() >= self.inside:
-                    return self._boxed(_Placed(actor, translation, joints, box_low, box_high, half, pixels), low, high)
+                    return self._boxed(_Placed(actor, translation, joints, box_low, box_high, half, pixels,
+                                               self._extras.tilt), low, high)
 
     def _boxed(self, placed: _Placed, low: np.ndarray, high: np.ndarray) -> _Placed:
         """Somebody whose box is cut at the image's border, with what is in front of them; low, high: uncut.
@@ -151,8 +156,11 @@ class CropSampler:
 
     def sample(self) -> tuple[np.ndarray, np.ndarray]:
         """(h, w, 3) uint8 RGB and its label, a scalar of dtype LABEL."""
-        composed = self._compose()
-        return self._photograph(composed, *composed.canvas.finish())
+        while True:
+            composed = self._compose()
+            image, label = self._photograph(composed, *composed.canvas.finish())
+            if not _lost(label):
+                return image, label
 
     def samples(self, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
         """So many of `sample`, drawn together where there is a device."""
@@ -161,16 +169,17 @@ class CropSampler:
         from cliff_ros.synthetic.device import finish
         composed = [self._compose() for _ in range(count)]
         drawn = finish([one.canvas for one in composed])
-        return [self._photograph(one, *result) for one, result in zip(composed, drawn, strict=True)]
+        made = [self._photograph(one, *result) for one, result in zip(composed, drawn, strict=True)]
+        return [self.sample() if _lost(label) else (image, label) for image, label in made]
 
     def _compose(self) -> _Composed:
         """Who is where before which camera, and what part of its image the crop shows."""
         rng, faces = self.rng, self.cast.body.faces
-        present, placed = rng.random() >= self.negatives, self._place()
-        there = present or rng.random() < .35
-        rectangle = self._rectangle(placed) if present else self._missed(placed, there)
-        if rectangle is None:  # no box that clearly shows, or clearly misses, this person: somebody else
-            return self._compose()
+        present = rng.random() >= self.negatives
+        there, rectangle = present or rng.random() < .35, None
+        while rectangle is None:  # where no box clearly shows, or clearly misses, a person: somebody else
+            placed = self._place()
+            rectangle = self._rectangle(placed) if present else self._missed(placed, there)
         center, height = rectangle
         k, cx, cy = self._pinhole(center, height)
         backdrop = self._background()
@@ -182,7 +191,17 @@ class CropSampler:
         light = backdrop.light(rng)
         if there:
             scene.draw(placed.actor, placed.translation, faces, light, 1)
-        self._bystanders(scene, placed.translation, center, height, light, present)
+            if not self.whole and rng.random() < SEATED:
+                seat = furniture.under(rng, placed.actor, placed.translation, placed.tilt, self.cast.textures)
+                if seat:
+                    scene.draw(seat, placed.translation, furniture.NO_FACES, light, 0)
+        touching = None
+        if present and not self.whole and self._recent and placed.translation[2] > .8 and rng.random() < self._touch:
+            touching = furniture.touching(rng, placed.actor, placed.tilt, *self._anybody())
+        if touching:
+            scene.draw(touching[0], (placed.translation + touching[1]).astype(np.float32), faces, light, 2)
+        else:
+            self._bystanders(scene, placed.translation, center, height, light, present)
         return _Composed(scene, placed, center, height, height * placed.pixels / self.height, present)
 
     def _rectangle(self, placed: _Placed) -> tuple[np.ndarray, float] | None:
@@ -217,7 +236,7 @@ class CropSampler:
         image, labels = np.ascontiguousarray(image), np.ascontiguousarray(labels)
         k, cx, cy = self._pinhole(center, height)
         if placed.cover is not None and composed.present:
-            furniture(image, labels, rng, placed.cover * k + [cx, cy], self.cast.textures)
+            cover_with(image, labels, rng, placed.cover * k + [cx, cy], self.cast.textures)
         self._in_front(image, labels)
         if composed.source < .95:
             small = (max(8, int(self.width * composed.source)), max(8, int(self.height * composed.source)))
@@ -244,7 +263,7 @@ class CropSampler:
             around = cv2.dilate((labels == 1).astype(np.uint8), np.ones((3, 3), np.uint8))
             seen[seen] = around[row.clip(0, self.height - 1), column.clip(0, self.width - 1)] > 0
             label['seen'] = seen
-        self._remember(actor)
+        self._remember(placed)
         return image, label
 
     def _missed(self, placed: _Placed, there: bool) -> tuple[np.ndarray, float] | None:
@@ -294,7 +313,7 @@ class CropSampler:
         if not self._recent or rng.random() > .4 * self._crowding:
             return
         for _ in range(rng.integers(1, 3)):
-            other = self._recent[rng.integers(len(self._recent))]
+            other, _ = self._anybody()
             if present:
                 depth = translation[2] * np.exp(rng.normal(.15, .3))
                 aside = rng.choice([-1, 1]) * rng.uniform(.16, .6) * height
@@ -306,11 +325,20 @@ class CropSampler:
                 continue
             scene.draw(other, np.append(at * depth, depth), self.cast.body.faces, light, 2)
 
-    def _remember(self, actor) -> None:
+    def _anybody(self) -> tuple[Actor, np.ndarray]:
+        """Somebody drawn before, and the tilt of the camera that they were posed for."""
+        return self._recent[self.rng.integers(len(self._recent))]
+
+    def _remember(self, placed: _Placed) -> None:
         if len(self._recent) < 30:
-            self._recent.append(actor)
+            self._recent.append((placed.actor, placed.tilt))
         else:
-            self._recent[self.rng.integers(30)] = actor
+            self._recent[self.rng.integers(30)] = placed.actor, placed.tilt
+
+
+def _lost(label: np.ndarray) -> bool:
+    """Whether others and things hide so much of a person that nobody could tell who is meant."""
+    return bool(label['present'] and (label['visible'] < LEAST_VISIBLE or label['seen'][framing.MAIN].sum() < 2))
 
 
 def _mirrored(x: np.ndarray, edge: float) -> np.ndarray:

@@ -8,11 +8,11 @@ from __future__ import annotations
 import numpy as np
 
 NEAREST = .12  # [m] nothing of a person comes nearer to the lens
-NEAR = .27  # of the people stand near: the image cuts most of them
+NEAR = .36  # of the people stand near: the image cuts most of them
 TALLEST = 4.  # image heights that somebody near would take, were they whole
 LOOSE = .3  # of the boxes are far from tight
 LOOSE_SCALE, LOOSE_SHIFT = (.6, 2.), .15
-COVERED = .14  # of the people stand behind furniture or a corner
+COVERED = .18  # of the people stand behind furniture or a corner
 # What tells a person: pelvis, hips, spine, knees, ankles, neck, head, shoulders, elbows, wrists of the 29 keypoints
 MAIN = np.array([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 15, 16, 17, 18, 19, 20, 21])
 FACE = np.array([15, 24, 25, 26])  # head, nose, eyes
@@ -39,7 +39,7 @@ def within(points: np.ndarray, center: np.ndarray, extent: np.ndarray) -> np.nda
 
 def near(rng: np.random.Generator, keypoints: np.ndarray, half: np.ndarray) -> np.ndarray:
     """SMPL translation (3,) of somebody too near for the image to hold, keypoints (29, 3) about the origin."""
-    z = 1.7 / (2 * half[1] * np.exp(rng.uniform(np.log(.8), np.log(TALLEST))))
+    z = 1.7 / (2 * half[1] * np.exp(rng.uniform(np.log(.95), np.log(TALLEST))))
     aim = keypoints[rng.choice(AIMS, p=AIM_SHARE)]
     at = np.array([rng.uniform(-.9, .9), rng.uniform(-.85, .6)]) * half
     return (np.append(at * z, z) - aim).astype(np.float32)

@@ -9,9 +9,9 @@ import numpy as np
 
 from cliff_ros.camera import Camera
 from cliff_ros.people import Person
-from cliff_ros.synthetic import framing
+from cliff_ros.synthetic import framing, furniture
 from cliff_ros.synthetic.backgrounds import clutter, room
-from cliff_ros.synthetic.camera_effects import camera_effects, furniture, occlude
+from cliff_ros.synthetic.camera_effects import camera_effects, cover_with, occlude
 from cliff_ros.synthetic.poses import ALL_POSES, COMMON_POSES, LIVED_POSES
 from cliff_ros.synthetic.props import scatter
 from cliff_ros.synthetic.scene import RICH, Actor, Cast, Extras, camera_rotation, canvas, project
@@ -20,6 +20,7 @@ from cliff_ros.synthetic.sequence import WORLD_FROM_LEVEL
 from cliff_ros.synthetic.textures import natural_color
 
 NEAR = .3  # of the people, where training asks for them
+SEATED = .7  # of those who sit or lie then have something under them
 MAX_COVERED = .6  # of a person's pixels: who is hidden more than this is not asked for
 LEAST_HEIGHT = 24  # [px at 320 pixels across] of somebody who is asked for: about 1/10 of the image's height
 
@@ -54,13 +55,15 @@ class StillSampler:
     near: share of people who are too near for the image to hold, and half as many behind furniture; with it come
         other poses and cameras that are far from level. None: `NEAR`, and nothing of it in everyday scenes.
     look: as of CropSampler; an evaluation asks for 'plain', so that its figures stay comparable.
+    visible: show of everybody the upper part, so much of their height in the image, down to its lower border; at most
+        two people who hide nothing of each other, straight lenses.
     device: where torch draws ('cuda', 'cpu'); '' for the rasteriser on the CPU.
     """
 
     def __init__(self, seed: int, num_backgrounds: int = 150, everyday: bool = False, device: str = '',
-                 near: float | None = None, look: str = RICH) -> None:
+                 near: float | None = None, look: str = RICH, visible: float | None = None) -> None:
         self.rng = rng = np.random.default_rng(seed)
-        self.everyday, self.device = everyday, device
+        self.everyday, self.device, self.visible = everyday, device, visible
         self.near = (0. if everyday else NEAR) if near is None else near
         self.cast = Cast(rng, look=look)
         self.extras = Extras(rng, self.cast, ALL_POSES if not everyday else LIVED_POSES if near else COMMON_POSES)
@@ -75,7 +78,7 @@ class StillSampler:
     def scene(self, width: int, height: int, max_people: int | None = None) -> Still:
         """The next frame."""
         rng, faces = self.rng, self.cast.body.faces
-        max_people = max_people or (4 if self.everyday else 6)
+        max_people = max_people or (2 if self.visible else 4 if self.everyday else 6)
         camera, tilt, camera_height = self._camera(width, height)
         k = camera.K
         backdrop = self.scenery and self.scenery.before(rng, width, height, k[0, 0], k[0, 2], k[1, 2], tilt, camera_height)
@@ -84,17 +87,23 @@ class StillSampler:
                          2 if width <= 640 else 1, self.device)
         light, placed = backdrop.light(rng), []
         for _ in range(rng.choice(max_people + 1, p=_crowd(max_people))):
-            found = self._place(camera, tilt, camera_height, placed)
+            found = self._place(camera, tilt, camera_height, placed) if not self.visible else \
+                self._cut(camera, tilt, placed)
             if found:
                 picture.draw(found.actor, found.translation, faces, light, len(placed) + 1)
                 placed.append(found)
+                seat = furniture.under(rng, found.actor, found.translation, tilt, self.cast.textures) \
+                    if self.near and rng.random() < SEATED else None
+                if seat:
+                    picture.draw(seat, found.translation, furniture.NO_FACES, light, 0)
         image, labels = picture.finish()
         image, labels = np.ascontiguousarray(image), np.ascontiguousarray(labels)
         if self.near:
             self._furnish(image, labels, placed)
         for _ in range(rng.poisson(.25 if self.everyday else .7)):
             occlude(image, labels, rng, self.cast.textures, natural_color(rng))
-        image, labels, camera = self._bent(image, labels, camera)
+        if not self.visible:
+            image, labels, camera = self._bent(image, labels, camera)
         asked, ignored = self._asked(placed, labels, camera)
         return Still(camera_effects(image, rng, .6 if self.everyday else 1.), camera, asked,
                      np.array(ignored, np.float32).reshape(-1, 4))
@@ -142,10 +151,17 @@ class StillSampler:
         level = actor.skin @ tilt
         pelvis = actor.joints[0] @ tilt
         near = self.near and rng.random() < self.near
+        touches = others[rng.integers(len(others))] if self.near and others and not near and rng.random() < .2 else None
         for _ in range(8):
             if near:
                 half = np.array([camera.width, camera.height]) / 2 / camera.f
                 translation = framing.near(rng, actor.keypoints, half)
+            elif touches:  # hand in hand, in each other's arms
+                around, apart = rng.uniform(0, 2 * np.pi), rng.uniform(.27, .7)
+                lift = (touches.actor.joints[0] + touches.translation) @ tilt - pelvis \
+                    + apart * np.array([np.sin(around), 0, np.cos(around)])
+                lift[1] = ((touches.actor.skin + touches.translation) @ tilt)[:, 1].max() - level[:, 1].max()
+                translation = (tilt @ lift).astype(np.float32)
             elif on_floor:
                 azimuth = np.arctan(rng.uniform(-1, 1) * camera.width / 2 / camera.f)
                 distance = np.exp(rng.uniform(np.log(1.2), np.log(9.)))
@@ -170,8 +186,38 @@ class StillSampler:
             inside = size.prod() / (high - low).prod()
             enough = self._shown(actor, translation, camera) if near else inside > (.5 if self.everyday else .3)
             if enough and all(
-                    _overlap(box, other.box) < (.3 if self.everyday else .6) for other in others):
+                    _overlap(box, other.box) < (.95 if other is touches else .3 if self.everyday else .6)
+                    for other in others):
                 return _Placed(actor, translation, box)
+        return None
+
+    def _cut(self, camera: Camera, tilt: np.ndarray, others: list[_Placed]) -> _Placed | None:
+        """Somebody of whom the image's lower border leaves the upper part (`visible`), or None after a few tries."""
+        rng, actor = self.rng, self.extras.before(tilt)
+        limit, middle = np.array([camera.width, camera.height]) - .5, camera.K[:2, 2]
+        for _ in range(12):
+            x, top = rng.uniform(-.9, .9) * camera.width / 2 / camera.f, rng.uniform(.03, .55) * camera.height
+            near, far = .3, 20.
+            for _ in range(16):  # the farther away, the more is seen
+                z = np.sqrt(near * far)
+                translation = np.array([x * z, 0, z]) - actor.joints[0]
+                for _ in range(3):  # the highest point to where it belongs
+                    points = actor.skin + translation
+                    pixels = project(points) * camera.f + middle
+                    highest = pixels[:, 1].argmin()
+                    translation[1] += (top - pixels[highest, 1]) / camera.f * points[highest, 2]
+                points = actor.skin + translation
+                if points[:, 2].min() < framing.NEAREST:
+                    near = z
+                    continue
+                pixels = project(points) * camera.f + middle
+                low, high = pixels.min(0), pixels.max(0)
+                seen = (limit[1] - low[1]) / (high[1] - low[1])
+                near, far = (z, far) if seen < self.visible else (near, z)
+            box = np.concatenate([np.maximum(low, -.5), np.minimum(high, limit)])
+            whole = (box[2] - box[0]) / (high[0] - low[0])
+            if abs(seen - self.visible) < .01 and whole > .95 and all(_overlap(box, one.box) < .05 for one in others):
+                return _Placed(actor, translation.astype(np.float32), box)
         return None
 
     def _shown(self, actor: Actor, translation: np.ndarray, camera: Camera) -> bool:
@@ -185,7 +231,7 @@ class StillSampler:
             if self.rng.random() < self.near / 2:
                 span = float(np.ptp(one.box[1::2]))
                 cover = framing.cover(self.rng, one.box[:2] / span, one.box[2:] / span) * span
-                furniture(image, labels, self.rng, cover, self.cast.textures)
+                cover_with(image, labels, self.rng, cover, self.cast.textures)
 
     def _bent(self, image: np.ndarray, labels: np.ndarray, camera: Camera) -> tuple[np.ndarray, np.ndarray, Camera]:
         """A third of the cameras have a lens that bends lines: image, labels and camera of what it sees."""
@@ -217,7 +263,7 @@ class StillSampler:
             if (size < 2).any():
                 continue
             seen, inside = np.count_nonzero(labels == label) / (.38 * size.prod()), size.prod() / (high - low).prod()
-            enough = self._shown(one.actor, one.translation, camera) if self.near else inside > .35
+            enough = self._shown(one.actor, one.translation, camera) if self.near else self.visible or inside > .35
             if seen > 1 - MAX_COVERED and enough and size[1] > least:
                 people.append(Person(
                     id=label - 1, score=1., box=box, betas=one.actor.betas, rotations=one.actor.rotations,
