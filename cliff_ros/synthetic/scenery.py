@@ -1,4 +1,4 @@
-"""Backgrounds of the rich look: real places, rooms and clutter, with solid things in them, and the light that is there."""
+"""Backgrounds of the rich look: real places, rooms and clutter, with solid things in them, and the light there."""
 
 from __future__ import annotations
 

@@ -73,7 +73,8 @@ class StillSampler:
         max_people = max_people or (4 if self.everyday else 6)
         camera, tilt, camera_height = self._camera(width, height)
         k = camera.K
-        backdrop = self.scenery and self.scenery.before(rng, width, height, k[0, 0], k[0, 2], k[1, 2], tilt, camera_height)
+        backdrop = self.scenery.before(rng, width, height, k[0, 0], k[0, 2], k[1, 2], tilt, camera_height) \
+            if self.scenery else None
         backdrop = backdrop or Backdrop(self._background(camera, tilt, camera_height))
         picture = canvas(backdrop.image, k[0, 0], k[1, 1], k[0, 2], k[1, 2],
                          2 if width <= 640 else 1, self.device)
