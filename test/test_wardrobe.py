@@ -104,6 +104,17 @@ def test_garments_grow_with_the_body(cast):
         np.testing.assert_allclose(large.things[0].vertices - small.things[0].vertices, of_skin, atol=.012)
 
 
+def test_what_is_held_out_is_not_in_training(cast):
+    unseen = Cast(np.random.default_rng(0), cast.body, 2, look='unseen').wardrobe.garments
+    for kind, pieces in cast.wardrobe.garments.pieces.items():
+        names = {piece.name for piece in pieces}, {piece.name for piece in unseen.pieces[kind]}
+        assert names[0] and names[1] and (not names[0] & names[1] or len(names[0]) < garments.HELD_OUT), kind
+    assert not {id(skin) for skin in cast.wardrobe.garments.skins} & {id(skin) for skin in unseen.skins}
+    textures = np.zeros((1, 256, 256, 3), np.float32)
+    places = [Scenery(np.random.default_rng(0), textures, held).environments for held in (False, True)]
+    assert len(places[0]) == 10 and len(places[1]) == 2 and not {id(p) for p in places[0]} & {id(p) for p in places[1]}
+
+
 def test_people_look_different_and_the_same_for_a_seed(cast):
     def look(seed):
         rng = np.random.default_rng(seed)

@@ -22,6 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--frames', metavar='N', type=int, default=400, help='images (default: 400)')
     parser.add_argument('--size', nargs='+', type=_size, metavar='WxH', default=[(640, 480), (1280, 720)],
                         help='of the images, in turns (default: 640x480 1280x720)')
+    parser.add_argument('--look', choices=('plain', 'rich', 'unseen'), default='plain',
+                        help='of people and places: plain (default), the same pictures in every version; rich, as '
+                             'training draws them; unseen, garments, skins and places that training is never shown')
     parser.add_argument('--model', default='embedded', help="'embedded' (default), or a file that the engine runs")
     parser.add_argument('--body', default='embedded', help="'embedded' (default) or the model's SMPL file")
     parser.add_argument('--detector', default='embedded',
@@ -36,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     from cliff_ros.evaluation.datasets import open_dataset
     if args.sheet and args.sheet.suffix.lower() != '.png':
         raise InputError(f"--sheet is '{args.sheet}': name it *.png")
-    dataset = open_dataset(args.dataset, args.seed, args.frames, args.size)
+    dataset = open_dataset(args.dataset, args.seed, args.frames, args.size, args.look)
 
     from cliff_ros.evaluation.run import Evaluation
     from cliff_ros.evaluation.sheet import Sheet
@@ -55,7 +58,8 @@ def run(args: argparse.Namespace) -> int:
           f'engine {engine.name}')
     complete = _go(dataset, evaluation, sheet)
     report = {
-        'dataset': args.dataset, 'seed': args.seed, 'sizes': [f'{width}x{height}' for width, height in args.size],
+        'dataset': args.dataset, 'look': args.look, 'seed': args.seed,
+        'sizes': [f'{width}x{height}' for width, height in args.size],
         'complete': complete, 'model': args.model, 'model_name': engine.metadata['model'],
         'model_sha256': engine.metadata.get('sha256'), 'body': pipeline.body.name, 'detector': args.detector,
         'engine': engine.name, 'cpu_cores': len(os.sched_getaffinity(0)), **evaluation.report(),

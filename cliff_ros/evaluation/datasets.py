@@ -40,9 +40,9 @@ class Dataset(Protocol):
     def __iter__(self) -> Iterator[Sample]: ...
 
 
-def open_dataset(name: str, seed: int, frames: int, sizes: Sequence[tuple[int, int]]) -> Dataset:
-    """A data set of `DATASETS`. seed, frames and sizes (width, height) say what to render."""
+def open_dataset(name: str, seed: int, frames: int, sizes: Sequence[tuple[int, int]], look: str = 'plain') -> Dataset:
+    """A data set of `DATASETS`. seed, frames, sizes (width, height) and look say what to render."""
     if name == 'synthetic':
         from cliff_ros.evaluation.synthetic import SyntheticScenes
-        return SyntheticScenes(seed, frames, sizes)
+        return SyntheticScenes(seed, frames, sizes, look)
     raise InputError(f"there is no data set '{name}': choose from {', '.join(DATASETS)}")

@@ -15,22 +15,23 @@ SMALLEST = 64  # [px]
 class SyntheticScenes:
     """Still images, independent of each other; the same for the same arguments.
 
-    seed: from 0. frames: how many. sizes: (width, height) [px] of the images, in turns.
+    seed: from 0. frames: how many. sizes: (width, height) [px] of the images, in turns. look: see StillSampler.
     """
 
-    def __init__(self, seed: int, frames: int, sizes: Sequence[tuple[int, int]] = ((640, 480), (1280, 720))) -> None:
+    def __init__(self, seed: int, frames: int, sizes: Sequence[tuple[int, int]] = ((640, 480), (1280, 720)),
+                 look: str = 'plain') -> None:
         if frames < 1:
             raise InputError(f'the number of frames must be at least 1, not {frames}')
         if seed < 0:
             raise InputError(f'the seed must be at least 0, not {seed}')
         if not sizes or min(min(size) for size in sizes) < SMALLEST:
             raise InputError(f'images must be at least {SMALLEST} pixels wide and high: give larger sizes')
-        self.seed, self.frames, self.sizes = seed, frames, tuple(sizes)
+        self.seed, self.frames, self.sizes, self.look = seed, frames, tuple(sizes), look
 
     def __len__(self) -> int:
         return self.frames
 
     def __iter__(self) -> Iterator[Still]:
-        sampler = StillSampler(FIRST_SEED + self.seed, everyday=True, look='plain')
+        sampler = StillSampler(FIRST_SEED + self.seed, everyday=True, look=self.look)
         for index in range(self.frames):
             yield sampler.scene(*self.sizes[index % len(self.sizes)])

@@ -65,11 +65,12 @@ def plain(color: np.ndarray) -> np.ndarray:
 
 
 class RichWardrobe(Wardrobe):
-    """Dresses the embedded body from `garments`, a part of the people as `Wardrobe` does."""
+    """Dresses the embedded body from `garments`, a part of the people as `Wardrobe` does. unseen: from those pieces and
+    skins that training is never shown."""
 
-    def __init__(self, body: BodyModel, textures: np.ndarray) -> None:
+    def __init__(self, body: BodyModel, textures: np.ndarray, unseen: bool = False) -> None:
         super().__init__(body, textures)
-        self.garments = load_garments(len(body.v_template))
+        self.garments = load_garments(len(body.v_template)).part(unseen)
         # Woven and printed patterns are mostly lighter and darker; a few stay as colorful as they are.
         grey = textures.mean(3, keepdims=True)
         self.patterns = [pyramid(texture if i % 4 == 0 else grey[i] + .3 * (texture - grey[i]))

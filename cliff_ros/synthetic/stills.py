@@ -13,7 +13,7 @@ from cliff_ros.synthetic.backgrounds import clutter, room
 from cliff_ros.synthetic.camera_effects import camera_effects, occlude
 from cliff_ros.synthetic.poses import COMMON_POSES, EVERYDAY
 from cliff_ros.synthetic.props import scatter
-from cliff_ros.synthetic.scene import RICH, Actor, Cast, Extras, camera_rotation, canvas, project
+from cliff_ros.synthetic.scene import PLAIN, RICH, UNSEEN, Actor, Cast, Extras, camera_rotation, canvas, project
 from cliff_ros.synthetic.scenery import Backdrop, Scenery
 from cliff_ros.synthetic.sequence import WORLD_FROM_LEVEL
 from cliff_ros.synthetic.textures import natural_color
@@ -59,7 +59,7 @@ class StillSampler:
         self.everyday, self.device = everyday, device
         self.cast = Cast(rng, look=look)
         self.extras = Extras(rng, self.cast, COMMON_POSES if everyday else EVERYDAY)
-        self.scenery = Scenery(rng, self.cast.textures) if look == RICH else None
+        self.scenery = None if look == PLAIN else Scenery(rng, self.cast.textures, look == UNSEEN)
         self.backgrounds = [clutter(rng, self.cast.textures) for _ in range(num_backgrounds)]
 
     def sample(self, width: int, height: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
