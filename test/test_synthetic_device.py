@@ -57,8 +57,8 @@ def test_textured_triangles_are_the_same_pixels(seed, two_sided, scale):
         triangles = rng.integers(0, 20, (25, 3)).astype(np.int32)
         material = Material(
             rng.uniform(0, 1, (25, 3, 2)).astype(np.float32), pyramid(rng.integers(0, 255, (64, 32, 4), np.uint8), 8),
-            1.5, rng.normal(.4, .5, (3, 4)).astype(np.float32), pyramid(rng.uniform(-1, 1, (32, 32, 3)).astype('f4'), 4),
-            rng.uniform(.5, 4), .4, two_sided)
+            1.5, rng.normal(.4, .5, (3, 4)).astype(np.float32),
+            pyramid(rng.uniform(-1, 1, (32, 32, 3)).astype(np.float32), 4), rng.uniform(.5, 4), .4, two_sided)
         unlit = rng.uniform(0, 1 if i != 1 else 255, (20, 3)).astype(np.float32)
         meshes.append((vertices, triangles, unlit, material if i != 1 else None))
     image, depth = np.full((24, 32, 3), 9, np.float32), np.zeros((24, 32), np.float32)

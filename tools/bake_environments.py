@@ -65,7 +65,8 @@ def main() -> None:
         if mask.any():
             picture = cv2.inpaint(np.ascontiguousarray(picture), mask, 5, cv2.INPAINT_TELEA)
         name = path.stem.removesuffix('_1k')
-        arrays[f'{name}.panorama'] = cv2.imencode('.webp', picture[..., ::-1], [cv2.IMWRITE_WEBP_QUALITY, 82])[1].ravel()
+        encoded = cv2.imencode('.webp', picture[..., ::-1], [cv2.IMWRITE_WEBP_QUALITY, 82])[1]
+        arrays[f'{name}.panorama'] = encoded.ravel()
         arrays[f'{name}.sky'], arrays[f'{name}.key'] = light_of(radiance)
         print(name, 'sky', arrays[f'{name}.sky'].mean(1).round(2), 'key', arrays[f'{name}.key'].round(2).tolist())
     arrays['licence'] = np.array('CC0-1.0')

@@ -150,7 +150,22 @@ def carry_uv(vertices: np.ndarray, faces: np.ndarray, source: Mesh) -> tuple[np.
         uv.append((source.uv[source.corners[triangle]] * share[..., None]).sum(1))
         corners[mine] = numbers.reshape(-1, 3) + total
         total += len(used)
-    return np.concatenate(uv), corners
+    uv = np.concatenate(uv)
+    # Where an island is cut open and sewn to itself, corners fall on both sides of the cut and a face shows all that is
+    # between. Such faces go on from their middle as the texture does there.
+    def edges(points, index):
+        return np.linalg.norm(points[index] - points[np.roll(index, 1, 1)], axis=2).max(1)
+    stretch = edges(uv, corners) / (edges(vertices, faces) + 1e-4)
+    torn = np.where(stretch > 8 * np.median(stretch))[0]
+    triangle, _ = closest(vertices[faces[torn]].mean(1), source.vertices, source.faces)
+    old, flat = source.vertices[source.faces[triangle]], source.uv[source.corners[triangle]]
+    side = np.stack([old[:, 1] - old[:, 0], old[:, 2] - old[:, 0]], 2)
+    share = np.linalg.pinv(side)[:, None] @ (vertices[faces[torn]] - old[:, :1])[..., None]
+    steps = np.stack([flat[:, 1] - flat[:, 0], flat[:, 2] - flat[:, 0]], 1)
+    more = flat[:, :1] + np.einsum('fkij,fiu->fku', share, steps)
+    corners[torn] = len(uv) + np.arange(3 * len(torn)).reshape(-1, 3)
+    print(f'    {len(torn)} of {len(faces)} faces lay across a seam of their own island')
+    return np.concatenate([uv, more.reshape(-1, 2).clip(0, 1)]), corners
 
 
 def smoothed(weights: np.ndarray, faces: np.ndarray, times: int) -> np.ndarray:

@@ -25,6 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--visible', metavar='SHARE', type=float,
                         help='people of whom the image shows the upper part only, such as 0.75, 0.5 or 0.4 of their '
                              'height, as a robot sees who stands near (default: mostly whole people)')
+    parser.add_argument('--look', choices=('plain', 'rich', 'unseen'), default='plain',
+                        help='of people and places: plain (default), the same pictures in every version; rich, as '
+                             'training draws them; unseen, garments, skins and places that training is never shown')
     parser.add_argument('--model', default='embedded', help="'embedded' (default), or a file that the engine runs")
     parser.add_argument('--body', default='embedded', help="'embedded' (default) or the model's SMPL file")
     parser.add_argument('--detector', default='embedded',
@@ -39,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     from cliff_ros.evaluation.datasets import open_dataset
     if args.sheet and args.sheet.suffix.lower() != '.png':
         raise InputError(f"--sheet is '{args.sheet}': name it *.png")
-    dataset = open_dataset(args.dataset, args.seed, args.frames, args.size, args.visible)
+    dataset = open_dataset(args.dataset, args.seed, args.frames, args.size, args.look, args.visible)
 
     from cliff_ros.evaluation.run import Evaluation
     from cliff_ros.evaluation.sheet import Sheet
@@ -58,7 +61,8 @@ def run(args: argparse.Namespace) -> int:
           f'engine {engine.name}')
     complete = _go(dataset, evaluation, sheet)
     report = {
-        'dataset': args.dataset, 'seed': args.seed, 'sizes': [f'{width}x{height}' for width, height in args.size],
+        'dataset': args.dataset, 'look': args.look, 'seed': args.seed,
+        'sizes': [f'{width}x{height}' for width, height in args.size],
         'visible': args.visible,
         'complete': complete, 'model': args.model, 'model_name': engine.metadata['model'],
         'model_sha256': engine.metadata.get('sha256'), 'body': pipeline.body.name, 'detector': args.detector,

@@ -16,12 +16,12 @@ LEAST_VISIBLE = .2  # of a person's height: a head
 class SyntheticScenes:
     """Still images, independent of each other; the same for the same arguments.
 
-    seed: from 0. frames: how many. sizes: (width, height) [px] of the images, in turns.
+    seed: from 0. frames: how many. sizes: (width, height) [px] of the images, in turns. look: see StillSampler.
     visible: of everybody only the upper part is in the image, so much of their height; None: people mostly whole.
     """
 
     def __init__(self, seed: int, frames: int, sizes: Sequence[tuple[int, int]] = ((640, 480), (1280, 720)),
-                 visible: float | None = None) -> None:
+                 look: str = 'plain', visible: float | None = None) -> None:
         if frames < 1:
             raise InputError(f'the number of frames must be at least 1, not {frames}')
         if seed < 0:
@@ -30,12 +30,12 @@ class SyntheticScenes:
             raise InputError(f'images must be at least {SMALLEST} pixels wide and high: give larger sizes')
         if visible is not None and not LEAST_VISIBLE <= visible < 1:
             raise InputError(f'the visible share of people must be from {LEAST_VISIBLE} to below 1, not {visible}')
-        self.seed, self.frames, self.sizes, self.visible = seed, frames, tuple(sizes), visible
+        self.seed, self.frames, self.sizes, self.look, self.visible = seed, frames, tuple(sizes), look, visible
 
     def __len__(self) -> int:
         return self.frames
 
     def __iter__(self) -> Iterator[Still]:
-        sampler = StillSampler(FIRST_SEED + self.seed, everyday=True, visible=self.visible, look='plain')
+        sampler = StillSampler(FIRST_SEED + self.seed, everyday=True, look=self.look, visible=self.visible)
         for index in range(self.frames):
             yield sampler.scene(*self.sizes[index % len(self.sizes)])

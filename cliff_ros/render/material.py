@@ -14,21 +14,21 @@ AS_IT_IS = np.eye(3, 4, dtype=np.float32)
 
 @dataclass(frozen=True)
 class Material:
-    """uv (F, 3, 2) float32: column and row of every corner, 0..1; texture and pattern: from large to small, each half of
-    the one before; recolor, repeats, amount, two_sided: see `raster.rasterize_textured`. size: how much of the world [m] the
-    texture's width covers."""
+    """uv (F, 3, 2) float32: column and row of every corner, 0..1; texture and pattern: from large to small, each half
+    of the one before; recolor, repeats, amount, two_sided: see `raster.rasterize_textured`; size: how much of the world
+    [m] the texture's width covers."""
 
     uv: np.ndarray
     texture: tuple[np.ndarray, ...] = WHITE
     size: float = 1.
-    recolor: np.ndarray = None
+    recolor: np.ndarray | None = None
     pattern: tuple[np.ndarray, ...] = NO_PATTERN
     repeats: float = 1.
     amount: float = 0.
     two_sided: bool = False
 
     def at(self, scale: float):
-        """Texture, recolor, pattern, repeats, amount as the rasterizers ask for them; scale [px/m]: as large as it is drawn."""
+        """Texture, recolor, pattern, repeats, amount as the rasterizers ask for them; scale [px/m] of the drawing."""
         pixels = self.size * scale
         return (_level(self.texture, pixels), AS_IT_IS if self.recolor is None else self.recolor,
                 _level(self.pattern, pixels / self.repeats), np.float32(self.repeats), np.float32(self.amount))

@@ -89,9 +89,10 @@ def rasterize_textured(vertices, faces, colors, uv, texture, recolor, pattern, r
                        cy, image, inverse_depth, labels, label):
     """As `rasterize`, of a mesh with a texture; colors (V, 3) multiply it. All buffers are changed in place.
 
-    uv (F, 3, 2) float32: column and row of each corner in the texture, 0..1; texture (H, W, 4) uint8 RGBA: where alpha is
-    below 128 nothing is drawn; recolor (3, 4) float32: what is made of a texel, linear and constant; pattern (P, P, 3)
-    float32: relative brightness on top, `amount` of it, `repeats` times over the texture; two_sided: backs are drawn, too.
+    uv (F, 3, 2) float32: column and row of each corner in the texture, 0..1; texture (H, W, 4) uint8 RGBA: where alpha
+    is below 128 nothing is drawn; recolor (3, 4) float32: what is made of a texel, linear and constant; pattern
+    (P, P, 3) float32: relative brightness on top, `amount` of it, `repeats` times over the texture; two_sided: draw
+    backs as well.
     """
     height, width = inverse_depth.shape
     rows, columns, period = texture.shape[0], texture.shape[1], pattern.shape[0]

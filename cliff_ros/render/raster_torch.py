@@ -24,8 +24,9 @@ _LATER = (1 << 32) - 1
 class Surfaces:
     """The materials of meshes that are drawn together: see `Material`.
 
-    of (F,) int64: each face's material; uv (F, 3, 2); per material M: where its texture begins in texels (T, 4) uint8 and
-    its size, where its pattern begins in patterns (P, 3) and its size, recolor (M, 3, 4), repeats, amount, two_sided.
+    of (F,) int64: each face's material; uv (F, 3, 2); per material M: where its texture begins in texels (T, 4) uint8
+    and its size, where its pattern begins in patterns (P, 3) and its size, recolor (M, 3, 4), repeats, amount,
+    two_sided.
     """
 
     of: Tensor

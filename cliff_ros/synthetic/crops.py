@@ -17,7 +17,7 @@ from cliff_ros.synthetic.backgrounds import clutter
 from cliff_ros.synthetic.camera_effects import camera_effects, cover_with, occlude
 from cliff_ros.synthetic.poses import ALL_POSES, LIVED_POSES
 from cliff_ros.synthetic.props import UPRIGHT as KINDS
-from cliff_ros.synthetic.scene import RICH, Actor, Cast, Extras, canvas, project
+from cliff_ros.synthetic.scene import PLAIN, RICH, UNSEEN, Actor, Cast, Extras, canvas, project
 from cliff_ros.synthetic.scenery import Backdrop, Scenery
 from cliff_ros.synthetic.textures import natural_color
 
@@ -80,7 +80,8 @@ class CropSampler:
     inside: the least share of the box of somebody who is not near that lies in the camera's image.
     whole: nobody near and cut, nobody behind furniture, only good boxes.
     everyday: common poses, few things and people in front, milder camera effects.
-    look: 'rich' for people dressed from the wardrobe, 'plain' for colors and offsets only.
+    look: 'rich': people dressed from the wardrobe in real places; 'unseen': as rich, of garments and places that are
+        kept from training; 'plain': colors and offsets only.
     device: where torch draws ('cuda', 'cpu'); '' for the rasteriser on the CPU. Crops that are drawn together are not
         those that come one by one, but as good.
     """
@@ -94,7 +95,7 @@ class CropSampler:
         self.fov, self.negatives, self.border, self.inside = fov, negatives, border, inside
         self.device, self.whole = device, whole
         self.cast = Cast(rng, look=look)
-        self.scenery = Scenery(rng, self.cast.textures) if look == RICH else None
+        self.scenery = None if look == PLAIN else Scenery(rng, self.cast.textures, look == UNSEEN)
         self.backgrounds = self.scenery.stock(rng, num_backgrounds) if self.scenery else \
             [Backdrop(clutter(rng, self.cast.textures)) for _ in range(num_backgrounds)]
         self._kinds = KINDS + (self.scenery.objects.draw,) * len(KINDS) if self.scenery else KINDS

@@ -17,8 +17,8 @@ FILE = Path(__file__).resolve().parents[1] / 'data' / 'environments.npz'
 
 @dataclass(frozen=True)
 class Environment:
-    """panorama (512, 1024, 3) uint8 RGB; sky (4, 3) and key (2, 3): see tools/bake_environments.py. The world is x right,
-    y up, z towards the viewer."""
+    """panorama (512, 1024, 3) uint8 RGB; sky (4, 3) and key (2, 3): see tools/bake_environments.py. The world is x
+    right, y up, z towards the viewer."""
 
     panorama: np.ndarray
     sky: np.ndarray

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -14,8 +16,9 @@ from cliff_ros.render.material import Material, pyramid
 from cliff_ros.render.raster import vertex_normals
 from cliff_ros.synthetic.belongings import Thing
 
+T = TypeVar('T')
 FILE = Path(__file__).resolve().parents[1] / 'data' / 'wardrobe.npz'
-HELD_OUT = 5  # every so many-th skin, garment and environment is kept from training
+HELD_OUT = 6  # every so many-th skin, garment and environment is kept from training
 
 
 @dataclass(frozen=True)
@@ -49,12 +52,24 @@ class Piece:
 
 @dataclass(frozen=True)
 class Garments:
-    """pieces by kind: 'top', 'legs', 'shoes', 'hat', 'hair', 'brow'; skins: textures of the body, whose faces have
-    uv (F, 3, 2)."""
+    """pieces by kind: 'top', 'legs', 'suit', 'shoes', 'hat', 'hair', 'brow'; skins: textures of the body, whose faces
+    have uv (F, 3, 2)."""
 
     pieces: dict[str, list[Piece]]
     skins: list[tuple[np.ndarray, ...]]
     uv: np.ndarray
+
+    def part(self, unseen: bool) -> Garments:
+        """What training shows, or what it is never shown; both have what there is but a few of."""
+        return Garments({kind: part(pieces, unseen) for kind, pieces in self.pieces.items()}, part(self.skins, unseen),
+                        self.uv)
+
+
+def part(items: Sequence[T], unseen: bool) -> list[T]:
+    """The held-out items, or the others; all, where there are fewer than `HELD_OUT`."""
+    if len(items) < HELD_OUT:
+        return list(items)
+    return [item for i, item in enumerate(items) if (i % HELD_OUT == HELD_OUT - 1) == unseen]
 
 
 def _texture(data: np.ndarray) -> tuple[np.ndarray, ...]:

@@ -1,7 +1,7 @@
 """Solid things that are not people, drawn in three dimensions with light and texture into backgrounds.
 
-Wheels, bicycles, cars, radiators, tables with cakes, chairs, lamps, tripods, machines: what networks that saw only people
-before walls take for people. Each is a mesh of simple parts; y up, standing on y = 0, about as tall as in life [m].
+Wheels, bicycles, cars, radiators, tables with cakes, chairs, lamps, tripods, machines: what networks that saw only
+people before walls take for people. Each is a mesh of simple parts; y up, standing on y = 0, as tall as in life [m].
 """
 
 from __future__ import annotations
@@ -214,7 +214,8 @@ def lamp(rng) -> list[Part]:
     metal = np.full(3, rng.uniform(20, 200))
     parts = [rod([0, 0, 0], [0, .03, 0], shade * .8, metal, 14), rod([0, 0, 0], [0, high, 0], .015, metal, 6)]
     if rng.random() < .6:
-        parts.append(rod([0, high - .25, 0], [0, high, 0], shade, natural_color(rng) * .5 + 120, 16, rng.uniform(.4, 1)))
+        tone = natural_color(rng) * .5 + 120
+        parts.append(rod([0, high - .25, 0], [0, high, 0], shade, tone, 16, rng.uniform(.4, 1)))
     else:
         parts.append(ball_at([0, high, 0], shade * .7, np.full(3, 245.)))
     return parts
@@ -248,7 +249,8 @@ def shelf(rng) -> list[Part]:
         x = -wide + .05
         while x < wide - .08 and y < high - .2 and rng.random() < .93:
             w, h = rng.uniform(.02, .18), rng.uniform(.1, .9) * (high - .1) / rows
-            parts.append(block([x, y, -.15], [min(x + w, wide - .03), y + h, rng.uniform(-.05, .15)], natural_color(rng)))
+            far = [min(x + w, wide - .03), y + h, rng.uniform(-.05, .15)]
+            parts.append(block([x, y, -.15], far, natural_color(rng)))
             x += w + (.15 * rng.random() if rng.random() < .3 else .004)
     return parts
 
@@ -316,7 +318,8 @@ def plant(rng) -> list[Part]:
 
 def door(rng) -> list[Part]:
     """A door, open or closed, in its frame."""
-    wide, high, color, leaf = rng.uniform(.4, .6), rng.uniform(1.9, 2.3), natural_color(rng) * .6 + 80, natural_color(rng)
+    wide, high = rng.uniform(.4, .6), rng.uniform(1.9, 2.3)
+    color, leaf = natural_color(rng) * .6 + 80, natural_color(rng)
     parts = [block([s * wide - .05, 0, -.05], [s * wide + .05, high, .08], color) for s in (-1, 1)]
     parts.append(block([-wide - .05, high - .04, -.05], [wide + .05, high + .06, .08], color))
     if rng.random() < .6:
@@ -339,12 +342,12 @@ def cart(rng) -> list[Part]:
 
 
 MAKERS: tuple[Callable[[np.random.Generator], list[Part]], ...] = (
-    wheel, bicycle, car, radiator, table, chair, sofa, lamp, tripod, ball, shelf, cupboard, machine, bin_or_bottle, plant,
-    door, cart, table, chair, machine)
+    wheel, bicycle, car, radiator, table, chair, sofa, lamp, tripod, ball, shelf, cupboard, machine, bin_or_bottle,
+    plant, door, cart, table, chair, machine)
 
 
 class Objects:
-    """Makes a stock of things and draws them; `tile` draws one as the painters of `props` do."""
+    """Makes a stock of things and draws them, as the painters of `props` do."""
 
     def __init__(self, rng: np.random.Generator, patterns: list[tuple[np.ndarray, ...]], stock: int = 160) -> None:
         self.patterns = patterns

@@ -14,9 +14,8 @@ from numba import njit
 
 from cliff_ros.body import BodyModel
 from cliff_ros.render.material import Material, pyramid
-from cliff_ros.render.raster import vertex_normals
 from cliff_ros.synthetic.appearance import LEFT_EYE, NOSE, RIGHT_EYE, Look, Wardrobe
-from cliff_ros.synthetic.belongings import HEAD, Thing, ellipsoid
+from cliff_ros.synthetic.belongings import HEAD, Thing, cuboid, ellipsoid
 from cliff_ros.synthetic.garments import Piece, load_garments
 from cliff_ros.synthetic.textures import natural_color
 
@@ -43,7 +42,7 @@ def _visible(faces, uv, hidden):
 
 
 def recolored(rng: np.random.Generator, light: float, color: np.ndarray | None = None) -> np.ndarray:
-    """(3, 4) what becomes of a texture of mean brightness `light`: another color, another hue, or lighter and darker."""
+    """(3, 4) what becomes of a texture of mean brightness `light`: another color or hue, or lighter and darker."""
     matrix, kind = np.zeros((3, 4), np.float32), rng.random()
     if color is not None or kind < .55:
         color = natural_color(rng) if color is None else color
@@ -66,11 +65,12 @@ def plain(color: np.ndarray) -> np.ndarray:
 
 
 class RichWardrobe(Wardrobe):
-    """Dresses the embedded body from `garments`, a part of the people as `Wardrobe` does."""
+    """Dresses the embedded body from `garments`, a part of the people as `Wardrobe` does. unseen: from those pieces and
+    skins that training is never shown."""
 
-    def __init__(self, body: BodyModel, textures: np.ndarray) -> None:
+    def __init__(self, body: BodyModel, textures: np.ndarray, unseen: bool = False) -> None:
         super().__init__(body, textures)
-        self.garments = load_garments(len(body.v_template))
+        self.garments = load_garments(len(body.v_template)).part(unseen)
         # Woven and printed patterns are mostly lighter and darker; a few stay as colorful as they are.
         grey = textures.mean(3, keepdims=True)
         self.patterns = [pyramid(texture if i % 4 == 0 else grey[i] + .3 * (texture - grey[i]))
@@ -95,8 +95,6 @@ class RichWardrobe(Wardrobe):
         self.eye_vertices = np.unique(self.faces[self.eyeball])
         to_eye = np.minimum(np.linalg.norm(v - v[LEFT_EYE], axis=1), np.linalg.norm(v - v[RIGHT_EYE], axis=1))
         self.to_eye = to_eye[self.eye_vertices]
-        self.glasses = (self.head & (v[:, 2] > v[NOSE, 2] - .06) & (to_eye < .027))
-        self.chest = (np.abs(v[:, 0]) < .19) & self.torso
         self.hi_vis = [pyramid(_vest(np.array(color, float)), 16) for color in HI_VIS]
 
     # --- parts -------------------------------------------------------------------------------------------------------
@@ -118,26 +116,31 @@ class RichWardrobe(Wardrobe):
                                 repeats=repeats, two_sided=True, **pattern)
         return piece.thing(material, lift=lift)
 
-    def _shell(self, rng, mask: np.ndarray, offset, color=None, chance: float = .5,
+    def _shell(self, rng, field: np.ndarray, offset: float, color=None, chance: float = .5,
                material: Material | None = None) -> tuple[Thing, np.ndarray]:
-        """The body's surface where the mask is set, lifted by offset [m] (a number, or (V,)), and what it hides (V,)."""
+        """The body's surface where a field (V,) is positive, lifted by offset [m], and what it hides (V,).
+
+        The rim runs where the field is zero, between the vertices. A mask will do, with a rim half an edge outside.
+        """
+        if field.dtype == bool:
+            field = np.where(field, 1., -1.)
+        mask = field > 0
         a, b, c = (mask[corner] for corner in self.corners)
-        taken = a & b & c
+        taken = a | b | c
         faces = self.faces[taken]
         index = np.zeros(len(mask), np.int32)
         index[faces.ravel()] = 1
         kept = np.flatnonzero(index)
         index[kept] = np.arange(len(kept), dtype=np.int32)
-        rim = np.zeros(len(mask), bool)
-        rim[self.faces[(a | b | c) & ~taken].ravel()] = True
-        points, shadow = self.vertices[kept], 1.
-        lifted = np.broadcast_to(offset, mask.shape)[kept]
-        if np.max(offset) > .008:
+        points, shadow, lifted = self.vertices[kept], 1., np.full(len(kept), offset, np.float32)
+        if offset > .008:
             waves = rng.normal(0, 1, (2, 3)) * rng.uniform(8, 30)
             fold = np.sin(points @ waves[0] + rng.uniform(0, 6)) * np.sin(points @ waves[1] + rng.uniform(0, 6))
             lifted = lifted * (1 + .3 * fold)
             shadow = 1 + .15 * np.sin(points @ waves[1] * 1.3)
-        vertices = (points + self.normals[kept] * lifted[:, None]).astype(np.float32)
+        points = points + self.normals[kept] * lifted[:, None]
+        self._to_rim(points, index, self.faces[taken & ~(a & b & c)], field)
+        vertices = points.astype(np.float32)
         colors = np.ascontiguousarray(np.broadcast_to(np.reshape(shadow, (-1, 1)), vertices.shape), np.float32)
         if material is None:
             color = natural_color(rng) if color is None else color
@@ -147,7 +150,19 @@ class RichWardrobe(Wardrobe):
         share[:, 0] = 1
         bound = (np.repeat(kept[:, None], 3, 1).astype(np.int32), share)
         thing = Thing(vertices, index[faces], colors, self.indices[kept], self.weights[kept], material, bound)
-        return thing, mask & ~rim
+        return thing, mask
+
+    def _to_rim(self, points: np.ndarray, index: np.ndarray, mixed: np.ndarray, field: np.ndarray) -> None:
+        """Move vertices outside the rim onto it, along the edges to those inside, in place."""
+        start, end = np.concatenate([mixed[:, [0, 1]], mixed[:, [1, 2]], mixed[:, [2, 0]]]).T
+        start, end = np.concatenate([start, end]), np.concatenate([end, start])
+        crossing = (field[start] <= 0) & (field[end] > 0)
+        start, end = start[crossing], end[crossing]
+        t = (field[start] / (field[start] - field[end]))[:, None]
+        count = np.bincount(index[start], minlength=len(points))[:, None]
+        at = points[index[start]] * (1 - t) + points[index[end]] * t
+        total = np.stack([np.bincount(index[start], at[:, k], len(points)) for k in range(3)], 1)
+        np.copyto(points, total / np.maximum(count, 1), where=count > 0, casting='unsafe')
 
     def _pick(self, rng, kind: str) -> Piece:
         pieces = self.garments.pieces[kind]
@@ -176,7 +191,15 @@ class RichWardrobe(Wardrobe):
         v, joints = self.vertices, self.joints
         y, reach = v[:, 1], np.abs(v[:, 0])
         knee_y, hip_y, ankle_y, pelvis_y = joints[4, 1], joints[1, 1], joints[7, 1], joints[0, 1]
-        lower, trunk = self.leg | self.pelvis, self.torso & ~self.head
+
+        def between(low: float, high: float) -> np.ndarray:
+            """Field of the trunk and the legs between two heights."""
+            return np.minimum(np.minimum(y - low, high - y), .28 - reach)
+
+        def shirt(hem: float, sleeve: float, neck: float, deep: float = .3) -> np.ndarray:
+            """Field of trunk and arms below a neckline that is lower in front."""
+            return np.minimum(np.minimum(y - hem, sleeve - reach),
+                              np.maximum(joints[12, 1] + neck - y - deep * v[:, 2], reach - .12))
         kind, top = rng.random(), None
         if kind < .12:
             top = piece('suit')
@@ -184,49 +207,48 @@ class RichWardrobe(Wardrobe):
             piece('legs')
         elif kind < .88:  # leggings, shorts
             end = rng.uniform(knee_y - .1, hip_y - .1) if rng.random() < .5 else ankle_y + rng.uniform(-.02, .3)
-            shell((lower | trunk) & (y > end) & (y < pelvis_y + rng.uniform(.02, .1)), rng.uniform(.004, .022))
+            shell(between(end, pelvis_y + rng.uniform(.02, .1)), rng.uniform(.004, .022))
         else:  # briefs, swimming trunks
             low = hip_y - rng.uniform(.02, .16)
-            shell((lower | trunk) & (y > low - .5 * (.12 - reach).clip(0, .06)) & (y < pelvis_y + rng.uniform(-.02, .08)),
-                  .004)
+            slip = .5 * (.12 - reach).clip(0, .06) * (y < pelvis_y - .02)
+            shell(between(low, pelvis_y + rng.uniform(-.02, .08)) + slip, .004)
         kind = rng.random()
+        sleeve = rng.uniform(joints[16, 0] - .03, joints[20, 0] + .02)
         if top is not None:
             pass
         elif kind < .62:
             top = piece('top', lift=.003)
-        elif kind < .80:  # shirts close to the skin, with sleeves or without
-            sleeve = rng.uniform(joints[16, 0] - .04, joints[20, 0] + .02)
-            hem = pelvis_y - rng.uniform(-.1, .14)
-            color = natural_color(rng)
-            shell((self.arm | trunk | lower) & (reach < sleeve) & (y > hem), rng.uniform(.006, .02), color=color)
+        elif kind < .80:  # shirts close to the skin, with sleeves or without; dresses
+            hem = pelvis_y - (rng.uniform(-.1, .14) if rng.random() < .85 else rng.uniform(.1, .35))
+            shell(shirt(hem, sleeve, rng.uniform(-.04, .04)), rng.uniform(.006, .02))
         elif kind < .87:
-            middle = joints[9, 1] + rng.uniform(-.06, .02)
-            shell(trunk & (np.abs(y - middle) < rng.uniform(.04, .1)) & (reach < .2), .005)
-        kind = rng.random()
-        hood = False
+            middle, half = joints[9, 1] + rng.uniform(-.06, .02), rng.uniform(.04, .1)
+            shell(between(middle - half, middle + half), .005)
+        kind, hood = rng.random(), False
         if kind < .13:  # a coat, open or closed, with a hood or without
-            color, long = natural_color(rng), pelvis_y - rng.uniform(.05, .45)
-            loose = rng.uniform(.03, .055)
-            open_front = .06 * rng.random() * (rng.random() < .4)
-            body = (self.arm | trunk | lower) & (y > long) & (reach < joints[20, 0] + .02) \
-                & ~((reach < open_front) & (v[:, 2] > 0))
+            coat = shirt(pelvis_y - rng.uniform(.05, .45), joints[20, 0] + .01, rng.uniform(0, .05), .2)
+            if rng.random() < .35:
+                coat = np.minimum(coat, np.maximum(reach - rng.uniform(.02, .07), -v[:, 2]))
             hood = rng.random() < .3
             if hood:
-                body |= self.head & ~self.face
+                coat = np.maximum(coat, np.where(self.head & ~self.face, .01, -.01))
             if top is not None and not top.name.startswith('suit'):
                 things.pop()
-                hidden &= ~(top.hides & ~body)
-            shell(body, loose, color=color, chance=.3)
+                hidden &= ~(top.hides & (coat <= 0))
+            shell(coat, rng.uniform(.028, .05), chance=.3)
         elif kind < .22:
-            things.append(self._vest(rng, top) if top is not None and rng.random() < .7 else
-                          self._shell(rng, self.chest & (y > pelvis_y - .02), .022,
-                                      material=self._vest_material(rng, self.chest & (y > pelvis_y - .02)))[0])
+            if top is not None:
+                things.append(self._vest(rng, top))
+            else:
+                field = np.minimum(shirt(pelvis_y - .02, .2, 0.), np.maximum(reach - .012, -v[:, 2]))
+                faces = self.faces[(field > 0)[self.faces].any(1)]
+                shell(field, .025, material=self._vest_material(rng, faces))
         if rng.random() < .86:
             piece('shoes')
         elif rng.random() < .5:  # boots and socks
-            shell(self.foot & (y < ankle_y + rng.uniform(.0, .25)) | (self.leg & (y < ankle_y + .1)), .008)
+            shell(ankle_y + rng.uniform(.0, .25) - y, .008)
         if rng.random() < .07:
-            shell(self.hands, .004, chance=.1)
+            shell(reach - joints[20, 0] + .01, .004, chance=.1)
         self._dress_head(rng, things, wear, shell, hood)
         faces, uv = _visible(self.faces, self.garments.uv, hidden)
         skins = self.garments.skins
@@ -252,7 +274,8 @@ class RichWardrobe(Wardrobe):
             return natural_color(rng)
         if rng.random() < .15:
             return np.full(3, rng.uniform(120, 220))
-        return np.array([1, rng.uniform(.62, .88), rng.uniform(.38, .75)]) * np.exp(rng.uniform(np.log(18), np.log(190)))
+        brown = np.array([1, rng.uniform(.62, .88), rng.uniform(.38, .75)])
+        return brown * np.exp(rng.uniform(np.log(18), np.log(190)))
 
     def _dress_head(self, rng, things, wear, shell, hood: bool) -> None:
         hair_color = self._hair_color(rng)
@@ -276,35 +299,58 @@ class RichWardrobe(Wardrobe):
             low = self.face & (v[:, 1] < v[NOSE, 1] + .012)
             things.append(self._shell(rng, low, .008, chance=.2)[0])
         if rng.random() < .08:
-            things.append(self._shell(rng, self.glasses, .012, color=np.full(3, rng.uniform(5, 60)), chance=0.)[0])
+            things.append(self._spectacles(rng))
+
+    def _spectacles(self, rng) -> Thing:
+        """Dark glasses: two lenses, a bridge, temples."""
+        parts, start, vertices, faces = [], 0, [], []
+        width, height = rng.uniform(.022, .03), rng.uniform(.014, .024)
+        for sign, eye in ((1, LEFT_EYE), (-1, RIGHT_EYE)):
+            at = self.vertices[eye] + [0, 0, .016]
+            parts.append(ellipsoid(at, [width, height, .006], rows=6, columns=10))
+            ear = [sign * .074, at[1] + .004, at[2] - .06]
+            parts.append(cuboid(ear, [.004, .006, .1]))
+        bridge = [0, self.vertices[LEFT_EYE, 1] + .004, self.vertices[LEFT_EYE, 2] + .02]
+        parts.append(cuboid(bridge, [.03, .004, .004]))
+        for points, triangles in parts:
+            vertices.append(points)
+            faces.append(triangles + start)
+            start += len(points)
+        return self._rigid(np.concatenate(vertices), np.concatenate(faces), np.full(3, rng.uniform(5, 60)))
+
+    def _rigid(self, vertices: np.ndarray, faces: np.ndarray, color: np.ndarray) -> Thing:
+        """Something on the head."""
+        colors = np.ascontiguousarray(np.broadcast_to(color, vertices.shape), np.float32)
+        joints = np.tile(np.int32([HEAD, 0, 0, 0]), (len(vertices), 1))
+        weights = np.tile(np.float32([1, 0, 0, 0]), (len(vertices), 1))
+        return Thing(vertices.astype(np.float32), faces.astype(np.int32), colors, joints, weights)
 
     def _helmet(self, rng) -> Thing:
-        low, high, size = self.head_y[0], self.head_y[1], self.head_y[1] - self.head_y[0]
         depth = (self.head_z[1] - self.head_z[0]) / 2
-        center = [0, high - .45 * size, sum(self.head_z) / 2]
-        radii = [depth * .85 + rng.uniform(.01, .03), .45 * size + rng.uniform(.03, .05), depth + rng.uniform(.015, .035)]
-        vertices, faces = ellipsoid(center, radii, rows=8, columns=20, upper=rng.uniform(.48, .62))
+        center = [0, self.vertices[LEFT_EYE, 1] + rng.uniform(.025, .045), sum(self.head_z) / 2]
+        radii = [depth * .8 + rng.uniform(.01, .025), self.head_y[1] - center[1] + rng.uniform(.015, .04),
+                 depth + rng.uniform(.01, .03)]
+        vertices, faces = ellipsoid(center, radii, rows=8, columns=20, upper=.5)
         if rng.random() < .6:  # a brim, a peak
             rim = vertices[:, 1] < vertices[:, 1].min() + .01
             away = vertices[rim] - [0, vertices[rim, 1].mean(), center[2]]
             grow = rng.uniform(.01, .05) * (1 if rng.random() < .4 else vertices[rim, 2] > center[2])
-            vertices[rim] += (away / np.linalg.norm(away, axis=1, keepdims=True) * np.reshape(grow, (-1, 1))).astype('f4')
+            away *= np.reshape(grow, (-1, 1)) / np.linalg.norm(away, axis=1, keepdims=True)
+            vertices[rim] += away.astype(np.float32)
         color = np.array([[250, 250, 245], [250, 210, 30], [240, 110, 30], [200, 30, 30], [40, 80, 180], [30, 30, 32]][
             rng.integers(6)]) if rng.random() < .7 else natural_color(rng)
         colors = np.tile(color, (len(vertices), 1)).astype(np.float32)
         if rng.random() < .4:
             colors[np.abs(vertices[:, 0]) < .02] = natural_color(rng)
-        joints = np.tile(np.int32([HEAD, 0, 0, 0]), (len(vertices), 1))
-        weights = np.tile(np.float32([1, 0, 0, 0]), (len(vertices), 1))
-        return Thing(vertices, np.concatenate([faces, faces[:, ::-1]]), colors, joints, weights)
+        return self._rigid(vertices, faces, colors)
 
     def _vest_uv(self, corners: np.ndarray) -> np.ndarray:
         """(F, 3, 2) from the front, of corners (F, 3, 3)."""
         top = self.joints[12, 1] + .06
-        return np.ascontiguousarray(np.stack([corners[..., 0] / .5 + .5, (top - corners[..., 1]) / .62], -1), np.float32)
+        uv = np.stack([corners[..., 0] / .5 + .5, (top - corners[..., 1]) / .62], -1)
+        return np.ascontiguousarray(uv, np.float32)
 
-    def _vest_material(self, rng, mask: np.ndarray) -> Material:
-        faces = self.faces[mask[self.faces].all(1)]
+    def _vest_material(self, rng, faces: np.ndarray) -> Material:
         return Material(self._vest_uv(self.vertices[faces]), self.hi_vis[rng.integers(len(self.hi_vis))], .5,
                         two_sided=True)
 

@@ -19,7 +19,7 @@ from cliff_ros.synthetic.outfits import RichWardrobe
 from cliff_ros.synthetic.poses import ALL_POSES, euler_to_matrix, sample_poses
 from cliff_ros.synthetic.textures import make_textures
 
-PLAIN, RICH = 'plain', 'rich'  # looks
+PLAIN, RICH, UNSEEN = 'plain', 'rich', 'unseen'  # looks
 # SMPL rest axes (x left, y up, z forward) of somebody who faces the camera, in a level camera's optical frame
 FACING_CAMERA = np.diag([1., -1., -1.]).astype(np.float32)
 # The first shape direction of the embedded body is height, 0.116 m per unit: this gives 0.064 m deviation.
@@ -93,14 +93,17 @@ class Actor:
 
 
 class Cast:
-    """Makes actors of the embedded body. look: 'plain' clothes of colors and offsets, 'rich' ones with textures."""
+    """Makes actors of the embedded body. look: 'plain' clothes of colors and offsets; 'rich' ones with textures;
+    'unseen': as rich, of those that training is never shown."""
 
     def __init__(self, rng: np.random.Generator, body: BodyModel | None = None, num_textures: int = 40,
                  look: str = PLAIN) -> None:
         self.body = body or load_body()
         self.textures = make_textures(rng, num_textures)
-        self.wardrobe = RichWardrobe(self.body, self.textures) if look == RICH else Wardrobe(self.body, self.textures)
-        self.belongings = Belongings(self.body, self.textures, .6 if look == RICH else 1.)
+        plain = look == PLAIN
+        self.wardrobe = Wardrobe(self.body, self.textures) if plain else \
+            RichWardrobe(self.body, self.textures, look == UNSEEN)
+        self.belongings = Belongings(self.body, self.textures, 1. if plain else .6)
         order = np.argsort(-self.body.weights, 1)[:, :4].astype(np.int32)
         weights = np.take_along_axis(self.body.weights, order, 1)
         self._indices, self._weights = np.ascontiguousarray(order), np.ascontiguousarray(weights)

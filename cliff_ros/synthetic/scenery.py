@@ -1,4 +1,4 @@
-"""Backgrounds of the rich look: real places, rooms and clutter, with solid things in them, and the light that is there."""
+"""Backgrounds of the rich look: real places, rooms and clutter, with solid things in them, and the light there."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from cliff_ros.render.material import pyramid
 from cliff_ros.synthetic.backgrounds import clutter, room
 from cliff_ros.synthetic.environments import Lighting, load_environments, turned
+from cliff_ros.synthetic.garments import part
 from cliff_ros.synthetic.lights import Light
 from cliff_ros.synthetic.objects import Objects
 from cliff_ros.synthetic.props import scatter
@@ -30,10 +31,11 @@ class Backdrop(NamedTuple):
 
 
 class Scenery:
-    """Makes backgrounds. textures: (T, 256, 256, 3), see `textures.make_textures`."""
+    """Makes backgrounds. textures: (T, 256, 256, 3), see `textures.make_textures`; unseen: of those places that
+    training is never shown."""
 
-    def __init__(self, rng: np.random.Generator, textures: np.ndarray) -> None:
-        self.textures, self.environments = textures, load_environments()
+    def __init__(self, rng: np.random.Generator, textures: np.ndarray, unseen: bool = False) -> None:
+        self.textures, self.environments = textures, part(load_environments(), unseen)
         self.objects = Objects(rng, [pyramid(texture) for texture in textures[:16]])
 
     def stock(self, rng: np.random.Generator, count: int, width: int = 640, height: int = 480) -> list[Backdrop]:

@@ -14,7 +14,7 @@ from cliff_ros.synthetic.backgrounds import clutter, room
 from cliff_ros.synthetic.camera_effects import camera_effects, cover_with, occlude
 from cliff_ros.synthetic.poses import ALL_POSES, COMMON_POSES, LIVED_POSES
 from cliff_ros.synthetic.props import scatter
-from cliff_ros.synthetic.scene import RICH, Actor, Cast, Extras, camera_rotation, canvas, project
+from cliff_ros.synthetic.scene import PLAIN, RICH, UNSEEN, Actor, Cast, Extras, camera_rotation, canvas, project
 from cliff_ros.synthetic.scenery import Backdrop, Scenery
 from cliff_ros.synthetic.sequence import WORLD_FROM_LEVEL
 from cliff_ros.synthetic.textures import natural_color
@@ -67,7 +67,7 @@ class StillSampler:
         self.near = (0. if everyday else NEAR) if near is None else near
         self.cast = Cast(rng, look=look)
         self.extras = Extras(rng, self.cast, ALL_POSES if not everyday else LIVED_POSES if near else COMMON_POSES)
-        self.scenery = Scenery(rng, self.cast.textures) if look == RICH else None
+        self.scenery = None if look == PLAIN else Scenery(rng, self.cast.textures, look == UNSEEN)
         self.backgrounds = [clutter(rng, self.cast.textures) for _ in range(num_backgrounds)]
 
     def sample(self, width: int, height: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -81,7 +81,8 @@ class StillSampler:
         max_people = max_people or (2 if self.visible else 4 if self.everyday else 6)
         camera, tilt, camera_height = self._camera(width, height)
         k = camera.K
-        backdrop = self.scenery and self.scenery.before(rng, width, height, k[0, 0], k[0, 2], k[1, 2], tilt, camera_height)
+        backdrop = self.scenery.before(rng, width, height, k[0, 0], k[0, 2], k[1, 2], tilt, camera_height) \
+            if self.scenery else None
         backdrop = backdrop or Backdrop(self._background(camera, tilt, camera_height))
         picture = canvas(backdrop.image, k[0, 0], k[1, 1], k[0, 2], k[1, 2],
                          2 if width <= 640 else 1, self.device)
