@@ -39,7 +39,7 @@ class OneLook(torch.nn.Module):
         self.encoder = encoder
 
     def forward(self, crops: torch.Tensor) -> torch.Tensor:
-        return self.encoder.features(*self.encoder.maps(crops))
+        return self.encoder.features(self.encoder.maps(crops))
 
 
 def main() -> None:

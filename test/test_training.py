@@ -71,7 +71,7 @@ def test_mirrored_crops_give_mirrored_keypoints():
     def look(x):
         features = encoder(x)
         places = features[:, :2 * NUM_KEYPOINTS].view(3, NUM_KEYPOINTS, 2)
-        return places, *features[:, 2 * NUM_KEYPOINTS:].split([NUM_KEYPOINTS, NUM_DEPTHS, 6, 128, 128, 1], 1)
+        return places, *features[:, 2 * NUM_KEYPOINTS:].split([NUM_KEYPOINTS, NUM_DEPTHS, 6, NUM_KEYPOINTS, 128, 128, 1], 1)
     with torch.no_grad():
         straight, mirrored = look(crops), look(crops.flip(3))
     places = mirrored[0] * torch.tensor([-1., 1])
@@ -79,7 +79,8 @@ def test_mirrored_crops_give_mirrored_keypoints():
     torch.testing.assert_close(mirrored[1], straight[1][:, MIRROR_KEYPOINTS], atol=1e-3, rtol=0)
     torch.testing.assert_close(mirrored[2], straight[2][:, MIRROR_KEYPOINTS[:NUM_DEPTHS]], atol=1e-3, rtol=0)
     torch.testing.assert_close(mirrored[3] * torch.tensor([-1., 1, 1, -1, 1, 1]), straight[3], atol=1e-4, rtol=0)
-    assert torch.equal(straight[4], mirrored[5]) and torch.equal(straight[5], mirrored[4])  # the free features of each
+    torch.testing.assert_close(mirrored[4], straight[4][:, MIRROR_KEYPOINTS], atol=1e-3, rtol=0)
+    assert torch.equal(straight[5], mirrored[6]) and torch.equal(straight[6], mirrored[5])  # the free features of each
     encoder.train()   # one look in training, where crops are mirrored at random
     with torch.no_grad():
         assert not torch.equal(encoder(crops)[:, :58], encoder(crops.flip(3))[:, :58])

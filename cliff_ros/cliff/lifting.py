@@ -21,7 +21,9 @@ from cliff_ros.cliff.rotation import matrix_from_6d
 NUM_KEYPOINTS = 29  # SMPL's 24 joints, nose, eyes, ears
 NUM_DEPTHS = NUM_JOINTS
 GLOBAL_FEATURES = 128
-NUM_FEATURES = NUM_KEYPOINTS * 3 + NUM_DEPTHS + 6 + GLOBAL_FEATURES
+NUM_FEATURES = NUM_KEYPOINTS * 4 + NUM_DEPTHS + 6 + GLOBAL_FEATURES
+_PARTS = [NUM_KEYPOINTS * 2, NUM_KEYPOINTS, NUM_DEPTHS, 6, NUM_KEYPOINTS, GLOBAL_FEATURES]  # as `pack_features` packs
+CONFIDENCE = slice(sum(_PARTS[:4]), sum(_PARTS[:5]))  # of the features
 NUM_OUTPUTS = NUM_JOINTS * 6 + 10 + 3  # rotations, betas, camera
 # What each keypoint is in a mirrored image, and what else mirrors there: the facing vectors' and the 6D numbers' signs.
 MIRROR_KEYPOINTS = np.array([*MIRROR, 24, 26, 25, 28, 27])
@@ -33,22 +35,23 @@ SMALLEST_SCALE = .05
 Parameters = tuple[Tensor, Tensor, Tensor]  # rotations (B, 24, 3, 3), betas (B, 10), camera (B, 3) = (s, tx, ty)
 
 
-def pack_features(keypoints: Tensor, spread: Tensor, depth: Tensor, facing: Tensor, overview: Tensor) -> Tensor:
+def pack_features(keypoints: Tensor, spread: Tensor, depth: Tensor, facing: Tensor, confidence: Tensor,
+                  overview: Tensor) -> Tensor:
     """One feature vector (B, NUM_FEATURES), scaled so that every entry is of order one.
 
     keypoints (B, 29, 2), depth (B, 24) behind the pelvis: crop heights; spread (B, 29); facing (B, 6);
-    overview (B, 128).
+    confidence (B, 29): probability that the crop shows the place of a keypoint; overview (B, 128).
     """
-    return torch.cat([keypoints.flatten(1) * UNIT, spread, depth * UNIT, facing, overview], 1)
+    return torch.cat([keypoints.flatten(1) * UNIT, spread, depth * UNIT, facing, confidence, overview], 1)
 
 
 def mirror_features(features: Tensor, overview: Tensor) -> Tensor:
     """Of the mirrored crop, what `pack_features` gave of the crop, with the overview (B, 128) that was seen there."""
-    keypoints, spread, depth, facing, _ = features.split(
-        [NUM_KEYPOINTS * 2, NUM_KEYPOINTS, NUM_DEPTHS, 6, GLOBAL_FEATURES], 1)
+    keypoints, spread, depth, facing, confidence, _ = features.split(_PARTS, 1)
     keypoints = keypoints.unflatten(1, (NUM_KEYPOINTS, 2))[:, MIRROR_KEYPOINTS.tolist()]
     return torch.cat([(keypoints * keypoints.new_tensor([-1., 1.])).flatten(1), spread[:, MIRROR_KEYPOINTS.tolist()],
-                      depth[:, MIRROR.tolist()], facing * facing.new_tensor(MIRROR_FACING), overview], 1)
+                      depth[:, MIRROR.tolist()], facing * facing.new_tensor(MIRROR_FACING),
+                      confidence[:, MIRROR_KEYPOINTS.tolist()], overview], 1)
 
 
 class ResidualMLP(nn.Module):
@@ -124,13 +127,14 @@ class LiftingRegressor(nn.Module):
         center, size = bbox_info[:, None, :2] / 2, torch.exp(bbox_info[:, None, 2:])
         keypoints = features[:, :NUM_JOINTS * 2].unflatten(1, (NUM_JOINTS, 2)) / UNIT
         depths = features[:, NUM_KEYPOINTS * 3:NUM_KEYPOINTS * 3 + NUM_DEPTHS, None] / UNIT
+        seen = features[:, CONFIDENCE][:, :NUM_JOINTS, None]  # where a joint is that the crop does not show is a guess
         x = self.first(torch.cat([features, bbox_info, self.bones(keypoints, depths, center, size)], 1))
         context, offsets = self.context(x), [self.leave(x)]
         for _ in range(self.corrections):
             offset = offsets[-1]
             turned, betas, camera = self.decode(offset)
             residual = torch.cat([keypoints, depths], 2) - self.seen(self.joints(turned, betas), camera, center, size)
-            residual = (residual * 2 * UNIT).clamp(-3, 3)
+            residual = (residual * 2 * UNIT).clamp(-3, 3) * seen
             offsets.append(offset + self.correct(self.corrector(torch.cat([context, residual.flatten(1), offset], 1))))
         return offsets
 
