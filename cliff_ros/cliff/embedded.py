@@ -24,6 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cliff_ros.body.tensors import constant, index
 from cliff_ros.cliff.features import CropSpec
 from cliff_ros.cliff.lifting import (
     CONFIDENCE,
@@ -72,8 +73,8 @@ class Maps(NamedTuple):
     """What the encoder sees in crops.
 
     heatmaps (B, 29, 768): logits of the cells; depths (B, 24, 768): relative depth, if the joint were there [crop
-    heights]; overview (B, 128): free features; facing (B, 6); outside (B, 29): logit of the keypoint being nowhere in the
-    crop, one more cell of its heatmap; whole (B, 29 * 2 + 24): keypoints and relative depths, guessed from the overview
+    heights]; overview (B, 128): free features; facing (B, 6); outside (B, 29): logit of the keypoint being nowhere in
+    the crop, one more cell of its heatmap; whole (B, 29 * 2 + 24): keypoints and relative depths, guessed from the overview
     alone [crop heights].
     """
 
@@ -93,13 +94,14 @@ class Maps(NamedTuple):
 
     def mirrored(self) -> Maps:
         """Of mirrored crops, what it is of the crops themselves; but the overview, which nobody can mirror, stays."""
-        columns, swapped = _backwards(CROP_WIDTH // 4), MIRROR_KEYPOINTS.tolist()
+        device = self.facing.device
+        columns, swapped = index(device, _backwards(CROP_WIDTH // 4)), index(device, MIRROR_KEYPOINTS)
         heatmaps, depths = (
             maps[:, swapped[:k]].unflatten(2, (CROP_HEIGHT // 4, -1))[..., columns].flatten(2)
             for maps, k in ((self.heatmaps, NUM_KEYPOINTS), (self.depths, NUM_DEPTHS)))
         keypoints, depth = self.guess()
-        keypoints = keypoints[:, swapped] * keypoints.new_tensor([-1., 1.])
-        return Maps(heatmaps, depths, self.overview, self.facing * self.facing.new_tensor(MIRROR_FACING),
+        keypoints = keypoints[:, swapped] * constant(device, (-1., 1.))
+        return Maps(heatmaps, depths, self.overview, self.facing * constant(device, MIRROR_FACING),
                     self.outside[:, swapped], torch.cat([keypoints.flatten(1), depth[:, swapped[:NUM_DEPTHS]]], 1))
 
 
@@ -187,7 +189,7 @@ class KeypointEncoder(nn.Module):
     def both_ways(self, crops: Tensor) -> tuple[Maps, Maps]:
         """What `maps` gives of crops, and of mirrored crops: the mean of both looks, as one mistakes left and right
         where the other does not. It halves the speed and takes a twentieth off the error of keypoints."""
-        maps = self.maps(torch.stack([crops, crops[..., _backwards(CROP_WIDTH)]], 1).flatten(0, 1))
+        maps = self.maps(torch.stack([crops, crops[..., index(crops.device, _backwards(CROP_WIDTH))]], 1).flatten(0, 1))
         straight, turned = (Maps(*looks) for looks in zip(
             *(part.unflatten(0, (-1, 2)).unbind(1) for part in maps), strict=True))
         mean = Maps(*((a + b) / 2 for a, b in zip(straight, turned.mirrored(), strict=True)))

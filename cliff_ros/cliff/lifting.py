@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cliff_ros.body import MIRROR, NUM_JOINTS, load_body
+from cliff_ros.body.tensors import constant, index
 from cliff_ros.cliff.rotation import matrix_from_6d
 
 NUM_KEYPOINTS = 29  # SMPL's 24 joints, nose, eyes, ears
@@ -48,10 +49,11 @@ def pack_features(keypoints: Tensor, spread: Tensor, depth: Tensor, facing: Tens
 def mirror_features(features: Tensor, overview: Tensor) -> Tensor:
     """Of the mirrored crop, what `pack_features` gave of the crop, with the overview (B, 128) that was seen there."""
     keypoints, spread, depth, facing, confidence, _ = features.split(_PARTS, 1)
-    keypoints = keypoints.unflatten(1, (NUM_KEYPOINTS, 2))[:, MIRROR_KEYPOINTS.tolist()]
-    return torch.cat([(keypoints * keypoints.new_tensor([-1., 1.])).flatten(1), spread[:, MIRROR_KEYPOINTS.tolist()],
-                      depth[:, MIRROR.tolist()], facing * facing.new_tensor(MIRROR_FACING),
-                      confidence[:, MIRROR_KEYPOINTS.tolist()], overview], 1)
+    device = features.device
+    swapped = index(device, MIRROR_KEYPOINTS)
+    keypoints = keypoints.unflatten(1, (NUM_KEYPOINTS, 2))[:, swapped] * constant(device, (-1., 1.))
+    return torch.cat([keypoints.flatten(1), spread[:, swapped], depth[:, index(device, MIRROR)],
+                      facing * constant(device, MIRROR_FACING), confidence[:, swapped], overview], 1)
 
 
 class ResidualMLP(nn.Module):
@@ -103,7 +105,7 @@ class LiftingRegressor(nn.Module):
 
     def both_ways(self, features: Tensor, overview: Tensor, bbox_info: Tensor) -> Parameters:
         """As `forward`: the mean of what is said of the crop and of its mirror image, whose overview is given."""
-        mirrored_info = bbox_info * bbox_info.new_tensor([-1., 1., 1.])
+        mirrored_info = bbox_info * constant(bbox_info.device, (-1., 1., 1.))
         offsets = self.offsets(torch.stack([features, mirror_features(features, overview)], 1).flatten(0, 1),
                                torch.stack([bbox_info, mirrored_info], 1).flatten(0, 1))[-1]
         straight, turned = offsets.unflatten(0, (-1, 2)).unbind(1)
@@ -111,7 +113,8 @@ class LiftingRegressor(nn.Module):
 
     def _mirrored(self, offset: Tensor) -> Tensor:
         """What is said of a crop, of its mirror image."""
-        sixd = offset[:, :144].unflatten(1, (NUM_JOINTS, 6))[:, MIRROR.tolist()] * offset.new_tensor(MIRROR_6D)
+        sixd = offset[:, :144].unflatten(1, (NUM_JOINTS, 6))[:, index(offset.device, MIRROR)]
+        sixd = sixd * constant(offset.device, MIRROR_6D)
         return torch.cat([sixd.flatten(1), offset[:, 144:155], -offset[:, 155:156], offset[:, 156:]], 1)
 
     def tries(self, features: Tensor, bbox_info: Tensor) -> list[Parameters]:
@@ -143,7 +146,7 @@ class LiftingRegressor(nn.Module):
         a crop height at the pelvis."""
         rays = center / size + keypoints
         points = torch.cat([rays * (1 + depths * size), depths], 2)
-        bones = points[:, 1:] - points[:, self.parents[1:]]
+        bones = points[:, 1:] - points[:, index(points.device, self.parents[1:])]
         length = torch.sqrt((bones * bones).sum(2, keepdim=True) + 1e-8)
         return torch.cat([((points - points[:, :1]) * UNIT).flatten(1), (bones / (length + SHORTEST_BONE)).flatten(1)],
                          1)
@@ -157,8 +160,9 @@ class LiftingRegressor(nn.Module):
     def joints(self, turned: Tensor, betas: Tensor) -> Tensor:
         """(B, 24, 3) with SMPL translation zero. With rotations in the camera they are sums of turned bones."""
         rest = self.template + (betas @ self.directions).unflatten(1, (NUM_JOINTS, 3))
-        bones = rest[:, 1:] - rest[:, self.parents[1:]]
-        bones = (turned[:, self.parents[1:]] @ bones.unsqueeze(-1)).squeeze(-1)
+        parents = index(rest.device, self.parents[1:])
+        bones = rest[:, 1:] - rest[:, parents]
+        bones = (turned[:, parents] @ bones.unsqueeze(-1)).squeeze(-1)
         return self.ancestors @ torch.cat([rest[:, :1], bones], 1)
 
     @staticmethod
@@ -173,4 +177,5 @@ class LiftingRegressor(nn.Module):
 
     def relative(self, turned: Tensor) -> Tensor:
         """SMPL's rotations, each relative to its parent's."""
-        return torch.cat([turned[:, :1], turned[:, self.parents[1:]].transpose(2, 3) @ turned[:, 1:]], 1)
+        parents = index(turned.device, self.parents[1:])
+        return torch.cat([turned[:, :1], turned[:, parents].transpose(2, 3) @ turned[:, 1:]], 1)
