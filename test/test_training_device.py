@@ -1,7 +1,7 @@
 """Training on a GPU, without one: every tensor of a step is on its device, and no step waits for it.
 
-On the device 'meta' nothing is computed, but each operation knows where its tensors are, and whatever would have to read a
-number back fails.
+On the device 'meta' nothing is computed, but each operation knows where its tensors are, and whatever would have to
+read a number back fails.
 """
 
 from __future__ import annotations
@@ -120,8 +120,8 @@ def test_steps_of_the_regressor(skeleton):
         seen, people, _ = sampler.candidates(16)
         features, labels = skeletons._seen(seen, people, skeleton)
         loss, _ = skeletons.losses_of_tries(lifting, features, labels, skeleton)
-        on_crops, _ = skeletons.losses_of_tries(lifting, torch.empty(8, NUM_FEATURES, device=DEVICE), truth(8), skeleton,
-                                                regressor._on_crops)
+        real = torch.empty(8, NUM_FEATURES, device=DEVICE)
+        on_crops, _ = skeletons.losses_of_tries(lifting, real, truth(8), skeleton, regressor._on_crops)
         step(loss + on_crops, torch.optim.SGD(lifting.parameters(), .1), list(lifting.parameters()))
     twice(train)
     assert all(p.grad is not None for p in lifting.parameters())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from functools import cache
 
@@ -26,7 +27,8 @@ def _frozen(numbers) -> tuple:
 
 @cache
 def _constant(device: torch.device, numbers: tuple, dtype: torch.dtype) -> Tensor:
-    with torch.inference_mode(False):  # else nothing that has a gradient could use it
+    with torch.inference_mode(False), warnings.catch_warnings():  # else nothing that has a gradient could use it
+        warnings.simplefilter('ignore', torch.jit.TracerWarning)  # they are constants of a traced graph
         return torch.from_numpy(np.array(numbers, np.int64 if dtype == torch.int64 else np.float32)).to(device)
 
 

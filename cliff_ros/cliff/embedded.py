@@ -74,8 +74,8 @@ class Maps(NamedTuple):
 
     heatmaps (B, 29, 768): logits of the cells; depths (B, 24, 768): relative depth, if the joint were there [crop
     heights]; overview (B, 128): free features; facing (B, 6); outside (B, 29): logit of the keypoint being nowhere in
-    the crop, one more cell of its heatmap; whole (B, 29 * 2 + 24): keypoints and relative depths, guessed from the overview
-    alone [crop heights].
+    the crop, one more cell of its heatmap; whole (B, 29 * 2 + 24): keypoints and relative depths, guessed from the
+    overview alone [crop heights].
     """
 
     heatmaps: Tensor
@@ -135,6 +135,7 @@ class KeypointEncoder(nn.Module):
         self.context = nn.Linear(GLOBAL_FEATURES, middle)  # lets the whole person settle left against right
         nn.init.zeros_(self.context.weight)
         nn.init.zeros_(self.context.bias)
+        nn.init.constant_(self.outside.bias, math.log(CROP_HEIGHT * CROP_WIDTH / 16) - 2)  # most keypoints are inside
         height, width = CROP_HEIGHT // 4, CROP_WIDTH // 4
         y = (torch.arange(height) + .5) / height - .5
         x = ((torch.arange(width) + .5) / width - .5) * CROP_WIDTH / CROP_HEIGHT

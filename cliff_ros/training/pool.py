@@ -25,14 +25,14 @@ MIXED = 8  # blocks in a batch
 
 
 def pack(labels: np.ndarray) -> np.ndarray:
-    """Records of LABEL -> float32 rows (N, 316); the depths are zero still."""
+    """Records of LABEL -> float32 rows (N, 315); the depths are zero still."""
     rows = [np.ascontiguousarray(labels[name], np.float32).reshape(len(labels), -1)
             for name in FIELDS if name != 'depths']
     return np.concatenate([*rows, np.zeros((len(labels), 24), np.float32)], 1)
 
 
 def unpack(rows: Tensor) -> dict[str, Tensor]:
-    """Rows (N, 316) -> labels by name: views."""
+    """Rows (N, 315) -> labels by name: views."""
     parts = rows.split(_SIZES, 1)
     return {name: part.reshape(len(rows), *shape) for (name, shape), part in zip(FIELDS.items(), parts, strict=True)}
 

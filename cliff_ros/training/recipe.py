@@ -45,7 +45,7 @@ GOING_ON = .6  # of the encoder's learning rate, for one that was trained before
 EARLY = (.35, .55)  # when the network is also written before it is finished
 PARTS = (0., .6)  # of the regressor's crops, each of which is seen so often, the share that shows a part of a person
 MOST_FILE = 15 << 20  # bytes of a file of weights; larger ones are written as several
-CROP_BYTES = 128 * 96 * 3 + 316 * 4
+CROP_BYTES = 128 * 96 * 3 + 315 * 4
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ class _Run:
         feeders: list[Feeder] = []
         try:
             with self.attempt('keypoints'):
-                seen, unseen = (self._feeder(folder) for folder in (self.plan.seen, self.plan.unseen))
+                seen, unseen = self._feeder(self.plan.seen, self.device.type == 'cuda'), self._feeder(self.plan.unseen)
                 feeders = [seen, unseen]
                 self._keypoints(seen, unseen)
             if renderers:
@@ -182,8 +182,8 @@ class _Run:
     def _keep_time(self) -> None:
         self._elapsed_file.write_text(json.dumps(round(self.clock.elapsed, 1)))
 
-    def _feeder(self, folder: Path) -> Feeder:
-        return Feeder(folder, 'crops_[0-8]*.npz', crop_reader(self.device.type == 'cuda'), self.settings.keep)
+    def _feeder(self, folder: Path, pinned: bool = False) -> Feeder:
+        return Feeder(folder, 'crops_[0-8]*.npz', crop_reader(pinned), self.settings.keep)
 
     def _keypoints(self, seen: Feeder, unseen: Feeder) -> None:
         settings, cuda = self.settings, self.device.type == 'cuda'
@@ -197,7 +197,7 @@ class _Run:
         self.unseen = CropPool(Skeleton(load_body()), 'cpu', int(.25 * _free_memory() / CROP_BYTES))
         self.validation = CropPool(self.skeleton, self.device, 1 << 40, block=4000)
         read = crop_reader(False)
-        for tensors in seen.take_all(min(8, max(1, settings.workers - 2)), timeout=max(120., .3 * self.clock.total)):
+        for tensors in seen.take_all(min(8, max(1, settings.workers - 2)), timeout=max(600., .3 * self.clock.total)):
             pool.add(*tensors)
         if not len(pool):
             raise InputError(f"no crops came to '{self.plan.seen}': see what the renderers say above")
