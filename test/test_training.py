@@ -15,7 +15,7 @@ pytest.importorskip('onnx')
 
 from cliff_ros.body import load_body  # noqa: E402
 from cliff_ros.camera import Camera  # noqa: E402
-from cliff_ros.cliff.embedded import EmbeddedCliff, KeypointEncoder, encoder_options, load_embedded  # noqa: E402
+from cliff_ros.cliff.embedded import EMBEDDED, EmbeddedCliff, KeypointEncoder, encoder_options, load_embedded  # noqa: E402
 from cliff_ros.errors import InputError  # noqa: E402
 from cliff_ros.people import Box, Frame  # noqa: E402
 from cliff_ros.pipeline import Pipeline  # noqa: E402
@@ -100,7 +100,7 @@ def test_a_trained_network_is_a_start(rendered, tmp_path):
     work.mkdir()
     (work / 'rendered').symlink_to(rendered / 'rendered')
     before = load_embedded().state_dict()
-    assert recipe.train(settings(work, tmp_path, 40., start=recipe.EMBEDDED))
+    assert recipe.train(settings(work, tmp_path, 40., start=EMBEDDED))
     after = load_embedded(tmp_path / 'cliff_embedded.onnx').state_dict()
     for name in ('regressor.leave.weight', 'encoder.stage8.0.first.0.weight'):
         assert 0 < (after[name] - before[name]).abs().max() < .2, name

@@ -6,11 +6,16 @@ import argparse
 import os
 import time
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 
 from cliff_ros.errors import InputError, MissingExtra
+
+if TYPE_CHECKING:
+    from cliff_ros.training.rendering import Renderers
 
 DATA = Path(__file__).resolve().parents[1] / 'data'
 
@@ -55,21 +60,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     began = time.monotonic()
-    try:
-        import torch  # noqa: F401
-    except ImportError:
-        raise MissingExtra('training', 'torch') from None
+    if not find_spec('torch'):
+        raise MissingExtra('training', 'torch')
     if args.config:
         return _train_config(args.config, args.changes)
     if args.changes:
         raise InputError('--set belongs to --config: name a configuration too')
-    from cliff_ros.cliff.embedded import BLOCKS, EMBEDDED, WIDTHS
-    from cliff_ros.training import recipe
     if args.weights:
+        from cliff_ros.training import recipe
         recipe.export_trained(args.weights, args.output)
         return 0
     if args.start and (args.widths or args.middle or args.blocks):
         raise InputError('--start goes on with a network as it is: leave --widths, --middle and --blocks out')
+    from cliff_ros.training.rendering import Plan, Renderers
+    renderers = Renderers(Plan(args.work / 'rendered', args.first_shard), args.workers - 2)  # while PyTorch loads
+    try:
+        return _train(args, began, renderers)
+    finally:
+        renderers.stop(1.)
+
+
+def _train(args: argparse.Namespace, began: float, renderers: Renderers) -> int:
+    from cliff_ros.cliff.embedded import BLOCKS, EMBEDDED, WIDTHS
+    from cliff_ros.training import recipe
     start = EMBEDDED if args.start == 'embedded' else args.start and Path(args.start)
     record = args.work if args.output == DATA else args.output
     settings = recipe.Settings(
@@ -77,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
         dict(widths=tuple(args.widths or WIDTHS), middle=args.middle or 64, blocks=tuple(args.blocks or BLOCKS)),
         first=args.first_shard, looks=args.augment, batch=args.batch, keep=True)
     keep = args.keep_data if args.keep_data is not None else settings.torch_device.type == 'cpu'
-    return 0 if recipe.train(replace(settings, keep=keep), began) else 1
+    return 0 if recipe.train(replace(settings, keep=keep), began, renderers) else 1
 
 
 def _train_config(name: str, changes: list[str]) -> int:

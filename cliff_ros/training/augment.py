@@ -46,7 +46,7 @@ def augment(images: Tensor, truth: dict[str, Tensor], turns: bool = True, parts:
     scale = torch.exp(torch.randn(n, device=device) * SIZE * turns)
     shift = torch.randn(n, 2, device=device) * SHIFT * turns
     if parts:
-        scale, shift = _parts(truth, flip, scale, shift, half, parts)
+        scale, shift = _parts(truth, scale, shift, half, parts)
     cos, sin = torch.cos(angle) * scale, torch.sin(angle) * scale
     # p [crop heights from the centre] shows what was at to_input p + shift
     to_input = torch.stack([cos * sign, -sin * sign, sin, cos], 1).view(n, 2, 2)
@@ -63,7 +63,7 @@ def augment(images: Tensor, truth: dict[str, Tensor], turns: bool = True, parts:
     return (x - 118) / 62, truth | dict(keypoints=keypoints, depths=depths / scale[:, None], location=location)
 
 
-def _parts(truth: dict[str, Tensor], flip: Tensor, scale: Tensor, shift: Tensor, half: Tensor, share: float
+def _parts(truth: dict[str, Tensor], scale: Tensor, shift: Tensor, half: Tensor, share: float
            ) -> tuple[Tensor, Tensor]:
     """Scale and shift, of some crops those of a part of the person, the upper one more often."""
     n, device = len(scale), scale.device

@@ -256,23 +256,27 @@ def train(pool: StillPool, network: PersonDetector, progress: Callable[[int], fl
                  optimizer=optimizer.state_dict(), step=count)
         if validation is not None and len(validation):
             log(f'detector: {pool.frames} frames so far; validation', rounded(validate(average.module, validation)))
-    while (over := progress(count)) < 1:
-        if feeder:
-            for sizes, in feeder.take(1):
-                pool.add(sizes)
-        set_rate(optimizer, rate, over, count, warmup=50)
-        loss = loss_on(network, *pool.batch(batch), looks)
-        step(loss, optimizer, parameters, 10.)
-        average.update()
-        count += 1
-        samples += batch
-        now = time.monotonic()
-        means.add(count, now - started, samples, {'loss': loss})
-        if now - saved > every:
-            saved = now
-            keep()
-            if look:
-                look(average.module)
+    try:
+        while (over := progress(count)) < 1:
+            if feeder:
+                for sizes, in feeder.take(1):
+                    pool.add(sizes)
+            set_rate(optimizer, rate, over, count, warmup=50)
+            loss = loss_on(network, *pool.batch(batch), looks)
+            step(loss, optimizer, parameters, 10.)
+            average.update()
+            count += 1
+            samples += batch
+            now = time.monotonic()
+            means.add(count, now - started, samples, {'loss': loss})
+            if now - saved > every:
+                saved = now
+                keep()
+                if look:
+                    look(average.module)
+    except KeyboardInterrupt:
+        keep()
+        raise
     keep()
     return average.module
 

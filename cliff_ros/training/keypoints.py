@@ -187,33 +187,37 @@ def train(pool: CropPool, validation: CropPool, encoder: KeypointEncoder, progre
         if len(validation):
             for name, parts in (('whole', False), ('parts', True)):
                 log(f'validation, {name}:', rounded(validate(average.module, validation, parts)))
-    while (over := progress(count)) < 1:
-        if feeder:
-            for tensors in feeder.take(2):
-                pool.add(*tensors)
-        set_rate(optimizer, rate, over, count)
-        try:
-            loss, parts = loss_on(encoder, *pool.batch(batch), looks)
-            step(loss, optimizer, parameters)
-        except torch.OutOfMemoryError:
-            if batch <= 64:
-                raise
-            batch, loss = batch * 3 // 4, None
-            torch.cuda.empty_cache()
-            pool.shrink()
-            log(f'keypoints: out of memory; batches of {batch} from here on, {len(pool)} crops at most')
-            continue
-        average.update()
-        count += 1
-        samples += batch
-        now = time.monotonic()
-        means.add(count, now - started, samples, parts)
-        if now - saved > every:
-            saved = now
-            report('so far')
-            keep()
-            if look:
-                look(average.module)
+    try:
+        while (over := progress(count)) < 1:
+            if feeder:
+                for tensors in feeder.take(2):
+                    pool.add(*tensors)
+            set_rate(optimizer, rate, over, count)
+            try:
+                loss, parts = loss_on(encoder, *pool.batch(batch), looks)
+                step(loss, optimizer, parameters)
+            except torch.OutOfMemoryError:
+                if batch <= 64:
+                    raise
+                batch, loss = batch * 3 // 4, None
+                torch.cuda.empty_cache()
+                pool.shrink()
+                log(f'keypoints: out of memory; batches of {batch} from here on, {len(pool)} crops at most')
+                continue
+            average.update()
+            count += 1
+            samples += batch
+            now = time.monotonic()
+            means.add(count, now - started, samples, parts)
+            if now - saved > every:
+                saved = now
+                report('so far')
+                keep()
+                if look:
+                    look(average.module)
+    except KeyboardInterrupt:
+        keep()
+        raise
     keep()
     report('in all')
     return average.module

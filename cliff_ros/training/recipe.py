@@ -11,6 +11,7 @@ import contextlib
 import copy
 import json
 import multiprocessing
+import signal
 import time
 import traceback
 from collections.abc import Iterator
@@ -26,6 +27,8 @@ from cliff_ros.cliff.embedded import (
     EmbeddedCliff,
     KeypointEncoder,
     encoder_options,
+    from_weights,
+    like,
     load_embedded,
     round_to_half,
 )
@@ -100,12 +103,13 @@ class Log:
             file.write(line + '\n')
 
 
-def train(settings: Settings, began: float | None = None) -> bool:
+def train(settings: Settings, began: float | None = None, renderers: Renderers | None = None) -> bool:
     """The whole training; whether all of it worked. What is there when something fails is written all the same.
 
-    began: when its time began to run, if earlier than now [s of the monotonic clock].
+    began: when its time began to run, if earlier than now [s of the monotonic clock]; renderers: of the settings' plan,
+    where they are at work already.
     """
-    return _Run(settings, began).run()
+    return _Run(settings, began).run(renderers)
 
 
 class _Run:
@@ -128,12 +132,13 @@ class _Run:
         self.encoder: KeypointEncoder | None = None
         self._written = 0
 
-    def run(self) -> bool:
+    def run(self, renderers: Renderers | None) -> bool:
         settings, clock = self.settings, self.clock
         prepare(self.device, settings.workers)
         self.log(f'{clock.total:.0f} s of training on {describe(self.device)}, {settings.workers} workers, '
                  f'{clock.elapsed:.0f} s already over')
-        renderers = Renderers(self.plan, max(1, settings.workers - 2)) if clock.share < KEYPOINTS[1] else None
+        if not renderers and clock.share < KEYPOINTS[1]:
+            renderers = Renderers(self.plan, settings.workers - 2)
         beside = multiprocessing.get_context('spawn').Process(
             target=_beside, args=(settings, clock.began), daemon=True)
         beside.start()
@@ -144,7 +149,7 @@ class _Run:
                 feeders = [seen, unseen]
                 self._keypoints(seen, unseen)
             if renderers:
-                renderers.stop()
+                renderers.stop(1.)
             with self.attempt('regressor'):
                 self._regressor()
             self._keep_time()
@@ -194,7 +199,9 @@ class _Run:
         else:
             capacity = int(.35 * _free_memory() / CROP_BYTES)
         pool = CropPool(self.skeleton, self.device, capacity)
-        self.unseen = CropPool(Skeleton(load_body()), 'cpu', int(.25 * _free_memory() / CROP_BYTES))
+        # Virtual machines may take more than what they say is free at the start.
+        self.unseen = CropPool(Skeleton(load_body()), 'cpu',
+                               max(int(.25 * _free_memory() / CROP_BYTES), 400_000 if cuda else 0))
         self.validation = CropPool(self.skeleton, self.device, 1 << 40, block=4000)
         read = crop_reader(False)
         for tensors in seen.take_all(min(8, max(1, settings.workers - 2)), timeout=max(600., .3 * self.clock.total)):
@@ -306,9 +313,16 @@ class _Run:
 
 def _beside(settings: Settings, began: float) -> None:
     """The process beside: the regressor learns skeletons, then the detector learns stills."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent tells when to stop
+    signal.signal(signal.SIGTERM, _interrupt)
     clock, device = Clock(settings.seconds, began), settings.torch_device
     log = Log(clock, settings.record / 'training_beside.log')
     prepare(device, settings.workers)
+    try:
+        torch.zeros(1, device=device)
+    except RuntimeError as error:  # a GPU that takes one process only
+        log(f'beside: {error}; on the CPU from here on')
+        device = torch.device('cpu')
     path, failed = settings.work / 'skeletons.pt', False
     try:
         if not settings.start and clock.progress(SKELETONS) < 1:  # a trained regressor knows them, and more
@@ -326,6 +340,10 @@ def _beside(settings: Settings, began: float) -> None:
         log('detector failed:', traceback.format_exc())
     if failed:
         raise SystemExit(1)
+
+
+def _interrupt(_number: int, _frame: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _detector(settings: Settings, clock: Clock, device: torch.device, log: Log) -> None:
@@ -357,7 +375,7 @@ def _export(path: Path, output: Path) -> None:
     """An early graph, from a file of `_Run._early`."""
     torch.set_num_threads(1)
     weights = torch.load(path, weights_only=True)['model']
-    model = EmbeddedCliff(encoder_options(weights))
+    model = like(weights)
     model.load_state_dict(weights)
     export_embedded(model, output)
 
@@ -414,11 +432,9 @@ def read_weights_of(folder: Path, name: str) -> dict[str, torch.Tensor]:
 
 def export_trained(folder: Path, output: Path) -> None:
     """Graphs of the weights that a training left in its output folder."""
-    encoder, lifting = read_weights_of(folder, 'encoder'), read_weights_of(folder, 'regressor')
-    model = EmbeddedCliff(encoder_options({f'encoder.{k}': v for k, v in encoder.items()}))
-    model.encoder.load_state_dict(encoder)
-    model.regressor.load_state_dict(lifting)
-    export_embedded(model, output)
+    weights = {f'{name}.{key}': value for name in ('encoder', 'regressor')
+               for key, value in read_weights_of(folder, name).items()}
+    export_embedded(from_weights(weights, folder), output)
 
 
 def export_embedded(model: EmbeddedCliff, output: Path) -> None:

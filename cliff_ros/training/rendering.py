@@ -70,10 +70,11 @@ class Plan:
 
 
 class Renderers:
-    """`count` processes that render a plan. They end when `stop` is called, or their parent is gone."""
+    """Processes that render a plan, one at least. They end when `stop` is called, or their parent is gone."""
 
     def __init__(self, plan: Plan, count: int) -> None:
         plan.make_folders()
+        count = max(1, count)
         context = multiprocessing.get_context('spawn')
         self._stop = context.Event()
         self._processes = [context.Process(target=_render, args=(plan, index, count, self._stop), daemon=True)

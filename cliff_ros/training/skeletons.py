@@ -232,16 +232,24 @@ def train(regressor: LiftingRegressor, skeleton: Skeleton, clock: Clock, interva
         count = state['step']
     sampler, parameters = SkeletonSampler(skeleton, seed=count), list(regressor.parameters())
     means, saved = Losses(log, name='skeletons'), clock.elapsed
-    while (progress := clock.progress(interval)) < 1:
-        set_rate(optimizer, rate, progress, count)
-        features, truth = made(sampler, batch)
-        loss, parts = losses_of_tries(regressor, features, truth, skeleton)
-        step(loss, optimizer, parameters)
-        count += 1
-        means.add(count, clock.elapsed, count * batch, parts)
-        if checkpoint and clock.elapsed - saved > 60:
-            saved = clock.elapsed
+
+    def keep() -> None:
+        if checkpoint:
             save(checkpoint, regressor=regressor.state_dict(), optimizer=optimizer.state_dict(), step=count)
+    try:
+        while (progress := clock.progress(interval)) < 1:
+            set_rate(optimizer, rate, progress, count)
+            features, truth = made(sampler, batch)
+            loss, parts = losses_of_tries(regressor, features, truth, skeleton)
+            step(loss, optimizer, parameters)
+            count += 1
+            means.add(count, clock.elapsed, count * batch, parts)
+            if clock.elapsed - saved > 60:
+                saved = clock.elapsed
+                keep()
+    except KeyboardInterrupt:
+        keep()
+        raise
     with torch.no_grad():  # the free features were always zero: what their weights are is chance
         regressor.first.enter.weight[:, NUM_FEATURES - GLOBAL_FEATURES:NUM_FEATURES].zero_()
     return regressor
