@@ -29,7 +29,7 @@ from cliff_ros.training.skeletons import SkeletonSampler  # noqa: E402
 
 SMALL = dict(widths=(8, 16, 24, 32, 48), middle=32, blocks=(2, 1, 2, 1))
 LITTLE = dict(crops=40, crop_part=20, stills=6, still_part=3, validation=40, validation_stills=3, most_crops=4,
-              most_stills=1, backgrounds=2)
+              most_stills=1, backgrounds=2, nice=0)
 
 
 @pytest.fixture(scope='module')
@@ -66,7 +66,7 @@ def settings(work: Path, output: Path, seconds: float, **options) -> recipe.Sett
 @pytest.mark.slow
 def test_one_go_makes_graphs_that_run_and_goes_on(rendered, tmp_path):
     output = tmp_path / 'output'
-    assert recipe.train(settings(rendered, output, 45.))
+    assert recipe.train(settings(rendered, output, 36.))
     log = (output / 'training.log').read_text()
     assert 'pck' in log and 'mpjpe_mm' in log and 'parts' in log and 'crops that the encoder did not see' in log
     assert 'recall' in (output / 'training_beside.log').read_text()
@@ -86,24 +86,26 @@ def test_one_go_makes_graphs_that_run_and_goes_on(rendered, tmp_path):
 
     # its time is over; with more of it, a second start goes on where the first was
     with pytest.raises(InputError, match='--work'):
-        recipe.train(settings(rendered, output, 45.))
+        recipe.train(settings(rendered, output, 36.))
     steps = torch.load(rendered / 'keypoints.pt', weights_only=True)['step']
-    assert recipe.train(settings(rendered, output, 90.))
+    assert recipe.train(settings(rendered, output, 54.))
     assert f'resuming at step {steps}' in (output / 'training.log').read_text()
     assert torch.load(rendered / 'keypoints.pt', weights_only=True)['step'] > steps
 
 
 @pytest.mark.slow
 def test_a_trained_network_is_a_start(rendered, tmp_path):
-    """Of the shipped weights' training goes on: they change little, and the regressor skips the skeletons."""
+    """The training of the shipped weights goes on: they change little, and the regressor skips the skeletons."""
     work = tmp_path / 'work'
     work.mkdir()
     (work / 'rendered').symlink_to(rendered / 'rendered')
     before = load_embedded().state_dict()
-    assert recipe.train(settings(work, tmp_path, 40., start=EMBEDDED))
+    assert recipe.train(settings(work, tmp_path, 36., start=EMBEDDED))
     after = load_embedded(tmp_path / 'cliff_embedded.onnx').state_dict()
     for name in ('regressor.leave.weight', 'encoder.stage8.0.first.0.weight'):
-        assert 0 < (after[name] - before[name]).abs().max() < .2, name
+        assert (after[name] - before[name]).abs().max() < .2, name
+    changed = torch.load(work / 'keypoints.pt', weights_only=True)['encoder']['stage8.0.first.0.weight']
+    assert not torch.equal(changed, before['encoder.stage8.0.first.0.weight'])
     assert not (work / 'skeletons.pt').exists()
 
 

@@ -257,7 +257,8 @@ def train(pool: StillPool, network: PersonDetector, progress: Callable[[int], fl
         if validation is not None and len(validation):
             log(f'detector: {pool.frames} frames so far; validation', rounded(validate(average.module, validation)))
     try:
-        while (over := progress(count)) < 1:
+        begun = count
+        while (over := progress(count)) < 1 or count == begun:  # one step at least
             if feeder:
                 for sizes, in feeder.take(1):
                     pool.add(sizes)

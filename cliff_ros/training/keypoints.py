@@ -188,7 +188,8 @@ def train(pool: CropPool, validation: CropPool, encoder: KeypointEncoder, progre
             for name, parts in (('whole', False), ('parts', True)):
                 log(f'validation, {name}:', rounded(validate(average.module, validation, parts)))
     try:
-        while (over := progress(count)) < 1:
+        begun = count
+        while (over := progress(count)) < 1 or count == begun:  # one step at least
             if feeder:
                 for tensors in feeder.take(2):
                     pool.add(*tensors)

@@ -11,7 +11,9 @@ import contextlib
 import copy
 import json
 import multiprocessing
+import os
 import signal
+import threading
 import time
 import traceback
 from collections.abc import Iterator
@@ -153,7 +155,7 @@ class _Run:
             with self.attempt('regressor'):
                 self._regressor()
             self._keep_time()
-            beside.join(max(1., clock.total * .985 - clock.elapsed))
+            beside.join(max(30., clock.total * .985 - clock.elapsed))
             if beside.is_alive():
                 self.log('the detector does not come to its end and is left as it was last written')
                 beside.terminate()
@@ -315,6 +317,7 @@ def _beside(settings: Settings, began: float) -> None:
     """The process beside: the regressor learns skeletons, then the detector learns stills."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent tells when to stop
     signal.signal(signal.SIGTERM, _interrupt)
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     clock, device = Clock(settings.seconds, began), settings.torch_device
     log = Log(clock, settings.record / 'training_beside.log')
     prepare(device, settings.workers)
@@ -340,6 +343,13 @@ def _beside(settings: Settings, began: float) -> None:
         log('detector failed:', traceback.format_exc())
     if failed:
         raise SystemExit(1)
+
+
+def _end_with(parent: int) -> None:
+    """End this process when its parent is gone, however that ended."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _interrupt(_number: int, _frame: object) -> None:

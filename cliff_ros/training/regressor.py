@@ -91,7 +91,7 @@ def train(regressor: LiftingRegressor, features: Tensor, truth: dict[str, Tensor
     log(f'regressor: {len(features)} feature vectors')
     look('at the start')
     count, means = 0, Losses(log, name='regressor')
-    while (over := progress(count)) < 1:
+    while (over := progress(count)) < 1 or not count:  # one step at least
         set_rate(optimizer, rate, over, count)
         loss, parts = loss_on(regressor, features, truth, sampler, batch, skeletons)
         step(loss, optimizer, parameters)

@@ -47,6 +47,7 @@ class Plan:
     most_crops: int = 0
     most_stills: int = 0
     backgrounds: int = 0
+    nice: int = 10  # who trains comes first
 
     @property
     def seen(self) -> Path:
@@ -132,7 +133,7 @@ def jobs(index: int, count: int) -> Iterator[tuple[str, int]]:
 def _render(plan: Plan, index: int, count: int, stop: Event) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent tells when to stop
     with contextlib.suppress(OSError):
-        os.nice(10)  # who trains comes first
+        os.nice(plan.nice)
     import cv2
     cv2.setNumThreads(1)
     parent = os.getppid()
