@@ -158,9 +158,19 @@ def _render(plan: Plan, index: int, count: int, stop: Event) -> None:
                 _stills(plan, 1 + plan.first + number, plan.stills, plan.frames, everyday, over, index)
             elif 0 < plan.most_crops <= number and 0 < plan.most_stills <= number:
                 return
-        except Exception:  # noqa: BLE001  one picture must not end a renderer, nor go unsaid
+        except Exception:  # noqa: BLE001  the next sampler may do better
             failures += 1
             traceback.print_exc()
+
+
+def _tried(function, times: int = 3):
+    """What it gives, at the third time if need be: one picture that fails must not end a renderer, nor go unsaid."""
+    for _ in range(times - 1):
+        try:
+            return function()
+        except Exception:  # noqa: BLE001
+            traceback.print_exc()
+    return function()
 
 
 def _crops(plan: Plan, seed: int, total: int, folder: Path, everyday: bool, over, renderer: int) -> None:
@@ -179,7 +189,7 @@ def _crops(plan: Plan, seed: int, total: int, folder: Path, everyday: bool, over
         for i in range(count):
             if over():
                 return
-            images[i], labels[i] = sampler.sample()
+            images[i], labels[i] = _tried(sampler.sample)
         if not path.exists():
             partial = path.with_suffix('.partial.npz')
             np.savez(partial, images=images, labels=labels)
@@ -201,4 +211,5 @@ def _stills(plan: Plan, seed: int, total: int, folder: Path, everyday: bool, ove
     for part, path in zip(parts, paths, strict=True):
         if over():
             return
-        render_stills(sampler, path, min(plan.still_part, total - part * plan.still_part))
+        _tried(lambda path=path, part=part: render_stills(
+            sampler, path, min(plan.still_part, total - part * plan.still_part)))
