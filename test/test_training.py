@@ -226,6 +226,7 @@ def test_changed_crops_show_what_their_keypoints_say():
         assert well.float().mean() > .5 and off.max() < 1.1
 
 
+@pytest.mark.slow
 def test_a_keypoint_outside_of_the_crop_is_said_to_be_and_guessed(crops):
     """The shipped encoder, taught a little with crops of parts of people, tells the two apart."""
     encoder = load_embedded().encoder
@@ -331,3 +332,16 @@ def test_mirrored_crops_give_mirrored_keypoints():
     encoder.train()   # one look in training, where crops are mirrored at random
     with torch.no_grad():
         assert not torch.equal(encoder(crops)[:, :58], encoder(crops.flip(3))[:, :58])
+
+
+def test_a_picture_that_fails_is_tried_again():
+    from cliff_ros.training.rendering import _tried
+    tries = iter([ZeroDivisionError, ZeroDivisionError, None, *[ZeroDivisionError] * 3])
+
+    def picture():
+        if error := next(tries):
+            raise error
+        return 'picture'
+    assert _tried(picture) == 'picture'
+    with pytest.raises(ZeroDivisionError):
+        _tried(picture)

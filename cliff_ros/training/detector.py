@@ -23,7 +23,7 @@ from cliff_ros.training.pool import Feeder
 from cliff_ros.training.progress import Average, Losses, channels_last, half_precision, rounded, save, set_rate, step
 
 STRIDE = 8
-WIDTHS, DILATIONS = (24, 48, 80, 160), (1, 2, 4, 8)
+WIDTHS, DILATIONS = (16, 32, 72, 144), (1, 2, 4, 8)
 MOST_BOXES = 12  # in a frame; of more the largest are kept
 RATE, BATCH = {'cpu': 3e-3, 'cuda': 4e-3}, {'cpu': 16, 'cuda': 64}
 
