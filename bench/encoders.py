@@ -2,7 +2,7 @@
 
     python bench/encoders.py --work out/train --samples 80000
 
-Needs the crops of ``cliff train --stages render --work out/train``. Candidates differ in width; their structure is
+Needs the crops that ``cliff train --work out/train`` rendered. Candidates differ in width; their structure is
 `cliff_ros.cliff.embedded.KeypointEncoder`'s. Times are of ONNX Runtime on one thread, one look at one crop.
 """
 
@@ -20,8 +20,10 @@ import torch
 from cliff_ros.body import load_body
 from cliff_ros.cliff.embedded import CROP_HEIGHT, CROP_WIDTH, KeypointEncoder
 from cliff_ros.engine.onnx import open_session
-from cliff_ros.training import data, keypoints
+from cliff_ros.training import keypoints
 from cliff_ros.training.losses import Skeleton
+from cliff_ros.training.pool import of_folder
+from cliff_ros.training.rendering import Plan
 
 CANDIDATES = {
     'narrow': dict(widths=(12, 20, 36, 72, 112), middle=32),
@@ -39,7 +41,7 @@ class OneLook(torch.nn.Module):
         self.encoder = encoder
 
     def forward(self, crops: torch.Tensor) -> torch.Tensor:
-        return self.encoder.features(*self.encoder.maps(crops))
+        return self.encoder.features(self.encoder.maps(crops))
 
 
 def main() -> None:
@@ -49,23 +51,21 @@ def main() -> None:
     parser.add_argument('--report', type=Path, help='write the figures as JSON')
     args = parser.parse_args()
     torch.set_num_threads(1)
-    crops, skeleton = args.work / 'crops', Skeleton(load_body())
-    validation, report = data.shard_path(crops, data.VALIDATION_SHARD), {}
-    images, truth = keypoints.prepare(validation, skeleton)
-    sessions = {}
+    plan, skeleton = Plan(args.work / 'rendered'), Skeleton(load_body())
+    crops, validation = (of_folder(folder, skeleton) for folder in (plan.seen, plan.held_out))
+    sessions, report, steps = {}, {}, args.samples // BATCH
     with tempfile.TemporaryDirectory() as folder:
         for name, options in CANDIDATES.items():
             torch.manual_seed(0)
             encoder = keypoints.train(
-                crops, validation, Path(folder) / f'{name}.pt', skeleton, 1e9, BATCH,
-                log=lambda *words, name=name: print(name, *words, flush=True), encoder=KeypointEncoder(**options),
-                steps=args.samples // BATCH)
+                crops, validation, KeypointEncoder(**options), lambda step: step / steps, batch=BATCH,
+                log=lambda *words, name=name: print(name, *words, flush=True))
             graph = Path(folder) / f'{name}.onnx'
             torch.onnx.export(OneLook(encoder.eval().to(memory_format=torch.contiguous_format)),
                               (torch.zeros(1, 3, CROP_HEIGHT, CROP_WIDTH),), str(graph), input_names=['crop'],
                               dynamo=False, opset_version=17)
             sessions[name] = open_session(graph, threads=1)
-            report[name] = keypoints.validate(encoder, images, truth) | {
+            report[name] = keypoints.validate(encoder, validation) | {
                 'parameters': sum(p.numel() for p in encoder.parameters())}
         for name, ms in interleaved(sessions).items():
             report[name]['ms'] = ms

@@ -23,8 +23,8 @@ from tqdm import tqdm
 from cliff_ros.body import load_body
 from cliff_ros.cliff.embedded import load_embedded
 from cliff_ros.training import claim, data
-from cliff_ros.training.keypoints import CropStore
 from cliff_ros.training.losses import Skeleton
+from cliff_ros.training.pool import of_folder
 from cliff_ros.training.regressor import extract
 
 # Wide-angle cameras; a person in every crop, whole in the image: being cut off would tell where the border is.
@@ -57,8 +57,7 @@ class Experiment:
             folder = self.work / name
             data.render(folder, first, count, self.workers, self.shard_size, border=border, **WORLD)
             torch.manual_seed(0)
-            store = CropStore(folder, self.skeleton, limit=count, pattern='crops_*.npz')
-            _keep(path, extract(model, store, mirrored))
+            _keep(path, extract(model, of_folder(folder, self.skeleton), mirrored, looks=.3))
         return torch.load(path, weights_only=True)
 
     def errors(self, variant: claim.Variant, seed: int, steps: int, features: dict) -> dict[str, dict]:

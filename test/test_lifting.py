@@ -109,7 +109,7 @@ def test_the_shipped_regressor_corrects_itself_by_what_it_sees():
     truth, keypoints = SkeletonSampler(skeleton, pool=2000, seed=77).batch(600)
     sure = torch.full((len(keypoints), 29), -1.)
     features = pack_features(keypoints, sure, relative_depths(truth, skeleton), facing_of(truth['rotations']),
-                             torch.zeros(len(keypoints), 128))
+                             torch.ones(len(keypoints), 29), torch.zeros(len(keypoints), 128))
     joints = skeleton(truth['betas'], truth['rotations'])
     image = project(joints + truth['translation'][:, None])
     with torch.no_grad():

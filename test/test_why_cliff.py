@@ -110,7 +110,7 @@ def test_trained_on_2d_alone_the_blind_turn_people_with_the_azimuth(people):
     """The claim in small: exact keypoints in the crop, and nothing else that could tell where the crop was."""
     truth, keypoints, skeleton = people
     nothing = torch.zeros(len(keypoints), GLOBAL_FEATURES)
-    features = pack_features(keypoints, nothing[:, :29], nothing[:, :24], nothing[:, :6], nothing)
+    features = pack_features(keypoints, nothing[:, :29], nothing[:, :24], nothing[:, :6], nothing[:, :29], nothing)
     azimuth, off_axis = claim.directions(truth, skeleton)
     slopes = {}
     for key in ('cliff', 'neither'):

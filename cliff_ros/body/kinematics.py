@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from cliff_ros.body.model import BodyModel
 from cliff_ros.body.names import NUM_JOINTS
+from cliff_ros.body.tensors import index
 
 
 class Kinematics(nn.Module):
@@ -33,14 +34,16 @@ class Kinematics(nn.Module):
 
     def forward(self, rest: Tensor, rotations: Tensor) -> tuple[Tensor, Tensor]:
         """rest (B, 24, 3), rotations (B, 24, 3, 3) parent-relative -> world rotations, joints (B, 24, 3)."""
-        world, position = rotations[:, :1], rest[:, :1]
+        world, position, device = rotations[:, :1], rest[:, :1], rest.device
         worlds, positions = [world], [position]
         for above, level in pairwise(self.levels):
             parents = [self.parents[j] for j in level]
-            at = [above.index(p) for p in parents]
+            at, here = index(device, [above.index(p) for p in parents]), index(device, level)
             parent = world[:, at]
-            position = position[:, at] + (parent @ (rest[:, level] - rest[:, parents]).unsqueeze(-1)).squeeze(-1)
-            world = parent @ rotations[:, level]
+            bones = (rest[:, here] - rest[:, index(device, parents)]).unsqueeze(-1)
+            position = position[:, at] + (parent @ bones).squeeze(-1)
+            world = parent @ rotations[:, here]
             worlds.append(world)
             positions.append(position)
-        return torch.cat(worlds, 1)[:, self.restore], torch.cat(positions, 1)[:, self.restore]
+        restore = index(device, self.restore)
+        return torch.cat(worlds, 1)[:, restore], torch.cat(positions, 1)[:, restore]

@@ -16,12 +16,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cliff_ros.body import MIRROR, NUM_JOINTS, load_body
+from cliff_ros.body.tensors import constant, index
 from cliff_ros.cliff.rotation import matrix_from_6d
 
 NUM_KEYPOINTS = 29  # SMPL's 24 joints, nose, eyes, ears
 NUM_DEPTHS = NUM_JOINTS
 GLOBAL_FEATURES = 128
-NUM_FEATURES = NUM_KEYPOINTS * 3 + NUM_DEPTHS + 6 + GLOBAL_FEATURES
+NUM_FEATURES = NUM_KEYPOINTS * 4 + NUM_DEPTHS + 6 + GLOBAL_FEATURES
+_PARTS = [NUM_KEYPOINTS * 2, NUM_KEYPOINTS, NUM_DEPTHS, 6, NUM_KEYPOINTS, GLOBAL_FEATURES]  # as `pack_features` packs
+CONFIDENCE = slice(sum(_PARTS[:4]), sum(_PARTS[:5]))  # of the features
 NUM_OUTPUTS = NUM_JOINTS * 6 + 10 + 3  # rotations, betas, camera
 # What each keypoint is in a mirrored image, and what else mirrors there: the facing vectors' and the 6D numbers' signs.
 MIRROR_KEYPOINTS = np.array([*MIRROR, 24, 26, 25, 28, 27])
@@ -33,22 +36,24 @@ SMALLEST_SCALE = .05
 Parameters = tuple[Tensor, Tensor, Tensor]  # rotations (B, 24, 3, 3), betas (B, 10), camera (B, 3) = (s, tx, ty)
 
 
-def pack_features(keypoints: Tensor, spread: Tensor, depth: Tensor, facing: Tensor, overview: Tensor) -> Tensor:
+def pack_features(keypoints: Tensor, spread: Tensor, depth: Tensor, facing: Tensor, confidence: Tensor,
+                  overview: Tensor) -> Tensor:
     """One feature vector (B, NUM_FEATURES), scaled so that every entry is of order one.
 
     keypoints (B, 29, 2), depth (B, 24) behind the pelvis: crop heights; spread (B, 29); facing (B, 6);
-    overview (B, 128).
+    confidence (B, 29): probability that the crop shows the place of a keypoint; overview (B, 128).
     """
-    return torch.cat([keypoints.flatten(1) * UNIT, spread, depth * UNIT, facing, overview], 1)
+    return torch.cat([keypoints.flatten(1) * UNIT, spread, depth * UNIT, facing, confidence, overview], 1)
 
 
 def mirror_features(features: Tensor, overview: Tensor) -> Tensor:
     """Of the mirrored crop, what `pack_features` gave of the crop, with the overview (B, 128) that was seen there."""
-    keypoints, spread, depth, facing, _ = features.split(
-        [NUM_KEYPOINTS * 2, NUM_KEYPOINTS, NUM_DEPTHS, 6, GLOBAL_FEATURES], 1)
-    keypoints = keypoints.unflatten(1, (NUM_KEYPOINTS, 2))[:, MIRROR_KEYPOINTS.tolist()]
-    return torch.cat([(keypoints * keypoints.new_tensor([-1., 1.])).flatten(1), spread[:, MIRROR_KEYPOINTS.tolist()],
-                      depth[:, MIRROR.tolist()], facing * facing.new_tensor(MIRROR_FACING), overview], 1)
+    keypoints, spread, depth, facing, confidence, _ = features.split(_PARTS, 1)
+    device = features.device
+    swapped = index(device, MIRROR_KEYPOINTS)
+    keypoints = keypoints.unflatten(1, (NUM_KEYPOINTS, 2))[:, swapped] * constant(device, (-1., 1.))
+    return torch.cat([keypoints.flatten(1), spread[:, swapped], depth[:, index(device, MIRROR)],
+                      facing * constant(device, MIRROR_FACING), confidence[:, swapped], overview], 1)
 
 
 class ResidualMLP(nn.Module):
@@ -100,7 +105,7 @@ class LiftingRegressor(nn.Module):
 
     def both_ways(self, features: Tensor, overview: Tensor, bbox_info: Tensor) -> Parameters:
         """As `forward`: the mean of what is said of the crop and of its mirror image, whose overview is given."""
-        mirrored_info = bbox_info * bbox_info.new_tensor([-1., 1., 1.])
+        mirrored_info = bbox_info * constant(bbox_info.device, (-1., 1., 1.))
         offsets = self.offsets(torch.stack([features, mirror_features(features, overview)], 1).flatten(0, 1),
                                torch.stack([bbox_info, mirrored_info], 1).flatten(0, 1))[-1]
         straight, turned = offsets.unflatten(0, (-1, 2)).unbind(1)
@@ -108,7 +113,8 @@ class LiftingRegressor(nn.Module):
 
     def _mirrored(self, offset: Tensor) -> Tensor:
         """What is said of a crop, of its mirror image."""
-        sixd = offset[:, :144].unflatten(1, (NUM_JOINTS, 6))[:, MIRROR.tolist()] * offset.new_tensor(MIRROR_6D)
+        sixd = offset[:, :144].unflatten(1, (NUM_JOINTS, 6))[:, index(offset.device, MIRROR)]
+        sixd = sixd * constant(offset.device, MIRROR_6D)
         return torch.cat([sixd.flatten(1), offset[:, 144:155], -offset[:, 155:156], offset[:, 156:]], 1)
 
     def tries(self, features: Tensor, bbox_info: Tensor) -> list[Parameters]:
@@ -124,13 +130,14 @@ class LiftingRegressor(nn.Module):
         center, size = bbox_info[:, None, :2] / 2, torch.exp(bbox_info[:, None, 2:])
         keypoints = features[:, :NUM_JOINTS * 2].unflatten(1, (NUM_JOINTS, 2)) / UNIT
         depths = features[:, NUM_KEYPOINTS * 3:NUM_KEYPOINTS * 3 + NUM_DEPTHS, None] / UNIT
+        seen = features[:, CONFIDENCE][:, :NUM_JOINTS, None]  # where a joint is that the crop does not show is a guess
         x = self.first(torch.cat([features, bbox_info, self.bones(keypoints, depths, center, size)], 1))
         context, offsets = self.context(x), [self.leave(x)]
         for _ in range(self.corrections):
             offset = offsets[-1]
             turned, betas, camera = self.decode(offset)
             residual = torch.cat([keypoints, depths], 2) - self.seen(self.joints(turned, betas), camera, center, size)
-            residual = (residual * 2 * UNIT).clamp(-3, 3)
+            residual = (residual * 2 * UNIT).clamp(-3, 3) * seen
             offsets.append(offset + self.correct(self.corrector(torch.cat([context, residual.flatten(1), offset], 1))))
         return offsets
 
@@ -139,7 +146,7 @@ class LiftingRegressor(nn.Module):
         a crop height at the pelvis."""
         rays = center / size + keypoints
         points = torch.cat([rays * (1 + depths * size), depths], 2)
-        bones = points[:, 1:] - points[:, self.parents[1:]]
+        bones = points[:, 1:] - points[:, index(points.device, self.parents[1:])]
         length = torch.sqrt((bones * bones).sum(2, keepdim=True) + 1e-8)
         return torch.cat([((points - points[:, :1]) * UNIT).flatten(1), (bones / (length + SHORTEST_BONE)).flatten(1)],
                          1)
@@ -153,8 +160,9 @@ class LiftingRegressor(nn.Module):
     def joints(self, turned: Tensor, betas: Tensor) -> Tensor:
         """(B, 24, 3) with SMPL translation zero. With rotations in the camera they are sums of turned bones."""
         rest = self.template + (betas @ self.directions).unflatten(1, (NUM_JOINTS, 3))
-        bones = rest[:, 1:] - rest[:, self.parents[1:]]
-        bones = (turned[:, self.parents[1:]] @ bones.unsqueeze(-1)).squeeze(-1)
+        parents = index(rest.device, self.parents[1:])
+        bones = rest[:, 1:] - rest[:, parents]
+        bones = (turned[:, parents] @ bones.unsqueeze(-1)).squeeze(-1)
         return self.ancestors @ torch.cat([rest[:, :1], bones], 1)
 
     @staticmethod
@@ -169,4 +177,5 @@ class LiftingRegressor(nn.Module):
 
     def relative(self, turned: Tensor) -> Tensor:
         """SMPL's rotations, each relative to its parent's."""
-        return torch.cat([turned[:, :1], turned[:, self.parents[1:]].transpose(2, 3) @ turned[:, 1:]], 1)
+        parents = index(turned.device, self.parents[1:])
+        return torch.cat([turned[:, :1], turned[:, parents].transpose(2, 3) @ turned[:, 1:]], 1)

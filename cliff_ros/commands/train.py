@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import os
+import time
+from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 
 from cliff_ros.errors import InputError, MissingExtra
 
-# `joint` refines further, slowly; the shipped weights were made without it.
-STAGES = ('render', 'keypoints', 'skeletons', 'regressor', 'joint', 'detector')
+if TYPE_CHECKING:
+    from cliff_ros.training.rendering import Renderers
+
 DATA = Path(__file__).resolve().parents[1] / 'data'
 
 
@@ -21,50 +27,70 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                                 'embedded; a second start resumes')
     published.add_argument('--set', nargs='+', default=[], metavar='KEY=VALUE', dest='changes',
                            help='options that differ from the file: steps=1000 losses.pose=2')
-    parser = parser.add_argument_group('the recipe of the embedded network and detector (without --config)')
+    parser = parser.add_argument_group('the recipe of the embedded network and detector (without --config): renders '
+                                       'and trains at the same time, until the time is over')
     parser.add_argument('--work', type=Path, default=Path('out/train'), metavar='DIR',
-                        help='rendered data and checkpoints; a second start resumes (default: %(default)s)')
-    parser.add_argument('--stages', nargs='+', choices=STAGES, default=[stage for stage in STAGES if stage != 'joint'],
-                        help='in this order; default: all but joint')
-    parser.add_argument('--shards', type=int, default=60,
-                        help='of 4000 crops each, and a third as many for the regressor (default: %(default)s)')
-    parser.add_argument('--stills', type=int, default=18, help='files of 999 detector frames (default: %(default)s)')
-    parser.add_argument('--first-shard', type=int, default=0, metavar='N',
-                        help='number and seed of the first of these (default: 0)')
+                        help='rendered data and checkpoints; a second start goes on (default: %(default)s)')
+    parser.add_argument('--output', type=Path, default=DATA, metavar='DIR',
+                        help='where graphs, weights and the log go (default: the package; weights and log to --work)')
+    parser.add_argument('--minutes', type=float, default=180.,
+                        help='from the start to the last file; of all starts together (default: %(default)s)')
+    parser.add_argument('--workers', type=int, default=os.cpu_count() or 2,
+                        help='processes: two train, the others, one at least, render (default: cores)')
+    parser.add_argument('--device', choices=('auto', 'cpu', 'cuda'), default='auto',
+                        help='that trains; auto: a GPU where there is one')
     parser.add_argument('--start', metavar='GRAPH',
                         help="go on from a trained network, 'embedded' or a .onnx of its kind, not from nothing; "
                              'best with new crops (--first-shard)')
-    parser.add_argument('--minutes', type=float, default=130., help='of training in all (default: %(default)s)')
-    parser.add_argument('--threads', type=int, default=2, help='default: %(default)s')
-    parser.add_argument('--device', default='', metavar='DEVICE',
-                        help="draw the data with torch on this device: 'cuda' (default: numba, on the CPU)")
-    parser.add_argument('--output', type=Path, default=DATA, metavar='DIR',
-                        help='where the graphs go (default: the package)')
+    parser.add_argument('--first-shard', type=int, default=0, metavar='N',
+                        help='number and seed of the first 8000 crops (default: 0)')
+    parser.add_argument('--widths', type=int, nargs=5, metavar='N',
+                        help='channels of the encoder at strides 2, 4, 8, 16, 32, of one that starts from nothing')
+    parser.add_argument('--middle', type=int, metavar='N', help="channels of the encoder's decoder")
+    parser.add_argument('--blocks', type=int, nargs=4, metavar='N', help='residual blocks at strides 4, 8, 16, 32')
+    parser.add_argument('--batch', type=int, default=0, help='crops in a step (default: 64, on a GPU 1024)')
+    parser.add_argument('--augment', type=float, default=1., metavar='X',
+                        help='strength of changes to light, sharpness, noise, and of patches in front (default: 1)')
+    parser.add_argument('--keep-data', action=argparse.BooleanOptionalAction, default=None,
+                        help='leave what is rendered on the disk for a second start (default: not with a GPU, where '
+                             'that is some GB a minute)')
+    parser.add_argument('--weights', type=Path, metavar='DIR',
+                        help='train nothing: write the graph of the weights that a training left in DIR')
 
 
 def run(args: argparse.Namespace) -> int:
-    try:
-        import torch
-    except ImportError:
-        raise MissingExtra('training', 'torch') from None
+    began = time.monotonic()
+    if not find_spec('torch'):
+        raise MissingExtra('training', 'torch')
     if args.config:
         return _train_config(args.config, args.changes)
     if args.changes:
         raise InputError('--set belongs to --config: name a configuration too')
-    torch.set_num_threads(args.threads)
-    torch.set_flush_denormal(True)  # decayed weights are denormal in the end, and those cost many times the others
-    from cliff_ros.cliff.embedded import EMBEDDED
-    from cliff_ros.training.recipe import Recipe
+    if args.weights:
+        from cliff_ros.training import recipe
+        recipe.export_trained(args.weights, args.output)
+        return 0
+    if args.start and (args.widths or args.middle or args.blocks):
+        raise InputError('--start goes on with a network as it is: leave --widths, --middle and --blocks out')
+    from cliff_ros.training.rendering import Plan, Renderers
+    renderers = Renderers(Plan(args.work / 'rendered', args.first_shard), args.workers - 2)  # while PyTorch loads
+    try:
+        return _train(args, began, renderers)
+    finally:
+        renderers.stop(1.)
+
+
+def _train(args: argparse.Namespace, began: float, renderers: Renderers) -> int:
+    from cliff_ros.cliff.embedded import BLOCKS, EMBEDDED, WIDTHS
+    from cliff_ros.training import recipe
     start = EMBEDDED if args.start == 'embedded' else args.start and Path(args.start)
-    recipe = Recipe(args.work, args.output, args.minutes * 60, args.threads, args.device, start)
-    for stage in STAGES:
-        if stage in args.stages:
-            print(f'== {stage}', flush=True)
-            if stage == 'render':
-                recipe.render(args.shards, args.stills, first=args.first_shard)
-            else:
-                getattr(recipe, stage)()
-    return 0
+    record = args.work if args.output == DATA else args.output
+    settings = recipe.Settings(
+        args.work, args.output, record, args.minutes * 60, args.workers, args.device, start,
+        dict(widths=tuple(args.widths or WIDTHS), middle=args.middle or 64, blocks=tuple(args.blocks or BLOCKS)),
+        first=args.first_shard, looks=args.augment, batch=args.batch, keep=True)
+    keep = args.keep_data if args.keep_data is not None else settings.torch_device.type == 'cpu'
+    return 0 if recipe.train(replace(settings, keep=keep), began, renderers) else 1
 
 
 def _train_config(name: str, changes: list[str]) -> int:

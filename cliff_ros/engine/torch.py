@@ -104,9 +104,13 @@ def load(path: str | Path, body: BodyModel) -> tuple[RuntimeGraph, dict]:
     if metadata['body_sha256'] != body.sha256:
         raise ModelError(f"the graph {metadata['model']!r} was exported with the body {metadata['body']!r}, which is "
                          f'not {body.name!r}: give that body, or export the graph again with this one')
-    module = RuntimeGraph(_untrained(metadata, path), body).eval()
+    weights = read_weights(path)
+    if metadata['model'] == 'cliff_embedded':
+        from cliff_ros.cliff.embedded import completed
+        weights = completed(weights)
+    module = RuntimeGraph(_untrained(metadata, path, weights), body).eval()
     module.has_presence = bool(metadata.get(graph.PRESENCE))  # it need not give all that its network knows
-    weights, state = read_weights(path), module.state_dict()
+    state = module.state_dict()
     # A head may hold its whole network: those weights are the encoder's own.
     wanted = [name for name in state if name.startswith(('encoder.', 'head.'))
               and not name.startswith('head.model.encoder.') and not name.endswith('num_batches_tracked')]
@@ -117,10 +121,10 @@ def load(path: str | Path, body: BodyModel) -> tuple[RuntimeGraph, dict]:
     return module, metadata
 
 
-def _untrained(metadata: dict, path: Path) -> nn.Module:
+def _untrained(metadata: dict, path: Path, weights: dict) -> nn.Module:
     if metadata['model'] == 'cliff_embedded':
-        from cliff_ros.cliff.embedded import EmbeddedCliff
-        return EmbeddedCliff()
+        from cliff_ros.cliff.embedded import like
+        return like(weights)
     encoder = str(metadata['model']).removeprefix('cliff_')
     if encoder not in ENCODERS:
         raise ModelError(f"{path} holds the network {metadata['model']!r}, which PyTorch cannot rebuild: run it with "

@@ -1,17 +1,22 @@
-"""Rendered crops on disk: shards of images and labels, made in parallel, deterministic per shard number."""
+"""Rendered crops and stills on disk: images and labels, deterministic per number. Nothing here needs PyTorch."""
 
 from __future__ import annotations
 
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
+import cv2
 import numpy as np
 from tqdm import tqdm
 
 from cliff_ros.synthetic import crops
+from cliff_ros.synthetic.stills import StillSampler
 
 SHARD_SIZE = 4000
 VALIDATION_SHARD = 900_001  # seeds from here on are never trained on
+# (width, height) of what the network sees, and the rows of it that are image: 4:3, 16:9, upright 9:16
+SIZES = ((384, 288, 288), (384, 224, 216), (224, 384, 384))
+PADDING = 114
 
 
 def shard_path(folder: Path, shard: int) -> Path:
@@ -42,3 +47,23 @@ def render(folder: Path, first: int, count: int, workers: int, size: int = SHARD
 def load_shard(path: Path) -> tuple[np.ndarray, np.ndarray]:
     with np.load(path) as file:
         return file['images'], file['labels']
+
+
+def render_stills(sampler: StillSampler, path: Path, count: int) -> None:
+    """Render frames of all sizes into one file: images_<i>, and boxes as rows (frame, x0, y0, x1, y1, asked for)."""
+    arrays = {}
+    for k, (width, height, rows_seen) in enumerate(SIZES):
+        images = np.full((count // len(SIZES), height, width, 3), PADDING, np.uint8)
+        rows = []
+        for i in range(len(images)):
+            # Drawn larger and shrunk, as a camera's image is: edges and small people look the same.
+            zoom = float(sampler.rng.choice([1., 1.25, 5 / 3]))
+            image, asked, ignored = sampler.sample(int(width * zoom), int(rows_seen * zoom))
+            images[i, :rows_seen] = cv2.resize(image, (width, rows_seen), interpolation=cv2.INTER_AREA)
+            for boxes, flag in ((asked, 1), (ignored, 0)):
+                shrunk = (boxes + .5) / zoom - .5
+                rows.append(np.column_stack([np.full(len(boxes), i), shrunk, np.full(len(boxes), flag)]))
+        arrays |= {f'images_{k}': images, f'boxes_{k}': np.concatenate(rows).astype(np.float32)}
+    partial = path.with_suffix('.partial.npz')
+    np.savez(partial, **arrays)
+    partial.rename(path)

@@ -5,10 +5,11 @@ After CenterNet (Zhou et al. 2019) for the heatmap and FCOS (Tian et al. 2019) f
 
 from __future__ import annotations
 
+import copy
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -16,27 +17,28 @@ from torch import Tensor, nn
 
 from cliff_ros.cliff.embedded import Residual, conv
 from cliff_ros.engine.export import halve
-from cliff_ros.synthetic.stills import NEAR, StillSampler
-from cliff_ros.training.keypoints import half_precision
-from cliff_ros.training.progress import Losses, set_rate
+from cliff_ros.training.augment import recolor
+from cliff_ros.training.data import SIZES
+from cliff_ros.training.pool import Feeder
+from cliff_ros.training.progress import Average, Losses, channels_last, half_precision, rounded, save, set_rate, step
 
 STRIDE = 8
-# (width, height) of what the network sees, and the rows of it that are image: 4:3, 16:9, upright 9:16
-SIZES = ((384, 288, 288), (384, 224, 216), (224, 384, 384))
-PADDING = 114
+WIDTHS, DILATIONS = (16, 32, 72, 144), (1, 2, 4, 8)
+MOST_BOXES = 12  # in a frame; of more the largest are kept
+RATE, BATCH = {'cpu': 3e-3, 'cuda': 4e-3}, {'cpu': 16, 'cuda': 64}
 
 
 class PersonDetector(nn.Module):
     """Normalised image (B, 3, h, w) -> heatmap logits (B, 1, h/8, w/8), log distances (B, 4, h/8, w/8)."""
 
-    def __init__(self, widths: tuple[int, ...] = (16, 32, 64, 128)) -> None:
+    def __init__(self, widths: Sequence[int] = WIDTHS, dilations: Sequence[int] = DILATIONS) -> None:
         super().__init__()
         c2, c4, c8, c16 = widths
         self.stem = nn.Sequential(conv(3, c2, 5, 2), conv(c2, c4, 3, 2), Residual(c4, c4))
         self.stage8 = nn.Sequential(conv(c4, c8, 3, 2), conv(c8, c8))
         self.stage16 = conv(c8, c16, 3, 2)
         self.wide = nn.ModuleList(nn.Sequential(
-            nn.Conv2d(c16, c16, 3, 1, d, d, bias=False), nn.BatchNorm2d(c16), nn.ReLU(inplace=True)) for d in (1, 2, 4))
+            nn.Conv2d(c16, c16, 3, 1, d, d, bias=False), nn.BatchNorm2d(c16), nn.ReLU(inplace=True)) for d in dilations)
         self.lateral = nn.Conv2d(c16, c8, 1)
         self.smooth = conv(c8, c8)
         self.head = nn.Conv2d(c8, 5, 1)
@@ -72,52 +74,89 @@ def normalise(image: Tensor) -> Tensor:
     return (image.permute(0, 3, 1, 2).float() - 118) / 62
 
 
-def render_stills(path: Path, seed: int, count: int, everyday: bool = False, device: str = '') -> None:
-    """Render frames of all sizes into one file: images_<i>, and boxes as rows (frame, x0, y0, x1, y1, asked for)."""
-    sampler, arrays = StillSampler(seed, everyday=everyday, device=device, near=NEAR), {}
-    for k, (width, height, rows_seen) in enumerate(SIZES):
-        images = np.full((count // len(SIZES), height, width, 3), PADDING, np.uint8)
-        rows = []
-        for i in range(len(images)):
-            # Drawn larger and shrunk, as a camera's image is: edges and small people look the same.
-            zoom = float(sampler.rng.choice([1., 1.25, 5 / 3]))
-            image, asked, ignored = sampler.sample(int(width * zoom), int(rows_seen * zoom))
-            images[i, :rows_seen] = cv2.resize(image, (width, rows_seen), interpolation=cv2.INTER_AREA)
-            for boxes, flag in ((asked, 1), (ignored, 0)):
-                shrunk = (boxes + .5) / zoom - .5
-                rows.append(np.column_stack([np.full(len(boxes), i), shrunk, np.full(len(boxes), flag)]))
-        arrays |= {f'images_{k}': images, f'boxes_{k}': np.concatenate(rows).astype(np.float32)}
-    partial = path.with_suffix('.partial.npz')
-    np.savez(partial, **arrays)
-    partial.rename(path)
+def read_stills(path: Path) -> list[tuple[Tensor, Tensor]]:
+    """Of each size, images (N, h, w, 3) uint8 and boxes (N, 12, 5): xyxy [px] and 1 for somebody who is asked for, 0
+    for somebody who may be found, -1 for nobody."""
+    found = []
+    with np.load(path) as file:
+        for k in range(len(SIZES)):
+            images, rows = file[f'images_{k}'], file[f'boxes_{k}']
+            boxes = np.zeros((len(images), MOST_BOXES, 5), np.float32)
+            boxes[..., 4] = -1
+            for i in range(len(images)):
+                some = rows[rows[:, 0] == i, 1:]
+                order = np.argsort(-(some[:, 2] - some[:, 0]) * (some[:, 3] - some[:, 1]), kind='stable')[:MOST_BOXES]
+                boxes[i, :len(order)] = some[order]
+            found.append((torch.from_numpy(images), torch.from_numpy(boxes)))
+    return found
 
 
-def targets(boxes: list[np.ndarray], width: int, height: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+class StillPool:
+    """Frames and boxes on a device, of which the newest files are kept: as many as fit into `most_bytes`."""
+
+    def __init__(self, device: torch.device | str = 'cpu', most_bytes: float = 8e9) -> None:
+        self.device, self.most_bytes, self.frames = torch.device(device), most_bytes, 0
+        self._sets: list[list[tuple[Tensor, Tensor]]] = []
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return sum(len(images) for one in self._sets for images, _ in one)
+
+    def add(self, sizes: list[tuple[Tensor, Tensor]]) -> None:
+        """What `read_stills` gave."""
+        self._sets.append([(images.to(self.device), boxes.to(self.device)) for images, boxes in sizes])
+        self.frames += sum(len(images) for images, _ in sizes)
+        self._bytes += sum(images.numel() for images, _ in sizes)
+        while self._bytes > self.most_bytes and len(self._sets) > 1:
+            self._bytes -= sum(images.numel() for images, _ in self._sets.pop(0))
+
+    def batch(self, size: int) -> tuple[Tensor, Tensor]:
+        """Frames (B, h, w, 3) uint8 of one of the sizes, of up to four files, and their boxes (B, 12, 5)."""
+        k, parts = int(torch.randint(len(SIZES), ()).item()), min(4, size)
+        found = []
+        for part in range(parts):
+            images, boxes = self._sets[int(torch.randint(len(self._sets), ()).item())][k]
+            pick = torch.randint(len(images), (size // parts + (part < size % parts),), device=self.device)
+            found.append((images[pick], boxes[pick]))
+        images, boxes = (torch.cat(some) for some in zip(*found, strict=True))
+        return images, boxes
+
+    def once(self, size: int):
+        """Every frame once, as in `batch`."""
+        for one in self._sets:
+            for images, boxes in one:
+                yield from zip(images.split(size), boxes.split(size), strict=True)
+
+
+def targets(boxes: Tensor, width: int, height: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Heatmaps (B, 1, h, w), log distances (B, 4, h, w), where these count and where those do (B, 1, h, w).
 
-    boxes: (N, 5) each: xyxy [px] and whether somebody is asked for; where not, neither answer is wrong.
+    boxes: (B, M, 5), as `read_stills` gives them. Where somebody may be found neither answer is wrong.
     """
-    w, h, n = width // STRIDE, height // STRIDE, len(boxes)
-    heat, counts = np.zeros((n, 1, h, w), np.float32), np.ones((n, 1, h, w), np.float32)
-    distance, mask = np.zeros((n, 4, h, w), np.float32), np.zeros((n, 1, h, w), np.float32)
-    y, x = np.mgrid[:h, :w] * float(STRIDE) + STRIDE / 2
-    for i in range(n):
-        for box in sorted(boxes[i], key=lambda b: -(b[2] - b[0]) * (b[3] - b[1])):  # small ones win where they overlap
-            x0, y0, x1, y1 = box[:4] + .5  # pixel centres to the edge-based grid of the cells
-            if not box[4]:
-                counts[i, 0][(x > x0) & (x < x1) & (y > y0) & (y < y1)] = 0
-                continue
-            cx, cy = (x0 + x1) / 2, (y0 + y1) / 2
-            sx, sy = max((x1 - x0) / 8, 4), max((y1 - y0) / 8, 4)
-            blob = np.exp(-.5 * (((x - cx) / sx) ** 2 + ((y - cy) / sy) ** 2))
-            blob[min(h - 1, int(cy // STRIDE)), min(w - 1, int(cx // STRIDE))] = 1
-            near = blob > .6
-            heat[i, 0] = np.maximum(heat[i, 0], blob)
-            mask[i, 0][near] = 1
-            for k, value in enumerate((x - x0, y - y0, x1 - x, y1 - y)):
-                distance[i, k][near] = np.log(np.maximum(value, 2) / 4)[near]
-    counts[heat > .3] = 1
-    return torch.from_numpy(heat), torch.from_numpy(distance), torch.from_numpy(mask), torch.from_numpy(counts)
+    device, w, h = boxes.device, width // STRIDE, height // STRIDE
+    x = (torch.arange(w, device=device) * STRIDE + STRIDE / 2)[None, None, None]
+    y = (torch.arange(h, device=device) * STRIDE + STRIDE / 2)[None, None, :, None]
+    # pixel centres to the edge-based grid of the cells
+    x0, y0, x1, y1 = (boxes[..., k, None, None] + .5 for k in range(4))
+    kind = boxes[..., 4, None, None]
+    asked = kind > .5
+    cx, cy = (x0 + x1) / 2, (y0 + y1) / 2
+    sx, sy = ((x1 - x0) / 8).clamp(min=4), ((y1 - y0) / 8).clamp(min=4)
+    blob = torch.exp(-.5 * (((x - cx) / sx) ** 2 + ((y - cy) / sy) ** 2)) * asked
+    center_x, center_y = ((c / STRIDE).floor().clamp(0, most - 1) * STRIDE + STRIDE / 2
+                          for c, most in ((cx, w), (cy, h)))
+    blob = torch.where(asked & ((x - center_x).abs() < 1) & ((y - center_y).abs() < 1), 1., blob)
+    near = blob > .6
+    heat, mask = blob.amax(1, keepdim=True), near.any(1, keepdim=True)
+    # small ones win where they overlap
+    area = torch.where(near, (x1 - x0) * (y1 - y0), torch.inf)
+    owner = area.argmin(1, keepdim=True)
+    sides = torch.stack(torch.broadcast_tensors(x - x0, y - y0, x1 - x, y1 - y), 2)
+    wanted = sides.gather(1, owner[:, :, None].expand(-1, -1, 4, -1, -1))[:, 0]
+    distance = torch.where(mask, torch.log(wanted.clamp(min=2) / 4), 0.)
+    ignored = ((kind > -.5) & ~asked & (x > x0) & (x < x1) & (y > y0) & (y < y1)).any(1, keepdim=True)
+    counts = (~ignored | (heat > .3)).float()
+    return heat, distance, mask.float(), counts
 
 
 def detector_loss(heat: Tensor, distance: Tensor, want_heat: Tensor, want_distance: Tensor, mask: Tensor,
@@ -139,59 +178,115 @@ def detector_loss(heat: Tensor, distance: Tensor, want_heat: Tensor, want_distan
     return focal + l1 - (iou.clamp(min=1e-3).log() * mask).sum() / count
 
 
-def train(files: list[Path], checkpoint: Path, seconds: float, batch: int = 16, rate: float = 3e-3,
-          log=print) -> PersonDetector:
-    """Train for that long (one cosine), resuming from `checkpoint` where there is one."""
+def loss_on(network: PersonDetector, images: Tensor, boxes: Tensor, looks: float = 1.) -> Tensor:
+    """Of frames (B, h, w, 3) uint8 and boxes (B, M, 5), mirrored and in other colours at random."""
+    height, width = images.shape[1:3]
+    with torch.no_grad():
+        flip = torch.rand(len(images), device=images.device) < .5
+        x = images.permute(0, 3, 1, 2).float()
+        x = torch.where(flip[:, None, None, None], x.flip(3), x)
+        x = (recolor(x, looks) - 118) / 62
+        x0, y0, x1, y1, kind = boxes.unbind(2)
+        turned = torch.stack([width - 1 - x1, y0, width - 1 - x0, y1, kind], 2)
+        wanted = targets(torch.where(flip[:, None, None], turned, boxes), width, height)
+    with half_precision(images.device):
+        heat, distance = network(channels_last(x))
+    return detector_loss(heat.float(), distance.float(), *wanted)
+
+
+@torch.no_grad()
+def validate(network: PersonDetector, pool: StillPool, threshold: float = .35) -> dict[str, float]:
+    """Recall and precision at IoU 0.5 on frames of a pool, without the suppression of overlapping boxes."""
+    asked = found = right = said = 0
+    for images, boxes in pool.once(32):
+        with half_precision(pool.device):
+            heat, distance = network(channels_last(normalise(images)))
+        heat = torch.sigmoid(heat.float())
+        heat = heat * (heat >= F.max_pool2d(heat, 3, 1, 1))
+        reach = torch.exp(distance.float().clamp(max=6)) * 4
+        kind = boxes[..., 4]
+        for i in range(len(images)):
+            y, x = torch.where(heat[i, 0] > threshold)
+            at = torch.stack([x, y], 1) * STRIDE + STRIDE / 2 - .5
+            left, top, right_, bottom = reach[i, :, y, x]
+            mine = torch.stack([at[:, 0] - left, at[:, 1] - top, at[:, 0] + right_, at[:, 1] + bottom], 1)
+            overlap = _iou(mine, boxes[i, :, :4])
+            people, maybe = kind[i] > .5, (kind[i] > -.5) & (kind[i] < .5)
+            hits = overlap > .5
+            asked += int(people.sum())
+            found += int((hits & people).any(0).sum())
+            good = (hits & people).any(1)
+            right += int(good.sum())
+            said += int((good | ~(hits & maybe).any(1)).sum())
+    return {'recall_percent': 100 * found / max(asked, 1), 'precision_percent': 100 * right / max(said, 1)}
+
+
+def _iou(a: Tensor, b: Tensor) -> Tensor:
+    """(N, 4), (M, 4) -> (N, M)."""
+    low, high = torch.maximum(a[:, None, :2], b[:, :2]), torch.minimum(a[:, None, 2:], b[:, 2:])
+    common = (high - low).clamp(min=0).prod(2)
+    return common / ((a[:, 2:] - a[:, :2]).prod(1)[:, None] + (b[:, 2:] - b[:, :2]).prod(1) - common).clamp(min=1e-6)
+
+
+def train(pool: StillPool, network: PersonDetector, progress: Callable[[int], float], feeder: Feeder | None = None,
+          validation: StillPool | None = None, checkpoint: Path | None = None, batch: int = 0, rate: float = 0.,
+          looks: float = 1., every: float = 120., log=print,
+          look: Callable[[PersonDetector], None] | None = None) -> PersonDetector:
+    """Train on frames of the pool, on its device; arguments as `keypoints.train`. Returns the average (EMA)."""
     torch.manual_seed(0)
-    rng = np.random.default_rng(0)
-    data = []
-    for path in files:
-        with np.load(path) as file:
-            for k in range(len(SIZES)):
-                images, rows = file[f'images_{k}'], file[f'boxes_{k}']
-                data.append((images, [rows[rows[:, 0] == i, 1:] for i in range(len(images))]))
-    network = PersonDetector().to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(network.parameters(), rate, weight_decay=1e-3)
-    elapsed, step, means = 0., 0, Losses(log)
-    if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
+    device = pool.device
+    batch, rate = batch or BATCH.get(device.type, 16), rate or RATE.get(device.type, 3e-3)
+    network = network.to(device, memory_format=torch.channels_last).train()
+    average, parameters = Average(network, copy.deepcopy(network)), list(network.parameters())
+    optimizer = torch.optim.AdamW(parameters, rate, weight_decay=1e-3, fused=True)
+    count = samples = 0
+    if checkpoint and checkpoint.exists():
+        state = torch.load(checkpoint, weights_only=True, map_location=device)
         network.load_state_dict(state['network'])
+        average.module.load_state_dict(state['average'])
         optimizer.load_state_dict(state['optimizer'])
-        elapsed, step = state['elapsed'], state['step']
-    started = saved = time.monotonic() - elapsed
-    while (progress := (time.monotonic() - started) / seconds) < 1:
-        set_rate(optimizer, rate, progress, step, warmup=50)
-        images, boxes = data[rng.integers(len(data))]
-        pick = rng.integers(len(images), size=batch)
-        x = normalise(torch.from_numpy(images[pick]))
-        height, width = images.shape[1:3]
-        chosen = [boxes[i] for i in pick]
-        if rng.random() < .5:
-            x = x.flip(3)
-            chosen = [np.stack([width - 1 - b[:, 2], b[:, 1], width - 1 - b[:, 0], b[:, 3], b[:, 4]], 1)
-                      for b in chosen]
-        x = x * (1 + .15 * torch.randn(batch, 3, 1, 1)) + .1 * torch.randn(batch, 3, 1, 1)
-        with half_precision():
-            heat, distance = network(x.contiguous(memory_format=torch.channels_last))
-        loss = detector_loss(heat.float(), distance.float(), *targets(chosen, width, height))
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 10.)
-        optimizer.step()
-        step += 1
-        means.add(step, time.monotonic() - started, step * batch, {'loss': loss})
-        if time.monotonic() - saved > 120 or progress > .995:
-            saved = time.monotonic()
-            partial = checkpoint.with_suffix('.partial')
-            torch.save(dict(network=network.state_dict(), optimizer=optimizer.state_dict(),
-                            elapsed=saved - started, step=step), partial)
-            partial.rename(checkpoint)
-    return network.eval()
+        count = average.steps = state['step']
+        torch.manual_seed(count)
+    means, started = Losses(log, name='detector'), time.monotonic()
+    saved = started
+
+    def keep() -> None:
+        if checkpoint:
+            save(checkpoint, network=network.state_dict(), average=average.module.state_dict(),
+                 optimizer=optimizer.state_dict(), step=count)
+        if validation is not None and len(validation):
+            log(f'detector: {pool.frames} frames so far; validation', rounded(validate(average.module, validation)))
+    try:
+        begun = count
+        while (over := progress(count)) < 1 or count == begun:  # one step at least
+            if feeder:
+                for sizes, in feeder.take(1):
+                    pool.add(sizes)
+            set_rate(optimizer, rate, over, count, warmup=50)
+            loss = loss_on(network, *pool.batch(batch), looks)
+            step(loss, optimizer, parameters, 10.)
+            average.update()
+            count += 1
+            samples += batch
+            now = time.monotonic()
+            means.add(count, now - started, samples, {'loss': loss})
+            if now - saved > every:
+                saved = now
+                keep()
+                if look:
+                    look(average.module)
+    except KeyboardInterrupt:
+        keep()
+        raise
+    keep()
+    return average.module
 
 
 def export_detector(network: PersonDetector, path: Path) -> None:
     """Write the graph that cliff_ros.detect runs."""
     import onnx
+    network = copy.deepcopy(network).to('cpu', memory_format=torch.contiguous_format)
+    path.parent.mkdir(parents=True, exist_ok=True)
     example = torch.zeros(1, 224, 384, 3, dtype=torch.uint8)
     partial = path.with_suffix('.partial.onnx')
     with torch.no_grad():

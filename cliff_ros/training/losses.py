@@ -13,6 +13,7 @@ from torch import Tensor
 
 from cliff_ros.body import MIRROR
 from cliff_ros.body.kinematics import Kinematics
+from cliff_ros.body.tensors import constant, index
 
 HMR_FOCAL = 5000 / 224  # [crop heights] HMR and SPIN: 5000 px for crops of 224 px
 
@@ -77,12 +78,18 @@ def mirror(truth: dict[str, Tensor], flip: Tensor) -> dict[str, Tensor]:
 
     The crop's centre mirrors about the optical axis with it, so the location does too (CameraHMR's trap).
     """
-    m = torch.tensor([-1., 1., 1.])
+    device = flip.device
+    m = constant(device, (-1., 1., 1.))
     rotations = torch.where(flip[:, None, None, None],
-                            (truth['rotations'] * m[:, None] * m)[:, torch.from_numpy(MIRROR)], truth['rotations'])
-    sign = torch.where(flip[:, None], m, torch.ones(3))
+                            (truth['rotations'] * m[:, None] * m)[:, index(device, MIRROR)], truth['rotations'])
+    sign = torch.where(flip[:, None], m, 1.)
     return truth | dict(rotations=rotations, translation=truth['translation'] * sign,
                         location=truth['location'] * sign)
+
+
+def facing_of(rotations: Tensor) -> Tensor:
+    """(B, 6): where the chest points and where the head points up to, in the camera."""
+    return torch.cat([rotations[:, 0, :, 2], rotations[:, 0, :, 1]], 1)
 
 
 def as_truth(labels: np.ndarray) -> dict[str, Tensor]:

@@ -7,83 +7,116 @@ through the images. Nearly half of each batch stays synthetic skeletons: the cro
 from __future__ import annotations
 
 import copy
-import time
-from pathlib import Path
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from cliff_ros.cliff.embedded import EmbeddedCliff
-from cliff_ros.cliff.lifting import GLOBAL_FEATURES, LiftingRegressor
-from cliff_ros.training.keypoints import CropStore, augment, channels_last, half_precision
+from cliff_ros.cliff.lifting import GLOBAL_FEATURES, NUM_FEATURES, LiftingRegressor
+from cliff_ros.training.augment import augment
 from cliff_ros.training.losses import Skeleton, losses, measure, mirror, pose_only
-from cliff_ros.training.progress import Losses, set_rate
-from cliff_ros.training.skeletons import SkeletonSampler, corrupted_features, losses_of_tries
+from cliff_ros.training.pool import CropPool
+from cliff_ros.training.progress import Average, Losses, channels_last, half_precision, rounded, set_rate, step
+from cliff_ros.training.skeletons import SkeletonSampler, losses_of_tries, made
 
 NAMES = ('rotations', 'betas', 'translation', 'location')
-AVERAGE = .999  # of the weights, per step (EMA)
 WEIGHTS = dict(reprojection=30., pose=.5)  # the encoder knows best where joints are in the image
 POSE_ONLY = 40.  # weight of the joints' distance when turned and scaled to fit
+RATE = 8e-4
+BATCH = {'cpu': (512, 384), 'cuda': (4096, 3072)}  # of crops, of skeletons
+CROPS_AT_ONCE = {'cpu': 128, 'cuda': 1024}
 
 
 @torch.no_grad()
-def extract(model: EmbeddedCliff, store: CropStore, mirrored: bool = False, batch: int = 128) -> tuple[Tensor, dict]:
-    """Features (N, F) of every crop with a person, in new colours, if `mirrored` also of its mirror image."""
+def extract(model: EmbeddedCliff, pool: CropPool, mirrored: bool = False, parts: float = 0., looks: float = 1.,
+            batch: int = 0, until: Callable[[], bool] | None = None) -> tuple[Tensor, dict]:
+    """Features (N, F) of every crop with a person, in new colours, if `mirrored` also of its mirror image, on the
+    model's device.
+
+    parts: share of crops of a part of the person; until: whether to stop with what there is.
+    """
     model.eval()
+    device = next(model.parameters()).device
+    batch = batch or CROPS_AT_ONCE.get(device.type, 128)
     kept, rows = {}, 0  # made once: what is kept piece by piece pins the heap, which then grows by 0.6 GB a shard
-    for images, truth in store.once(batch):
-        x, truth = augment(images, truth, geometric=False)
+    for images, truth in pool.once(batch):
+        if until and until():
+            break
+        truth = {name: value.to(device) for name, value in truth.items()}
+        x, truth = augment(images.to(device), truth, turns=False, parts=parts, looks=looks)
         people = truth['present'] > .5
         truth = {name: truth[name][people] for name in NAMES}
-        with half_precision():  # all of the batch: every other size would cost a plan of its own, in time and memory
+        with half_precision(device):  # all of the batch: every other size costs a plan of its own, in time and memory
             both = model.encoder.both_ways(channels_last(x))
-        looks = (truth, mirror(truth, torch.ones(len(truth['location']), dtype=torch.bool)))[:1 + mirrored]
-        for maps, label in zip(both, looks, strict=False):
-            found = label | dict(features=model.encoder.features(*(part.float() for part in maps))[people])
+        shown = (truth, mirror(truth, torch.ones(len(truth['location']), dtype=torch.bool, device=device)))
+        for maps, label in zip(both, shown[:1 + mirrored], strict=False):
+            found = label | dict(features=model.encoder.features(maps.float())[people])
             for name, value in found.items():
                 if name not in kept:
-                    kept[name] = value.new_empty(len(store) * len(looks), *value.shape[1:])
+                    kept[name] = value.new_empty(len(pool) * (1 + mirrored), *value.shape[1:])
                 kept[name][rows:rows + len(value)] = value
-            rows += int(people.sum())
+            rows += len(label['location'])
+    if not kept:
+        return torch.empty(0, NUM_FEATURES, device=device), {}
     kept = {name: value[:rows].clone() for name, value in kept.items()}
     return kept.pop('features'), kept
 
 
-def train(model: EmbeddedCliff, store: CropStore, cache: Path, validation: tuple[Tensor, dict], skeleton: Skeleton,
-          seconds: float, batch: int = 512, skeletons: int = 384, rate: float = 8e-4, log=print) -> LiftingRegressor:
-    """Train the regressor in place for that long and return its running average."""
+def joined(sets: list[tuple[Tensor, dict[str, Tensor]]]) -> tuple[Tensor, dict[str, Tensor]]:
+    """Several of `extract` as one."""
+    sets = [one for one in sets if len(one[0])]
+    return (torch.cat([features for features, _ in sets]),
+            {name: torch.cat([truth[name] for _, truth in sets]) for name in NAMES})
+
+
+def train(regressor: LiftingRegressor, features: Tensor, truth: dict[str, Tensor],
+          validation: dict[str, tuple[Tensor, dict]], skeleton: Skeleton, progress: Callable[[int], float],
+          rate: float = RATE, log=print) -> LiftingRegressor:
+    """Train the regressor on features and truth of their device; returns its running average (EMA).
+
+    progress: after so many steps, 0 to 1, for one cosine; validation: features and truth by name; skeleton: on that
+    device.
+    """
     torch.manual_seed(3)
-    if not cache.exists():
-        torch.save(extract(model, store, mirrored=True), cache)
-    features, truth = torch.load(cache, weights_only=True)
-    regressor, sampler = model.regressor.train(), SkeletonSampler(skeleton, seed=11)
-    average = copy.deepcopy(regressor).eval()
-    optimizer = torch.optim.AdamW(regressor.parameters(), rate, weight_decay=2e-2)
-    log(f'regressor: {len(features)} feature vectors,', _figures(average, *validation, skeleton))
-    started, step, means = time.monotonic(), 0, Losses(log)
-    while (progress := (time.monotonic() - started) / seconds) < 1:
-        set_rate(optimizer, rate, progress, step)
-        with torch.no_grad():
-            pick = torch.randint(len(features), (batch,))
-            real = features[pick]
-            real[:, -GLOBAL_FEATURES:] *= (torch.rand(batch, 1) > .25).float()  # withheld, as always for skeletons
-            target = {name: value[pick] for name, value in truth.items()}
-            other, keypoints = sampler.batch(skeletons)
-            made = corrupted_features(other, keypoints, skeleton)
-        loss, parts = losses_of_tries(regressor, real, target, skeleton, _on_crops)
-        synthetic, _ = losses_of_tries(regressor, made, other, skeleton)
-        optimizer.zero_grad(set_to_none=True)
-        (loss + .5 * synthetic).backward()
-        torch.nn.utils.clip_grad_norm_(regressor.parameters(), 20.)
-        optimizer.step()
-        step += 1
-        with torch.no_grad():
-            for mean, value in zip(average.parameters(), regressor.parameters(), strict=True):
-                mean.lerp_(value, 1 - min(AVERAGE, step / (step + 10)))
-        if means.add(step, progress * seconds, step * batch, parts):
-            log('validation', _figures(average, *validation, skeleton))
-    model.regressor.load_state_dict(average.state_dict())
-    return average
+    device = features.device
+    regressor, sampler = regressor.to(device).train(), SkeletonSampler(skeleton, seed=11)
+    average, (batch, skeletons) = Average(regressor, copy.deepcopy(regressor)), BATCH.get(device.type, (512, 384))
+    parameters = list(regressor.parameters())
+    optimizer = torch.optim.AdamW(parameters, rate, weight_decay=2e-2, fused=True)
+
+    def look(when: str) -> None:
+        for name, held_out in validation.items():
+            log(f'regressor, {when}, {name}:', figures(average.module, *held_out, skeleton))
+    log(f'regressor: {len(features)} feature vectors')
+    look('at the start')
+    count, means = 0, Losses(log, name='regressor')
+    while (over := progress(count)) < 1 or not count:  # one step at least
+        set_rate(optimizer, rate, over, count)
+        loss, parts = loss_on(regressor, features, truth, sampler, batch, skeletons)
+        step(loss, optimizer, parameters)
+        average.update()
+        count += 1
+        if means.add(count, over, count * batch, parts):
+            look(f'{100 * over:.0f} %')
+    look('at the end')
+    return average.module
+
+
+def loss_on(regressor: LiftingRegressor, features: Tensor, truth: dict[str, Tensor], sampler: SkeletonSampler,
+            batch: int, skeletons: int) -> tuple[Tensor, dict[str, Tensor]]:
+    """Of so many of the features and so many skeletons, at random; the parts are of the first."""
+    device = features.device
+    with torch.no_grad():
+        pick = torch.randint(len(features), (batch,), device=device)
+        real, free = features[pick].split([NUM_FEATURES - GLOBAL_FEATURES, GLOBAL_FEATURES], 1)
+        heard = (torch.rand(batch, 1, device=device) > .25).float()  # withheld, as always for skeletons
+        real = torch.cat([real, free * heard], 1)
+        target = {name: value[pick] for name, value in truth.items()}
+        other, other_truth = made(sampler, skeletons)
+    loss, parts = losses_of_tries(regressor, real, target, sampler.skeleton, _on_crops)
+    synthetic, _ = losses_of_tries(regressor, other, other_truth, sampler.skeleton)
+    return loss + .5 * synthetic, parts
 
 
 def _on_crops(rotations: Tensor, betas: Tensor, camera: Tensor, truth: dict[str, Tensor], skeleton: Skeleton
@@ -94,6 +127,6 @@ def _on_crops(rotations: Tensor, betas: Tensor, camera: Tensor, truth: dict[str,
 
 
 @torch.no_grad()
-def _figures(regressor: LiftingRegressor, features: Tensor, truth: dict, skeleton: Skeleton) -> dict[str, float]:
+def figures(regressor: LiftingRegressor, features: Tensor, truth: dict, skeleton: Skeleton) -> dict[str, float]:
     out = regressor(features, EmbeddedCliff.bbox_info(truth['location']))
-    return {name: round(value, 2) for name, value in measure(*out, truth, skeleton).items()}
+    return rounded(measure(*out, truth, skeleton))

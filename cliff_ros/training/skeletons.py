@@ -7,97 +7,146 @@ tail of misplaced joints, left/right swaps, hidden joints, and a log spread that
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from cliff_ros.body import load_body
+from cliff_ros.body.tensors import constant, index
 from cliff_ros.cliff.embedded import LOG_SPREAD_UNIT, EmbeddedCliff
-from cliff_ros.cliff.lifting import GLOBAL_FEATURES, NUM_FEATURES, LiftingRegressor, pack_features
+from cliff_ros.cliff.lifting import (
+    GLOBAL_FEATURES,
+    MIRROR_KEYPOINTS,
+    NUM_FEATURES,
+    LiftingRegressor,
+    pack_features,
+)
 from cliff_ros.synthetic.crops import FOV, MARGIN
 from cliff_ros.synthetic.poses import euler_to_matrix, sample_poses
 from cliff_ros.synthetic.scene import FACE_VERTICES, FACING_CAMERA, sample_betas
-from cliff_ros.training.keypoints import MIRROR_KEYPOINTS, facing_of
-from cliff_ros.training.losses import Skeleton, losses, mirror, project, relative_depths
-from cliff_ros.training.progress import Losses, set_rate
+from cliff_ros.training.augment import inside
+from cliff_ros.training.losses import Skeleton, facing_of, losses, mirror, project, relative_depths
+from cliff_ros.training.progress import Clock, Losses, save, set_rate, step
 
 ARM = [18, 20, 22]
 LEG = [1, 4, 7, 10]
 EARLIER_TRIES = .4  # weight of their losses
+CUT = 1 / 3  # of the people: near, cut by the image's border
+TILTED = .25  # of the cameras
+RATE, BATCH = 1.2e-3, {'cpu': 512, 'cuda': 4096}
 
 
 class SkeletonSampler:
-    """Batches of projected people in random cameras: the same distribution as synthetic.crops, no images."""
+    """Batches of projected people in random cameras: about the distribution of synthetic.crops, no images.
+
+    skeleton: on the device where the people are wanted.
+    """
 
     def __init__(self, skeleton: Skeleton, pool: int = 60_000, seed: int = 0) -> None:
         rng = np.random.default_rng(seed)
-        self.skeleton = skeleton
-        self.poses = torch.from_numpy(euler_to_matrix(sample_poses(rng, pool)))
+        self.skeleton, self.device = skeleton, skeleton.template.device
         body = load_body()
         extra = _outline_vertices(body)
         self.num_face = len(FACE_VERTICES)
-        self.points = np.concatenate([FACE_VERTICES, extra])
-        self.template = torch.from_numpy(body.v_template[self.points])
-        self.directions = torch.from_numpy(body.shapedirs[self.points]).permute(2, 0, 1).contiguous()
-        self.owner = torch.from_numpy(body.weights[self.points].argmax(1))
+        points = np.concatenate([FACE_VERTICES, extra])
         self.parents = body.parents.tolist()
-        self.shapes = torch.from_numpy(sample_betas(rng, pool))
-        self.generator = torch.Generator().manual_seed(seed)
+        self.owner = body.weights[points].argmax(1).tolist()
 
-    def _uniform(self, n: int, low: float, high: float) -> Tensor:
-        return torch.rand(n, generator=self.generator) * (high - low) + low
+        def here(array: np.ndarray) -> Tensor:
+            return torch.from_numpy(np.ascontiguousarray(array, np.float32)).to(self.device)
+        self.poses = here(euler_to_matrix(sample_poses(rng, pool)))
+        self.shapes = here(sample_betas(rng, pool))
+        self.template = here(body.v_template[points])
+        self.directions = here(np.moveaxis(body.shapedirs[points], 2, 0)[:10])
+        self.facing_camera = here(FACING_CAMERA)
+        self.generator = torch.Generator(self.device).manual_seed(seed)
+
+    def _uniform(self, low: float, high: float, *shape: int) -> Tensor:
+        return torch.rand(*shape, generator=self.generator, device=self.device) * (high - low) + low
+
+    def _normal(self, *shape: int) -> Tensor:
+        return torch.randn(*shape, generator=self.generator, device=self.device)
+
+    def _some(self, share: float, n: int) -> Tensor:
+        return self._uniform(0, 1, n) < share
 
     def batch(self, size: int) -> tuple[dict[str, Tensor], Tensor]:
         """Truth, and keypoints (B, 29, 2) in crop heights. May return fewer than `size` people."""
-        n, g = int(size * 2.2), self.generator
-        rotations = self.poses[torch.randint(len(self.poses), (n,), generator=g)].clone()
-        pitch, roll = torch.randn(n, generator=g) * 14 + 6, torch.randn(n, generator=g) * 5
-        heading, zero = self._uniform(n, -180, 180), torch.zeros(n)
+        truth, keypoints, good = self.candidates(int(size * 2.6))
+        keep = torch.where(good)[0][:size]
+        return {k: v[keep] for k, v in truth.items()}, keypoints[keep]
 
-        def turn(*angles):
-            return torch.from_numpy(euler_to_matrix(torch.stack(angles, 1).numpy()))
-        root = turn(zero, zero, roll) @ turn(pitch, zero, zero) @ torch.from_numpy(FACING_CAMERA) \
-            @ turn(zero, heading, zero)
-        rotations[:, 0] = root @ rotations[:, 0]
-        betas = self.shapes[torch.randint(len(self.shapes), (n,), generator=g)]
+    def candidates(self, n: int) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+        """As `batch`, and which of them are seen well enough to be somebody's crop."""
+        g, device = self.generator, self.device
+        rotations = self.poses[torch.randint(len(self.poses), (n,), generator=g, device=device)]
+        tilted = self._some(TILTED, n)
+        pitch = torch.where(tilted, self._normal(n) * 28, self._normal(n) * 14 + 6)
+        roll = torch.where(tilted, self._normal(n) * 18, self._normal(n) * 5)
+        root = about(2, roll) @ about(0, pitch) @ self.facing_camera @ about(1, self._uniform(-180, 180, n))
+        rotations = torch.cat([(root @ rotations[:, 0])[:, None], rotations[:, 1:]], 1)
+        betas = self.shapes[torch.randint(len(self.shapes), (n,), generator=g, device=device)]
         joints = self.skeleton(betas, rotations)
         surface = self._surface(betas, rotations, joints)
-        half_x = torch.tan(torch.deg2rad(self._uniform(n, *FOV)) / 2)
-        aspect = torch.tensor([.75, .5625, 1., 1.5])[torch.multinomial(
-            torch.tensor([.45, .4, .1, .05]), n, True, generator=g)]
+        half_x = torch.tan(torch.deg2rad(self._uniform(*FOV, n)) / 2)
+        aspect = constant(device, (.75, .5625, 1., 1.5))[torch.multinomial(
+            constant(device, (.45, .4, .1, .05)), n, True, generator=g)]
         half = torch.stack([half_x, half_x * aspect], 1)
-        z = 1.7 / (2 * half[:, 1] * torch.exp(self._uniform(n, math.log(.13), math.log(1.15))))
-        at = torch.stack([self._uniform(n, -1, 1) * half[:, 0], self._uniform(n, -.75, .75) * half[:, 1]], 1)
+        cut = self._some(CUT, n)
+        tall = torch.where(cut, self._uniform(math.log(.6), math.log(4.), n),
+                           self._uniform(math.log(.13), math.log(1.15), n))
+        z = 1.7 / (2 * half[:, 1] * torch.exp(tall))
+        # of most who are cut the head is in the image, and the pelvis as far below as they are near
+        with_head = self._uniform(-1., .4, n) + .8 * torch.exp(tall)
+        down = torch.where(cut, torch.where(self._some(.8, n), with_head, self._uniform(-1.5, 2.5, n)),
+                           self._uniform(-.75, .75, n))
+        at = torch.stack([self._uniform(-1, 1, n) * half[:, 0], down * half[:, 1]], 1)
         translation = torch.cat([at * z[:, None], z[:, None]], 1) - joints[:, 0]
         points = torch.cat([joints, surface], 1) + translation[:, None]
         image = project(points)
         low, high = image.amin(1), image.amax(1)
         box_low, box_high = torch.maximum(low, -half), torch.minimum(high, half)
+        # something in front hides the lower part of some, and their box ends there
+        left = torch.where(self._some(.15, n), self._uniform(.35, .9, n), 1.)
+        box_high = torch.stack([box_high[:, 0], box_low[:, 1] + left * (box_high[:, 1] - box_low[:, 1])], 1)
         extent = box_high - box_low
-        good = (extent > 0).all(1) & (extent.prod(1) / (high - low).prod(1) > .45) & (half[:, 1] < 1.5) \
-            & (points[..., 2].amin(1) > .25)
         height = MARGIN * torch.maximum(extent[:, 1], extent[:, 0] * 4 / 3)
-        jitter = (torch.randn(n, 2, generator=g) * .03).clamp(-.08, .08) * height[:, None]
+        careless = self._some(.3, n)  # boxes of a detector that does not know better
+        jitter = torch.where(careless[:, None], self._uniform(-.15, .15, n, 2),
+                             (self._normal(n, 2) * .03).clamp(-.08, .08)) * height[:, None]
         center = (box_low + box_high) / 2 + jitter
-        height = height * torch.exp((torch.randn(n, generator=g) * .07 + .01).clamp(-.18, .2))
-        keep = torch.where(good)[0][:size]
+        height = height * torch.exp(torch.where(careless, self._uniform(math.log(.45), math.log(1.9), n),
+                                                (self._normal(n) * .07 + .01).clamp(-.18, .2)))
         keypoints = (image[:, :24 + self.num_face] - center[:, None]) / height[:, None, None]
+        seen = (inside(keypoints) & (image[:, :24 + self.num_face].abs() < half[:, None]).all(2)).sum(1)
+        share = extent.clamp(min=0).prod(1) / (high - low).prod(1)
+        good = (extent > 0).all(1) & (share > torch.where(cut, .08, .45)) & (seen >= 6) & (half[:, 1] < 1.5) \
+            & (points[..., 2].amin(1) > .25)
         truth = dict(betas=betas, rotations=rotations, translation=translation,
                      location=torch.cat([center, height[:, None]], 1))
-        return {k: v[keep] for k, v in truth.items()}, keypoints[keep]
+        return truth, keypoints, good
 
     def _surface(self, betas: Tensor, rotations: Tensor, joints: Tensor) -> Tensor:
         """Some surface points, each moved rigidly with the joint that owns it."""
         world = [rotations[:, 0]]
         for j in range(1, 24):
             world.append(world[self.parents[j]] @ rotations[:, j])
-        bones = torch.stack(world, 1)[:, self.owner]
-        rest = self.skeleton.rest(betas)
-        local = self.template + torch.tensordot(betas, self.directions[:10], 1) - rest[:, self.owner]
-        return joints[:, self.owner] + (bones @ local[..., None])[..., 0]
+        owner = index(self.device, self.owner)
+        bones = torch.stack(world, 1)[:, owner]
+        local = self.template + torch.tensordot(betas, self.directions, 1) - self.skeleton.rest(betas)[:, owner]
+        return joints[:, owner] + (bones @ local[..., None])[..., 0]
+
+
+def about(axis: int, degrees: Tensor) -> Tensor:
+    """Rotations (N, 3, 3) about the x, y or z axis by (N,)."""
+    angle = torch.deg2rad(degrees)
+    c, s, zero, one = torch.cos(angle), torch.sin(angle), torch.zeros_like(angle), torch.ones_like(angle)
+    rows = ([one, zero, zero, zero, c, -s, zero, s, c], [c, zero, s, zero, one, zero, -s, zero, c],
+            [c, -s, zero, s, c, zero, zero, zero, one])[axis]
+    return torch.stack(rows, 1).view(-1, 3, 3)
 
 
 def _outline_vertices(body) -> np.ndarray:
@@ -113,58 +162,97 @@ def _outline_vertices(body) -> np.ndarray:
 
 def corrupted_features(truth: dict[str, Tensor], keypoints: Tensor, skeleton: Skeleton) -> Tensor:
     """What a mediocre encoder would say of these people; the 128 free features are zero."""
-    n = len(keypoints)
-    keypoints = keypoints.clone()
+    n, device = len(keypoints), keypoints.device
+
+    def uniform(*shape: int) -> Tensor:
+        return torch.rand(*shape, device=device)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, device=device)
     depths = relative_depths(truth, skeleton)
-    outside = (keypoints[..., 0].abs() > .385) | (keypoints[..., 1].abs() > .51)
-    spread = torch.exp(torch.randn(n, 1) * .7 + math.log(.02)) * torch.exp(torch.randn(n, 29) * .5)
-    lost = (torch.rand(n, 29) < .05) | (outside & (torch.rand(n, 29) < .85))
-    spread = torch.where(lost, .1 + .2 * torch.rand(n, 29), spread).clamp(max=.3)
-    kind = torch.rand(n)
+    edge = constant(device, (.375, .5))
+    # how far inside of the crop, of which an encoder is not sure near the border
+    margin = (edge - keypoints.abs()).amin(2)
+    confidence = torch.sigmoid((margin / .02 + 1.5 * normal(n, 29)).clamp(-6, 6))
+    seen = torch.where(uniform(n, 29) < .02, uniform(n, 29), confidence)
+    spread = torch.exp(normal(n, 1) * .7 + math.log(.02)) * torch.exp(normal(n, 29) * .5)
+    lost = (uniform(n, 29) < .05) | ((margin < 0) & (uniform(n, 29) < .85))
+    spread = torch.where(lost, .1 + .2 * uniform(n, 29), spread).clamp(max=.3)
+    kind = uniform(n)
     legs, arms = list(range(29)), list(range(29))
     for left in LEG:
         legs[left], legs[left + 1] = left + 1, left
     for left in ARM:
         arms[left], arms[left + 1] = left + 1, left
-    for low, high, order in ((0, .02, MIRROR_KEYPOINTS.tolist()), (.02, .05, legs), (.05, .07, arms)):
-        pick = (kind >= low) & (kind < high)
-        keypoints[pick] = keypoints[pick][:, order]
-    keypoints = keypoints + torch.randn(n, 29, 2) * spread[..., None] / math.sqrt(1.57)
-    edge = torch.tensor([.375, .5])
-    keypoints = torch.where(outside[..., None], torch.minimum(torch.maximum(keypoints, -edge), edge), keypoints)
-    log_spread = (torch.log(spread / LOG_SPREAD_UNIT) + .4 * torch.randn(n, 29)).clamp(-2, 3)
-    depths = depths + torch.randn(n, 24) * (.03 + .8 * spread[:, :24])
-    facing = facing_of(truth['rotations']) + .25 * torch.randn(n, 6)
-    facing[:, :3] *= torch.where(torch.rand(n, 1) < .04, -1., 1.)
-    return pack_features(keypoints, log_spread, depths, facing, torch.zeros(n, GLOBAL_FEATURES))
+    for low, high, order in ((0, .02, MIRROR_KEYPOINTS), (.02, .05, legs), (.05, .07, arms)):
+        pick = ((kind >= low) & (kind < high))[:, None, None]
+        keypoints = torch.where(pick, keypoints[:, index(device, order)], keypoints)
+    # What is outside is guessed from the rest, the worse the farther it is.
+    guess = keypoints.clamp(-1, 1) + normal(n, 29, 2) * (.06 + .2 * (-margin).clamp(0, 1))[..., None]
+    found = keypoints + normal(n, 29, 2) * spread[..., None] / math.sqrt(1.57)
+    found = torch.minimum(torch.maximum(found, -edge), edge)
+    keypoints = torch.lerp(guess, found, seen[..., None])
+    log_spread = (torch.log(spread / LOG_SPREAD_UNIT) + .4 * normal(n, 29)).clamp(-2, 3)
+    depth_error = torch.lerp(.1 + 0 * spread, .03 + .8 * spread, seen)[:, :24]
+    depths = depths + normal(n, 24) * depth_error
+    facing = facing_of(truth['rotations']) + .25 * normal(n, 6)
+    wrong = torch.where(uniform(n, 1) < .04, -1., 1.)
+    facing = torch.cat([facing[:, :3] * wrong, facing[:, 3:]], 1)
+    return pack_features(keypoints, log_spread, depths, facing, seen, torch.zeros(n, GLOBAL_FEATURES, device=device))
 
 
-def train(regressor: LiftingRegressor, skeleton: Skeleton, seconds: float, batch: int = 512,
-          rate: float = 1.2e-3, log=print) -> None:
-    """Pretrain in place for that long."""
+def made(sampler: SkeletonSampler, size: int) -> tuple[Tensor, dict[str, Tensor]]:
+    """Features and truth of a batch of skeletons, half of them mirrored."""
+    with torch.no_grad():
+        truth, keypoints = sampler.batch(size)
+        return _seen(truth, keypoints, sampler.skeleton)
+
+
+def _seen(truth: dict[str, Tensor], keypoints: Tensor, skeleton: Skeleton) -> tuple[Tensor, dict[str, Tensor]]:
+    device = keypoints.device
+    flip = torch.rand(len(keypoints), device=device) < .5
+    truth = mirror(truth, flip)
+    flipped = (keypoints * constant(device, (-1., 1.)))[:, index(device, MIRROR_KEYPOINTS)]
+    keypoints = torch.where(flip[:, None, None], flipped, keypoints)
+    return corrupted_features(truth, keypoints, skeleton), truth
+
+
+def train(regressor: LiftingRegressor, skeleton: Skeleton, clock: Clock, interval: tuple[float, float],
+          checkpoint: Path | None = None, rate: float = RATE, log=print) -> LiftingRegressor:
+    """Pretrain in place, on the device of the skeleton, while the interval of the clock lasts."""
     torch.manual_seed(1)
-    sampler = SkeletonSampler(skeleton)
-    optimizer = torch.optim.AdamW(regressor.parameters(), rate, weight_decay=1e-3)
-    started, step = time.monotonic(), 0
-    means = Losses(log)
-    while (progress := (time.monotonic() - started) / seconds) < 1:
-        set_rate(optimizer, rate, progress, step)
-        with torch.no_grad():
-            truth, keypoints = sampler.batch(batch)
-            flip = torch.rand(len(keypoints)) < .5
-            truth = mirror(truth, flip)
-            flipped = (keypoints * torch.tensor([-1., 1.]))[:, MIRROR_KEYPOINTS]
-            keypoints = torch.where(flip[:, None, None], flipped, keypoints)
-            features = corrupted_features(truth, keypoints, skeleton)
-        loss, parts = losses_of_tries(regressor, features, truth, skeleton)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(regressor.parameters(), 20.)
-        optimizer.step()
-        step += 1
-        means.add(step, time.monotonic() - started, step * batch, parts)
+    device = skeleton.template.device
+    regressor, batch = regressor.to(device).train(), BATCH.get(device.type, 512)
+    optimizer = torch.optim.AdamW(regressor.parameters(), rate, weight_decay=1e-3, fused=True)
+    count = 0
+    if checkpoint and checkpoint.exists():
+        state = torch.load(checkpoint, weights_only=True, map_location=device)
+        regressor.load_state_dict(state['regressor'])
+        optimizer.load_state_dict(state['optimizer'])
+        count = state['step']
+    sampler, parameters = SkeletonSampler(skeleton, seed=count), list(regressor.parameters())
+    means, saved = Losses(log, name='skeletons'), clock.elapsed
+
+    def keep() -> None:
+        if checkpoint:
+            save(checkpoint, regressor=regressor.state_dict(), optimizer=optimizer.state_dict(), step=count)
+    try:
+        while (progress := clock.progress(interval)) < 1:
+            set_rate(optimizer, rate, progress, count)
+            features, truth = made(sampler, batch)
+            loss, parts = losses_of_tries(regressor, features, truth, skeleton)
+            step(loss, optimizer, parameters)
+            count += 1
+            means.add(count, clock.elapsed, count * batch, parts)
+            if clock.elapsed - saved > 60:
+                saved = clock.elapsed
+                keep()
+    except KeyboardInterrupt:
+        keep()
+        raise
     with torch.no_grad():  # the free features were always zero: what their weights are is chance
         regressor.first.enter.weight[:, NUM_FEATURES - GLOBAL_FEATURES:NUM_FEATURES].zero_()
+    return regressor
 
 
 def losses_of_tries(regressor: LiftingRegressor, features: Tensor, truth: dict[str, Tensor], skeleton: Skeleton,
