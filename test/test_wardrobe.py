@@ -104,6 +104,14 @@ def test_garments_grow_with_the_body(cast):
         np.testing.assert_allclose(large.things[0].vertices - small.things[0].vertices, of_skin, atol=.012)
 
 
+def test_without_faces_only_the_things_are_drawn(cast, monkeypatch):
+    monkeypatch.setattr(outfits, 'PROCEDURAL', 0.)
+    actor = posed(cast, np.random.default_rng(8), cast.wardrobe.sample(np.random.default_rng(8)))
+    drawn = list(actor.meshes(np.empty((0, 3), np.int32)))
+    assert len(drawn) == len(actor.things) > 0
+    assert len(list(actor.meshes(cast.body.faces))) == len(drawn) + 1
+
+
 def test_what_is_held_out_is_not_in_training(cast):
     unseen = Cast(np.random.default_rng(0), cast.body, 2, look='unseen').wardrobe.garments
     for kind, pieces in cast.wardrobe.garments.pieces.items():

@@ -86,8 +86,10 @@ class Actor:
         return fx / max(float(translation[2] + self.joints[0, 2]), .3)
 
     def meshes(self, faces: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, Material | None]]:
-        """What is drawn: vertices, faces, unlit colors, material; `faces` are the body's."""
-        yield self.vertices, faces if self.look.faces is None else self.look.faces, self.look.colors, self.look.material
+        """What is drawn: vertices, faces, unlit colors, material. faces: the body's; none draws the things only."""
+        if len(faces):
+            shown = faces if self.look.faces is None else self.look.faces
+            yield self.vertices, shown, self.look.colors, self.look.material
         for thing in self.things:
             yield thing.vertices, thing.faces, thing.colors, thing.material
 
