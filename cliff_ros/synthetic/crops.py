@@ -236,7 +236,7 @@ class CropSampler:
         actor, half = placed.actor, placed.half
         image, labels = np.ascontiguousarray(image), np.ascontiguousarray(labels)
         k, cx, cy = self._pinhole(center, height)
-        if placed.cover is not None and composed.present:
+        if placed.cover is not None and (composed.present or composed.canvas.alone):
             cover_with(image, labels, rng, placed.cover * k + [cx, cy], self.cast.textures)
         self._in_front(image, labels)
         if composed.source < .95:
