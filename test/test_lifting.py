@@ -103,7 +103,7 @@ def test_mirrored_crops_in_mirrored_places_give_mirrored_people():
 def test_the_shipped_regressor_corrects_itself_by_what_it_sees():
     """From exact keypoints and depths, of people whom it never saw, every try is nearer than the one before."""
     pytest.importorskip('numba')
-    from cliff_ros.training.keypoints import facing_of
+    from cliff_ros.training.losses import facing_of
     from cliff_ros.training.skeletons import SkeletonSampler
     skeleton, model = Skeleton(load_body()), load_embedded()
     truth, keypoints = SkeletonSampler(skeleton, pool=2000, seed=77).batch(600)
