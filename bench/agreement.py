@@ -90,13 +90,21 @@ class Clip:
         return [judge(order[edges[n]:edges[n + 1]], self.people['box'], self.people['joints2d'], reference, self.labels,
                       n) for n, reference in enumerate(self.reference)]
 
+    @property
+    def real(self) -> np.ndarray:
+        """(N,) bool: which of our rows are a person of the referee."""
+        real = np.zeros(len(self.people['id']), bool)
+        real[[row for frame in self.judged for row in frame.pairs]] = True
+        return real
+
     def figures(self) -> dict:
         """The report of a clip, as `bench.referee` writes it."""
         frames, rows = len(self.reference), len(self.people['id'])
         return {'frames': frames, 'people_per_frame': rows / frames if frames else 0.,
                 **counts(self.judged), **joints(self.judged, self.people['joints2d']),
                 **identities(self.judged, self.people['id'], self.fps), **emptiness(self.judged, self.labels),
-                **full_view(self.judged, self.labels), **motion(self.people, self.fps),
+                **full_view(self.judged, self.labels),
+                **motion(self.people, self.fps, self.real),
                 'referee_acceleration_percent': _percent(referee_acceleration(self.judged, self.fps)),
                 'coasting_share': _share(self.people['track_state'] == TrackState.COASTING)}
 
@@ -213,8 +221,8 @@ def full_view(judged: Sequence[Judged], labels: Labels) -> dict:
     return {'whole_people': int(whole.sum()), 'whole_found_share': _ratio(np.minimum(whole, right).sum(), whole.sum())}
 
 
-def motion(people: dict[str, np.ndarray], fps: float) -> dict:
-    """How people move, without any referee: what nobody could do, and what trembles.
+def motion(people: dict[str, np.ndarray], fps: float, real: np.ndarray) -> dict:
+    """How people move: what nobody could do, and what trembles; the latter of rows that are somebody, real (N,) bool.
 
     ``too_fast``: consecutive reports of an id, the later with state OK, whose pelvis was faster than 8 m/s.
     ``jitter``: mean third derivative of all joints in the camera's frame [10 m/s^3] (EMDB).
@@ -229,7 +237,10 @@ def motion(people: dict[str, np.ndarray], fps: float) -> dict:
         too_fast += int((speed > TOO_FAST).sum())
         fastest = max(fastest, speed.max(initial=0.))
         pixels = people['joints2d'][rows].astype(float)
-        for run in np.split(np.arange(len(rows)), np.flatnonzero(step != 1) + 1):
+        good = real[rows]
+        for run in np.split(np.arange(len(rows)), np.flatnonzero((step != 1) | (good[1:] != good[:-1])) + 1):
+            if not good[run[0]]:
+                continue
             jerks.append(np.linalg.norm(np.diff(joints[run], 3, axis=0), axis=-1).ravel() * fps ** 3 / 10)
             bends.append(_bends(pixels[run][:, SMPL]))
     jerk, bend = (np.concatenate([*some, np.zeros(0)]) for some in (jerks, bends))

@@ -24,7 +24,7 @@ import numpy as np
 
 from bench.agreement import Clip, Labels
 from bench.referee_sheet import save
-from bench.tables import table
+from bench.tables import place, table
 from cliff_ros import Camera, Frame, Pipeline
 from cliff_ros.errors import InputError
 from cliff_ros.results import PeopleLog
@@ -70,6 +70,8 @@ def main() -> None:
     text = tables(report, before)
     (args.output / 'report.json').write_text(json.dumps(report, indent=2) + '\n')
     (args.output / 'table.md').write_text(text + '\n')
+    if args.into:
+        args.into.write_text(place(args.into.read_text(), {'real recordings': text}))
     print(f'\n{text}\n\nwritten: {args.output}')
 
 
@@ -86,6 +88,9 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument('--cache', type=Path, help="folder of the referee's landmarks (default: in the output)")
     parser.add_argument('--referee', default=sys.executable, metavar='PYTHON', help='a Python that has MediaPipe')
     parser.add_argument('--before', type=Path, metavar='REPORT', help='report.json of an earlier run, to compare with')
+    parser.add_argument('--into', type=Path, metavar='MARKDOWN',
+                        help="also put the table into this document, between '<!-- real recordings -->' and "
+                        "'<!-- end -->'")
     parser.add_argument('--photographs', type=Path, metavar='DIR',
                         help="folder with pictures in 'nobody' and 'people': how many are reported in each")
     parser.add_argument('--model', default='embedded')
@@ -121,8 +126,10 @@ def one(args: argparse.Namespace, name: str, path: Path, entry: dict, cache: Pat
     reference = landmarks(args.referee, path, cache / f'{name}.npz', entry.get('scales', [1, .6]), frames)
     clip = Clip(people, reference, fps, Labels.of(entry))
     shown = args.show and entry.get('show')
-    save(folder / 'sheet.png', clip, camera_of(path, entry), path if shown else None,
-         f'{name} ({shown})' if shown else name)
+    title = f'{name} ({shown})' if shown else name
+    save(folder / 'sheet.png', clip, camera_of(path, entry), path if shown else None, title)
+    if shown:
+        save(folder / 'sheet.jpg', clip, camera_of(path, entry), path, title, count=12)  # of docs/model_card.md
     return {'file': path.name, 'frames_per_second': frames / seconds, **clip.figures()}
 
 
@@ -195,9 +202,11 @@ def tables(report: dict, before: dict | None = None) -> str:
         reports = [some['photographs'] for some in (before, report) if some and 'photographs' in some]
         text.append(table(['photographs', *(['before', 'after'] if len(reports) > 1 else [''])], [
             ['without people: pictures', *(some['nobody']['pictures'] for some in reports)],
+            ['of these with a report', *(some['nobody']['pictures_with_somebody'] for some in reports)],
             ['people reported there', *(some['nobody']['reported'] for some in reports)],
             ['with people: pictures', *(some['people']['pictures'] for some in reports)],
-            ['of these with a report', *(some['people']['pictures_with_somebody'] for some in reports)]]))
+            ['of these with a report', *(some['people']['pictures_with_somebody'] for some in reports)],
+            ['people reported there', *(some['people']['reported'] for some in reports)]]))
     return '\n\n'.join(text)
 
 

@@ -22,7 +22,7 @@ LONGEST = 900  # [px] of a tile before it is shrunk to the page
 
 
 def save(path: Path, clip: Clip, camera: Camera, video: Path | None, title: str, count: int = 24) -> None:
-    """Frames of the clip evenly spaced, as PNG. video: draw on its frames; None: on grey."""
+    """Frames of the clip evenly spaced, as PNG, or smaller as JPEG. video: draw on its frames; None: on grey."""
     frames = sorted(set(np.linspace(0, len(clip.judged) - 1, count).round().astype(int).tolist()))
     pictures = _frames(video, set(frames)) if video else {}
     body, tiles, captions = load_body(), [], []
@@ -33,7 +33,12 @@ def save(path: Path, clip: Clip, camera: Camera, video: Path | None, title: str,
         tiles.append(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))
         judged = clip.judged[n]
         captions.append(f'{n}: {len(judged.rows)} reported, {judged.too_many} too many')
-    save_png(path, contact_sheet(tiles, captions, title=f'{title}; white: the referee'))
+    title = f'{title}; white: the referee'
+    if path.suffix == '.jpg':
+        page = contact_sheet(tiles, captions, title=title, width=1400, columns=4)
+        cv2.imwrite(str(path), cv2.cvtColor(page, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 80])
+    else:
+        save_png(path, contact_sheet(tiles, captions, title=title))
 
 
 def draw(clip: Clip, n: int, camera: Camera, body, image: np.ndarray) -> np.ndarray:

@@ -75,13 +75,17 @@ def main() -> None:
               'curves': {}}
     for name, everyday in (('crops, everyday', True), ('crops, wild', False)):
         report['calibration'][name] = calibration(*presence_of_crops(finder, args.crops, everyday))
+        say(name, started)
     still, truth = rendered_stills(finder, args.stills)
     report['calibration']["detector's boxes"] = calibration(*presence_of_boxes(still.images, truth))
     report['curves']['stills'] = still.curves(default)
+    say('stills', started)
     for name, people in (('sequences', 3), ('empty rooms', 0)):
         report['curves'][name] = rendered_sequences(finder, args.frames, people).curves(default)
+        say(name, started)
     for name, clip in recordings(finder, args):
         report['curves'][name] = clip.curves(default)
+        say(name, started)
     report['seconds'] = time.monotonic() - started
     text = tables(report)
     (args.output / 'thresholds.json').write_text(json.dumps(report, indent=1) + '\n')
@@ -94,14 +98,18 @@ def main() -> None:
         print('no picture: matplotlib is missing (bench/thresholds_figure.py draws it from thresholds.json)')
 
 
+def say(name: str, started: float) -> None:
+    print(f'{time.monotonic() - started:5.0f} s: {name}', flush=True)
+
+
 def arguments() -> argparse.ArgumentParser:
     default, parser = Thresholds(), argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--output', type=Path, required=True)
     parser.add_argument('--model', default='embedded')
     parser.add_argument('--detector', default='embedded')
-    parser.add_argument('--crops', type=int, default=1500, help='of each kind (default: 1500)')
-    parser.add_argument('--stills', type=int, default=300, help='(default: 300)')
-    parser.add_argument('--frames', type=int, default=240, help='of sequences, of each kind (default: 240)')
+    parser.add_argument('--crops', type=int, default=1000, help='of each kind (default: 1000)')
+    parser.add_argument('--stills', type=int, default=200, help='(default: 200)')
+    parser.add_argument('--frames', type=int, default=180, help='of sequences, of each kind (default: 180)')
     parser.add_argument('--data', type=Path, help='folder with the clips of bench/real_clips.json')
     parser.add_argument('--cache', type=Path, help="the landmarks that bench.referee left")
     parser.add_argument('--score', type=float, default=default.score, help='today (default: %(default)s)')

@@ -140,26 +140,32 @@ class TestLabels:
 
 
 class TestMotion:
+    @staticmethod
+    def motion(columns, unreal=()):
+        return motion(columns, FPS, ~np.isin(np.arange(len(columns['id'])), unreal))
+
     def test_too_fast_only_with_state_ok(self):
         def at(x, frame, id=1, state=1):
             return frame, id, PERSON, {'joints': np.full((24, 3), [x, 0, 5.]), 'track_state': state}
         # 0.7 m in a tenth of a second; 1 m; 1 m while coasting; 3 m over half a second, unseen; another id elsewhere
-        found = motion(people(at(0, 0), at(.7, 1), at(1.7, 2), at(2.7, 3, state=2), at(5.7, 8), at(99, 2, id=2)), FPS)
+        found = self.motion(people(at(0, 0), at(.7, 1), at(1.7, 2), at(2.7, 3, state=2), at(5.7, 8), at(99, 2, id=2)))
         assert found['too_fast'] == 1 and found['fastest_m_s'] == pytest.approx(10)
 
     def test_jitter_is_the_third_derivative(self):
         """x = t^3 has a jerk of 6 m/s^3 throughout."""
         t = np.arange(6) / FPS
         rows = [(n, 1, PERSON, {'joints': np.tile([x, 0, 5.], (24, 1))}) for n, x in enumerate(t ** 3)]
-        assert motion(people(*rows), FPS)['jitter'] == pytest.approx(.6)
-        assert motion(people(*rows[:3]), FPS)['jitter'] is None
+        assert self.motion(people(*rows))['jitter'] == pytest.approx(.6)
+        assert self.motion(people(*rows), unreal=[0, 5])['jitter'] == pytest.approx(.6)
+        assert self.motion(people(*rows), unreal=[3])['jitter'] is None  # nobody trembles there
+        assert self.motion(people(*rows[:3]))['jitter'] is None
         gap = rows[:3] + [(7, 1, PERSON, rows[4][3])]
-        assert motion(people(*gap), FPS)['jitter'] is None  # not over a gap
+        assert self.motion(people(*gap))['jitter'] is None  # not over a gap
 
     def test_acceleration_in_sizes_of_the_person(self):
         height = np.ptp(PERSON[SMPL], axis=0).max()
         rows = [(n, 1, PERSON + [0, y], {}) for n, y in enumerate((0, 0, height / 100, height / 100))]
-        assert motion(people(*rows), FPS)['acceleration_percent'] == pytest.approx(1)
+        assert self.motion(people(*rows))['acceleration_percent'] == pytest.approx(1)
 
 
 def test_the_referee_s_people_are_linked_by_place():
@@ -231,8 +237,10 @@ class TestReport:
         for kind, image in (('nobody', np.full((240, 320, 3), 90, np.uint8)), ('people', scene.image(0)[..., ::-1])):
             (photos / kind).mkdir(parents=True)
             cv2.imwrite(str(photos / kind / 'one.png'), image)
-        monkeypatch.setattr('sys.argv', ['referee', str(tmp_path / 'clip.avi'), '--camera', str(camera), '--output',
-                                         str(tmp_path / 'out'), '--cache', str(tmp_path), '--photographs', str(photos)])
+        (tmp_path / 'card.md').write_text('# Card\n<!-- real recordings -->\nold\n<!-- end -->\nThe end.\n')
+        monkeypatch.setattr('sys.argv', [
+            'referee', str(tmp_path / 'clip.avi'), '--camera', str(camera), '--output', str(tmp_path / 'out'),
+            '--cache', str(tmp_path), '--photographs', str(photos), '--into', str(tmp_path / 'card.md')])
         referee.main()
         report = json.loads((tmp_path / 'out' / 'report.json').read_text())
         clip = report['clips']['clip']
@@ -240,6 +248,8 @@ class TestReport:
         assert clip['joints_median_percent'] < 5 and clip['ids_per_person'] is None  # too short to speak of ids
         assert report['photographs']['nobody']['reported'] == 0 and report['photographs']['people']['reported'] == 1
         assert (tmp_path / 'out' / 'table.md').read_text().strip() in capsys.readouterr().out
+        card = (tmp_path / 'card.md').read_text()
+        assert '| frames ' in card and 'old' not in card and card.endswith('<!-- end -->\nThe end.\n')
         sheet = cv2.imread(str(tmp_path / 'out' / 'clip' / 'sheet.png'))
         grey = (np.abs(sheet.astype(int) - 70) < 3).all(-1).mean()
         assert grey > .5 and (sheet > 250).all(-1).any()  # meshes and limbs on grey, nothing of the recording
