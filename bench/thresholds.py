@@ -32,6 +32,7 @@ from cliff_ros.evaluation.calibration import expected_calibration_error, reliabi
 SCORES = (.15, .2, .25, .3, .35, .4, .5, .6)
 PRESENCES = (.05, .1, .2, .3, .5, .7, .8, .9, .95, .98, .99)
 HITS = (1, 2, 3, 4)
+LENGTH = 60  # frames of a sequence
 CROPS_SEED, STILLS_SEED, SEQUENCE_SEED = 960_001, 700, 3_000_000  # of evaluation, none of which training reaches
 # frame, reported candidates -> people asked for, found, too many
 Judge = Callable[[int, np.ndarray], tuple[int, int, int]]
@@ -123,7 +124,7 @@ def presence_of_crops(finder: Finder, count: int, everyday: bool) -> tuple[np.nd
     from cliff_ros.synthetic.crops import generate
     spec = finder.engine.spec
     images, labels = generate(CROPS_SEED + everyday, count, size=(spec.height, spec.width), negatives=.5,
-                              everyday=everyday)
+                              everyday=everyday, num_backgrounds=min(count, 200))
     said = [finder.presence(finder.engine(images[i:i + 16], np.ascontiguousarray(labels['location'][i:i + 16]), False))
             for i in range(0, count, 16)]
     return np.concatenate(said), labels['present'] > .5
@@ -139,10 +140,10 @@ def rendered_stills(finder: Finder, count: int) -> tuple[Recorded, list]:
     return Recorded(images, against_boxes(images, truth)), truth
 
 
-def rendered_sequences(finder: Finder, frames: int, people: int, length: int = 60) -> Recorded:
-    """Rooms of `length` frames each, one after the other."""
+def rendered_sequences(finder: Finder, frames: int, people: int) -> Recorded:
+    """Rooms of at most `LENGTH` frames each, one after the other."""
     from cliff_ros.synthetic.sequence import Sequence
-    images, truth, fps = [], [], 15.
+    images, truth, fps, length = [], [], 15., min(LENGTH, frames)
     for scene in range(max(1, round(frames / length))):
         sequence = Sequence(SEQUENCE_SEED + 10 * people + scene, 640, 480, fps, length / fps, people)
         for n in range(length):

@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from bench import landmarks, referee
+from bench import landmarks, referee, thresholds
 from bench.agreement import MEDIAPIPE, SMPL, Clip, Labels, assign, judge, link, motion
-from bench.candidates import Candidates, Thresholds, over_time, stills
+from bench.candidates import Candidates, Finder, Thresholds, over_time, stills
 from bench.thresholds import Recorded, against_boxes, presence_of_boxes
 from cliff_ros.evaluation.calibration import expected_calibration_error, reliability
 
@@ -299,6 +299,11 @@ def candidates(*rows: tuple[float, float, float]) -> Candidates:
     return Candidates(boxes, boxes, score, presence, joints)
 
 
+@pytest.fixture(scope='module')
+def finder():
+    return Finder()
+
+
 class TestThresholds:
     def test_stills(self):
         image = candidates((0, .9, .99), (5, .8, .99), (300, .5, .6), (600, .25, .9))
@@ -333,6 +338,32 @@ class TestThresholds:
         found = [point['found'] for point in curves['presence, 1 hits']]
         assert found == sorted(found, reverse=True) and found[-1] == 1 / 2
         assert [point for point in curves['score'] if point['score'] == .3] == [point_at(curves, .7)]
+
+    def test_candidates_are_what_the_pipeline_finds(self, finder):
+        from cliff_ros import Frame, Pipeline
+        from cliff_ros.synthetic.sequence import Sequence
+        scene = Sequence(7, 640, 480, FPS, .1, people=2)
+        frame = Frame(scene.image(0), scene.camera)
+        found = finder(frame)
+        rows = next(stills([found], Thresholds()))
+        people = Pipeline(smoothing=False, refine_boxes=False, detection_threshold=.3, presence_threshold=.7)(frame)
+        assert len(people) == len(rows) == len(scene.truth(0)) == 2
+        joints = np.array([person.joints2d for person in people])
+        apart = np.linalg.norm(joints[:, None] - found.joints2d[rows], axis=-1).mean(-1)
+        assert apart.min(1).max() < 1 and apart.max() > 20  # [px]
+
+    def test_rendered_images_and_their_report(self, finder):
+        said, came = thresholds.presence_of_crops(finder, 16, everyday=True)
+        assert len(said) == 16 and 2 < came.sum() < 14 and said[came].mean() > said[~came].mean() + .5
+        rooms = thresholds.rendered_sequences(finder, 2, people=2)
+        assert rooms.fps == 15 and rooms.cuts == {0} and rooms.judge(0, np.arange(0))[0] == 2
+        assert rooms.point(Thresholds())['found'] > .5
+        report = {'calibration': {'crops': thresholds.calibration(said, came)}, 'curves': {
+            'stills': Recorded(rooms.images, rooms.judge).curves(Thresholds()), 'rooms': rooms.curves(Thresholds())}}
+        table = thresholds.tables(report)
+        assert f" {report['calibration']['crops']['ece']:.3f} |" in table
+        point = next(point for point in report['curves']['rooms']['presence, 3 hits'] if point['presence'] == .7)
+        assert point['found'] == 0 and '| 0.0 / 0.000 |' in table  # nobody is there for three frames
 
     def test_boxes_of_a_part_say_nothing_about_presence(self):
         image = candidates((0, .9, .99), (300, .5, .6), (600, .4, .9), (20, .3, .2))
