@@ -168,6 +168,9 @@ def landmarks(python: str, path: Path, file: Path, scales: list[float], frames: 
                              'that has mediapipe 0.10.21 with --referee, or start bench/real_clips.sh')
         print(f'  {found.stdout.strip()}', flush=True)
     with np.load(file) as stored:
+        if stored['frames'] < frames:
+            raise InputError(f"'{file}' has {stored['frames']} frames of the {frames} of '{path}': it is of another "
+                             'clip, so remove it or give another --cache')
         return [list(stored['landmarks'][stored['frame'] == n]) for n in range(min(frames, int(stored['frames'])))]
 
 

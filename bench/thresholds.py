@@ -16,7 +16,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -47,14 +47,21 @@ class Recorded:
     judge: Judge
     fps: float = 0.
     cuts: frozenset[int] = frozenset()
+    _known: dict[tuple[int, bytes], tuple[int, int, int]] = field(default_factory=dict)  # most thresholds report alike
 
     def point(self, thresholds: Thresholds) -> dict:
         """What thresholds would give: found (share of those asked for) and too many (a frame)."""
         kept = (over_time(self.images, thresholds, self.fps, self.cuts) if self.fps
                 else stills(self.images, thresholds))
-        sums = np.array([self.judge(n, rows) for n, rows in enumerate(kept)]).reshape(-1, 3).sum(0)
+        sums = np.array([self._judged(n, rows) for n, rows in enumerate(kept)]).reshape(-1, 3).sum(0)
         return asdict(thresholds) | {'found': float(sums[1] / sums[0]) if sums[0] else None,
                                      'too_many': float(sums[2] / max(len(self.images), 1))}
+
+    def _judged(self, n: int, rows: np.ndarray) -> tuple[int, int, int]:
+        key = n, rows.tobytes()
+        if key not in self._known:
+            self._known[key] = self.judge(n, rows)
+        return self._known[key]
 
     def curves(self, default: Thresholds) -> dict[str, list[dict]]:
         """Each threshold alone, then presence for each number of hits; of stills there is one hit."""

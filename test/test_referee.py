@@ -262,6 +262,10 @@ class TestReport:
             referee.chosen(parse([str(tmp_path / 'none.mp4'), '--output', 'x']))
         with pytest.raises(referee.InputError, match='--referee'):
             referee.landmarks('false', Path('clip.mp4'), tmp_path / 'none.npz', [1.], 1)
+        np.savez(tmp_path / 'other.npz', frame=[0], frames=1, landmarks=np.zeros((1, 33, 3)))
+        assert len(referee.landmarks('false', Path('clip.mp4'), tmp_path / 'other.npz', [1.], 1)[0]) == 1
+        with pytest.raises(referee.InputError, match='1 frames of the 2'):
+            referee.landmarks('false', Path('clip.mp4'), tmp_path / 'other.npz', [1.], 2)
 
 
 class TestCalibration:
