@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.agreement import Labels, judge
+from bench.agreement import OVERLAP, Labels, judge
 from bench.candidates import Candidates, Finder, Thresholds, over_time, stills
 from bench.tables import table
 from cliff_ros import Frame
@@ -81,19 +81,25 @@ def main() -> None:
     default = Thresholds(args.score, args.presence, args.hits)
     report = {'model': args.model, 'detector': args.detector, 'default': asdict(default), 'calibration': {},
               'curves': {}}
-    for name, everyday in (('crops, everyday', True), ('crops, wild', False)):
+    for name, everyday in (('crops, everyday', True), ('crops, wild', False)) if args.crops else ():
         report['calibration'][name] = calibration(*presence_of_crops(finder, args.crops, everyday))
         say(name, started)
-    still, truth = rendered_stills(finder, args.stills)
-    report['calibration']["detector's boxes"] = calibration(*presence_of_boxes(still.images, truth))
-    report['curves']['stills'] = still.curves(default)
-    say('stills', started)
-    for name, people in (('sequences', 3), ('empty rooms', 0)):
+    if args.stills:
+        still, truth = rendered_stills(finder, args.stills)
+        report['calibration']["stills, detector's boxes"] = calibration(*presence_of_boxes(still.images, truth))
+        report['curves']['stills'] = still.curves(default)
+        say('stills', started)
+    for name, people in (('sequences', 3), ('empty rooms', 0)) if args.frames else ():
         report['curves'][name] = rendered_sequences(finder, args.frames, people).curves(default)
         say(name, started)
-    for name, clip in recordings(finder, args):
+    real = []
+    for name, clip, presence in recordings(finder, args):
         report['curves'][name] = clip.curves(default)
+        real.append(presence)
         say(name, started)
+    if real:
+        report['calibration']["recordings, detector's boxes"] = calibration(*map(np.concatenate, zip(*real,
+                                                                                                   strict=True)))
     report['seconds'] = time.monotonic() - started
     text = tables(report)
     (args.output / 'thresholds.json').write_text(json.dumps(report, indent=1) + '\n')
@@ -115,9 +121,9 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument('--output', type=Path, required=True)
     parser.add_argument('--model', default='embedded')
     parser.add_argument('--detector', default='embedded')
-    parser.add_argument('--crops', type=int, default=1000, help='of each kind (default: 1000)')
-    parser.add_argument('--stills', type=int, default=200, help='(default: 200)')
-    parser.add_argument('--frames', type=int, default=180, help='of sequences, of each kind (default: 180)')
+    parser.add_argument('--crops', type=int, default=1000, help='of each kind (default: 1000; 0: none)')
+    parser.add_argument('--stills', type=int, default=200, help='(default: 200; 0: none)')
+    parser.add_argument('--frames', type=int, default=180, help='of sequences, of each kind (default: 180; 0: none)')
     parser.add_argument('--data', type=Path, help='folder with the clips of bench/real_clips.json')
     parser.add_argument('--cache', type=Path, help="the landmarks that bench.referee left")
     parser.add_argument('--score', type=float, default=default.score, help='today (default: %(default)s)')
@@ -159,8 +165,8 @@ def rendered_sequences(finder: Finder, frames: int, people: int) -> Recorded:
     return Recorded(images, against_boxes(images, truth), fps, frozenset(range(0, len(images), length)))
 
 
-def recordings(finder: Finder, args: argparse.Namespace) -> Iterator[tuple[str, Recorded]]:
-    """The real clips whose landmarks are at hand."""
+def recordings(finder: Finder, args: argparse.Namespace) -> Iterator[tuple[str, Recorded, tuple]]:
+    """The real clips whose landmarks are at hand, and `presence_in_recording` of each."""
     if not (args.data and args.cache):
         return
     from bench.referee import CLIPS, camera_of, landmarks, open_source
@@ -171,7 +177,9 @@ def recordings(finder: Finder, args: argparse.Namespace) -> Iterator[tuple[str, 
         camera, source = camera_of(path, entry), open_source(str(path))
         images = [finder(Frame(frame.image, camera)) for frame in source]
         reference = landmarks(sys.executable, path, args.cache / f'{name}.npz', [], len(images))
-        yield name, Recorded(images, against_referee(images, reference, Labels.of(entry)), source.fps)
+        labels = Labels.of(entry)
+        yield (name, Recorded(images, against_referee(images, reference, labels), source.fps),
+               presence_in_recording(images, reference, labels))
 
 
 def against_boxes(images: Sequence[Candidates], truth: Sequence[tuple[np.ndarray, np.ndarray]]) -> Judge:
@@ -194,19 +202,30 @@ def against_referee(images: Sequence[Candidates], reference: Sequence, labels: L
 
 
 def presence_of_boxes(images: Sequence[Candidates], truth: Sequence[tuple[np.ndarray, np.ndarray]],
-                      ) -> tuple[np.ndarray, np.ndarray]:
+                      min_iou: float = .5) -> tuple[np.ndarray, np.ndarray]:
     """Presence (N,) in the detector's boxes, and whether each is a person's (N,) bool.
 
     Boxes that show a part of somebody, or somebody who is not asked for, are neither.
     """
     said, came = [np.zeros(0)], [np.zeros(0, bool)]
     for image, (true, ignored) in zip(images, truth, strict=True):
-        right = (iou(image.detected, true) >= .5).any(1)
+        right = (iou(image.detected, true) >= min_iou).any(1)
         part = (inside(image.detected, true) > .5).any(1) | (inside(true, image.detected) > .5).any(0)
         clear = right | ~(part | metrics.left_out(image.detected, ignored))
         said.append(image.presence[clear])
         came.append(right[clear])
     return np.concatenate(said), np.concatenate(came)
+
+
+def presence_in_recording(images: Sequence[Candidates], reference: Sequence, labels: Labels,
+                          ) -> tuple[np.ndarray, np.ndarray]:
+    """As `presence_of_boxes`, in frames of a recording in which the referee sees as many people as the human."""
+    clear = [(image, [np.concatenate([points[:, :2].min(0), points[:, :2].max(0)]) for points in frame.referee])
+             for n, image in enumerate(images)
+             if len((frame := judge(np.arange(0), image.boxes, image.joints2d, reference[n], labels, n)).referee)
+             == labels.people_seen(n)]
+    truth = [(np.array(boxes).reshape(-1, 4), np.zeros((0, 4))) for _, boxes in clear]
+    return presence_of_boxes([image for image, _ in clear], truth, OVERLAP)
 
 
 def calibration(said: np.ndarray, came: np.ndarray) -> dict:

@@ -20,7 +20,8 @@ COLORS = ('#0b6e4f', '#5aa9e6', '#e59500', '#b3001b')
 def draw(report: dict, path: Path) -> None:
     """report: of `bench.thresholds`."""
     curves = report['curves']
-    figure, axes = plt.subplots(1 + -(-len(curves) // 3), 3, figsize=(13, 4 * (1 + -(-len(curves) // 3))))
+    rows = 1 + -(-len(curves) // 4)
+    figure, axes = plt.subplots(rows, 4, figsize=(17, 4 * rows), squeeze=False)
     for axis, (name, one) in zip(axes[0], report['calibration'].items(), strict=False):
         _reliability(axis, one['reliability'], f"{name}: ECE {one['ece']:.3f}")
     cells = [*axes[1:].flat]

@@ -377,5 +377,16 @@ class TestThresholds:
         assert said.tolist() == [.99, .6] and came.tolist() == [True, False]
 
 
+    def test_presence_in_a_recording(self):
+        """Only of frames in which the referee sees as many people as the human did."""
+        image = candidates((0, .9, .99), (300, .5, .8))
+        person = PERSON * .5
+        image.detected[0] = np.concatenate([person.min(0), person.max(0)])
+        one = [landmarks_of(person)]
+        labels = Labels(empty=[(2, 3)], seen=[[(0, 2)]], whole=[[(0, 2)]])
+        said, came = thresholds.presence_in_recording([image] * 3, [one, [], one], labels)
+        assert said.tolist() == [.99, .8, .99, .8] and came.tolist() == [True, False, False, False]
+
+
 def point_at(curves: dict, presence: float) -> dict:
     return next(point for point in curves['presence, 1 hits'] if point['presence'] == presence)
