@@ -35,12 +35,17 @@ def text(report: dict) -> str:
 
 def refresh(document: str, report: dict) -> str:
     """A document with the tables of a report in their places. ValueError where a place is missing."""
-    for name, content in tables(report).items():
-        before, place, after = document.partition(f'<!-- {name} -->\n')
+    return place(document, tables(report))
+
+
+def place(document: str, contents: dict[str, str]) -> str:
+    """A document with contents, by name, in their places. ValueError where a place is missing."""
+    for name, content in contents.items():
+        before, begin, after = document.partition(f'<!-- {name} -->\n')
         _, end, rest = after.partition('<!-- end -->')
-        if not (place and end):
+        if not (begin and end):
             raise ValueError(f"the document has no place for the table '{name}'")
-        document = f'{before}{place}{content}\n{end}{rest}'
+        document = f'{before}{begin}{content}\n{end}{rest}'
     return document
 
 

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
@@ -247,32 +246,3 @@ def test_the_benchmark_runs_and_reports(tmp_path):
     assert 0 < rate['answered'] <= rate['sent'] and rate['share_of_a_core'] > 0
     assert report['start']['second_s'] >= report['start']['listening_s'] > 0
     assert tables.text(report)
-
-
-def test_agreement_with_another_estimator(tmp_path):
-    """The person is there in two of three frames, once under another id and once with a stranger beside."""
-    from bench.agreement import MEDIAPIPE, SMPL, compare, draw
-    rng = np.random.default_rng(0)
-    person = rng.uniform(0, 200, (24, 2))
-    landmarks = np.column_stack([rng.uniform(0, 200, (33, 2)), np.ones(33)])
-    landmarks[MEDIAPIPE, :2] = person[SMPL]
-    landmarks[:2, 1] = -20, 220   # 240 px high
-    landmarks[MEDIAPIPE[0]] = 1e4, 50, .1   # not seen: does not count
-    shifted = person + [9.6, 0]
-    found = compare([landmarks, landmarks, landmarks, None], np.array([0, 1, 1, 3]),
-                    np.array([person, person + [400, 0], shifted, person]), np.array([1, 2, 3, 9]))
-    assert found['frames'] == 3 and found['ids of the person'] == 2
-    assert found['mesh sits on the person'] == pytest.approx(2 / 3)
-    assert found['others, in a frame'] == pytest.approx(1 / 3)
-    assert found['joints, median of height'] == pytest.approx(.02, abs=.02)
-    assert found['joints within 5 % of height'] == 1 and found['median of']['knees'] == pytest.approx(.02)
-    people = {'frame': np.array([0, 0]), 'id': np.array([1, 2]), 'betas': np.zeros((2, 10)),
-              'rotations': np.tile(np.eye(3), (2, 24, 1, 1)), 'translation': np.array([[0, 0, 3.], [1, 0, 4]]),
-              'camera_size': np.array([64, 48]), 'camera_K': np.array([[60., 0, 32], [0, 60, 24], [0, 0, 1]]),
-              'camera_d': np.zeros(5), 'camera_model': np.array('plumb_bob')}
-    people['rotations'][:, 0] = np.diag([1., -1, -1])
-    draw(tmp_path / 'sheet.png', [landmarks * [.2, .2, 1], None], people, count=2)
-    assert cv2.imread(str(tmp_path / 'sheet.png')).std() > 5
-    nobody = compare([landmarks], np.zeros(0), np.zeros((0, 24, 2)), np.zeros(0))
-    assert nobody == {'frames': 1, 'mesh sits on the person': 0, 'ids of the person': 0, 'others, in a frame': 0}
-    assert compare([None], np.zeros(0), np.zeros((0, 24, 2)), np.zeros(0)) == {'frames': 0}
