@@ -18,7 +18,7 @@ HIDDEN = 0.9  # share of the joints behind somebody else by which a person canno
 # [m] about the bone that ends in each joint (the first one has none), for most people: what they hide.
 THICK = np.array([.17, .15, .15, .17, .10, .10, .17, .09, .09, .17, .08, .08, .14, .14, .14, .16, .13, .13, .09, .09,
                   .08, .08, .08, .08])
-_PARENTS = np.array(PARENTS[1:])
+_PARENTS = PARENTS[1:]
 
 
 def same_as(joints2d: np.ndarray, distance: np.ndarray, rank: np.ndarray) -> np.ndarray:

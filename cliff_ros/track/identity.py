@@ -20,7 +20,7 @@ def without_jumps(tracker: Tracker, seen: Sequence[Track], pelvis: np.ndarray, s
     who = list(seen)
     for i, track in enumerate(seen):
         if track.place is not None and not track.place.reaches(stamp, pelvis[i]):
-            if track.confirmed and not track.named:
+            if track.person is not None and not track.named:
                 who[i] = tracker.split(track, stamp)
             else:
                 track.restart()

@@ -9,7 +9,7 @@ TOP_SPEED = 7.5  # [m/s] nobody is said to move faster; most people never do
 # What one image says of the distance is off by some share of it, and of the place across by some metres. Beyond twice
 # of that, and what top speed reaches, it is not the same person.
 ALONG_ERROR, ACROSS_ERROR = 0.15, 0.15
-ACCELERATION = 2.0  # [m/s^2] standard deviation of that of people who walk
+ACCELERATION = 3.0  # [m/s^2] standard deviation of that of people who walk
 # Standard deviations, after smoothing, that velocities are made with: [m] across the ray, of the distance along it.
 ACROSS_NOISE, ALONG_NOISE = 0.05, 0.03
 OUTLIER = 3.0  # standard deviations by which a position may pull at the velocity, whatever it says

@@ -96,7 +96,7 @@ class Track:
         self.misses, self.boxed = self.misses + 1, self.seen
 
     def restart(self) -> None:
-        """They are elsewhere, as whoever names them says, or as nobody minds: nothing goes on from where they were."""
+        """They are elsewhere: whoever names them says so, or they were never reported. Nothing goes on from before."""
         self.pose = self.place = None
         self.hits *= self.named
 
