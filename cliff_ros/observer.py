@@ -47,6 +47,8 @@ class Bodies:
 
     def move(self, shift: np.ndarray) -> None:
         """Move everybody, by (N, 3) [m]."""
+        if not shift.any():
+            return
         self.translation[:] += shift
         self.joints[:] += shift[:, None]
         if self.vertices is not None:

@@ -85,7 +85,7 @@ class Pipeline:
             raise ModelError(f"the graph {self.engine.metadata['model']!r} was exported with the body "
                              f"{self.engine.metadata['body']!r}, which is not {self.body.name!r} given here: "
                              f"give that body, or export the graph again with this one")
-        self.smooth_boxes, self.coast, self.upright = smooth_boxes, coast, upright
+        self.smooth_boxes, self.coast, self._upright = smooth_boxes, coast, upright
         self.max_people, self.detection_interval, self.min_hits = max_people, detection_interval, min_hits
         self.presence_threshold, self.refine_boxes = presence_threshold, refine_boxes
         self.smoothing = bool(smoothing)
@@ -152,9 +152,9 @@ class Pipeline:
             self._undetected = (self._undetected + 1) % self.detection_interval
             if not looks:
                 return None
-            boxes = self.detector(turned(frame.image, self.upright), frame.order)
-            if self.upright:
-                boxes = [turned_back(box, self.upright, frame.camera.width, frame.camera.height) for box in boxes]
+            boxes = self.detector(turned(frame.image, self._upright), frame.order)
+            if self._upright:
+                boxes = [turned_back(box, self._upright, frame.camera.width, frame.camera.height) for box in boxes]
         if len(boxes) > self.max_people:
             self._say('max_people', f'{len(boxes)} people in an image, more than max_people='
                                     f'{self.max_people}: those with the best scores are kept')

@@ -206,11 +206,12 @@ def test_a_wrong_distance_is_approached_along_the_ray_and_hardly_a_velocity():
 
 
 def test_who_can_be_where():
-    """A place is known worse along its ray than across; and nobody gets anywhere in no time."""
+    """A place is known worse along its ray than across; without a time step nothing is known of speeds."""
     place, aside = Place(0.0, FAR), np.array([1.0, 0, 0])
     assert place.reaches(0.1, FAR + aside) and not place.reaches(0.1, FAR + 1.5 * aside)
-    assert place.reaches(0.0, FAR + 0.2 * aside) and not place.reaches(0.0, FAR + 0.5 * aside)
-    assert place.reaches(0.0, 1.25 * FAR) and not place.reaches(0.0, 1.5 * FAR) and place.reaches(0.5, 1.5 * FAR)
+    assert place.reaches(0.01, FAR + 0.2 * aside) and not place.reaches(0.01, FAR + 0.5 * aside)
+    assert place.reaches(0.01, 1.25 * FAR) and not place.reaches(0.01, 1.5 * FAR) and place.reaches(0.5, 1.5 * FAR)
+    assert place.reaches(0.0, FAR + 5 * aside)
 
 
 def test_another_look_moves_the_place_and_not_the_velocity():

@@ -75,7 +75,7 @@ class CliffSettings:
     smoothing: bool = parameter(
         True, 'smooth pose, shape and place over time', When.LIVE)
     coast: float = parameter(
-        0.2, 'how long a person who is not seen is still reported, once they were seen in several images [s]', When.LIVE,
+        0.2, 'how long a person who is not seen is still reported, once seen in several images [s]', When.LIVE,
         range=(0.0, 10.0))
 
     # what comes out; ~/mesh, ~/skeleton and ~/overlay are made only while someone subscribes
