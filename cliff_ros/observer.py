@@ -36,7 +36,9 @@ class Bodies:
         return len(self.betas)
 
     def __getitem__(self, chosen: np.ndarray) -> Bodies:
-        """Some of them; chosen: indices, or (N,) bool."""
+        """Some of them; chosen: (N,) bool."""
+        if chosen.all():
+            return self
         return Bodies(*(None if value is None else value[chosen] for value in self._columns()))
 
     def put(self, i: int, other: Bodies, j: int) -> None:

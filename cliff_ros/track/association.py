@@ -108,7 +108,9 @@ class Tracker:
         unnamed, taken = [], set()
         for box in sorted(boxes, key=lambda box: -box.score):
             # An id can be there once: of two boxes that claim it, the better one is right.
-            if box.id is None or box.id in taken:
+            if box.id is None:
+                unnamed.append(box)
+            elif box.id in taken:
                 unnamed.append(Box(box.xyxy, box.score))
             else:
                 taken.add(box.id)

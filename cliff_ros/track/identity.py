@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from cliff_ros.boxes import iou
 from cliff_ros.camera import Camera
 from cliff_ros.track.association import Tracker
 from cliff_ros.track.duplicates import is_hidden, same_as
@@ -37,7 +38,8 @@ def once(tracker: Tracker, seen: list[Track], joints: np.ndarray, camera: Camera
     tracks = seen + lost
     for track in tracks:
         track.doubled = False
-    if len(tracks) < 2:
+    boxes = np.array([track.box.xyxy for track in tracks])
+    if len(tracks) < 2 or np.count_nonzero(iou(boxes, boxes)) == len(tracks):   # each overlaps with itself alone
         return np.ones(len(seen), bool)
     joints = np.concatenate([joints, *(track.expected(stamp)[None] for track in lost)])
     joints2d, distance = camera.project(joints), np.linalg.norm(joints[:, 0], axis=1)
