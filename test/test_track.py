@@ -10,9 +10,10 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial.transform import Rotation
 
 from cliff_ros.body import load_body
-from cliff_ros.people import Box
+from cliff_ros.people import Box, Person
 from cliff_ros.track import ConstantVelocity, Place, PoseState, Smoother, Tracker, is_hidden, same_as, so3
 from cliff_ros.track.assignment import assign
+from cliff_ros.track.identity import without_jumps
 
 
 def box_at(x: float, y: float = 200.0, height: float = 200.0, **kwargs) -> Box:
@@ -383,6 +384,24 @@ def test_another_look_puts_somebody_elsewhere_at_once():
         smoother([1], i / 30, still_rotations, np.zeros((1, 10)), pelvis)
     smoother.states[1].move_to(1.1 * pelvis[0])
     np.testing.assert_allclose(smoother([1], 5 / 30, still_rotations, np.zeros((1, 10)), 1.1 * pelvis)[2], 1.1 * pelvis)
+
+
+def test_who_is_found_where_nobody_can_get_is_somebody_else():
+    """Unless an id came with the box, or nobody ever heard of them."""
+    for reported, named in ((True, False), (False, False), (True, True)):
+        tracker = Tracker()
+        track, = tracker.update([box_at(100, id=7 if named else None)], 0.0)
+        track.place = Place(0.0, FAR)
+        if reported:
+            nothing = np.zeros((24, 3))
+            track.person = Person(track.id, 1.0, box_at(100).xyxy, np.zeros(10), np.tile(np.eye(3), (24, 1, 1)),
+                                  np.zeros(3), nothing, nothing[:, :2])
+        assert without_jumps(tracker, [track], FAR[None] + 0.5, 0.1) == [track] and track.place is not None
+        who, = without_jumps(tracker, [track], FAR[None] + [3.0, 0, 0], 0.1)
+        if reported and not named:
+            assert who.id == 2 and who.place is None and track.misses == 1 and who in tracker.tracks
+        else:
+            assert who is track and who.place is None
 
 
 # --- who is there ----------------------------------------------------------------------------------------
