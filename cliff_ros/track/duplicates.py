@@ -14,7 +14,7 @@ from cliff_ros.body.names import PARENTS
 # of the larger, and the logarithm of the distance. In 1,400 rendered images (`cliff evaluate`'s, seeds 1 to 3) people
 # were found twice 42 times with joints within 0.15; of these 37 had distances within 0.15, the others 0.19 to 0.41.
 # No two people had joints within 0.26.
-SAME, SAME_DISTANCE = 0.17, 0.25
+SAME, SAME_DISTANCE = 0.15, 0.25
 BEHIND = 1.1  # times as far away as somebody is who can only be behind them
 HIDDEN = 0.9  # share of the joints behind somebody else by which a person cannot be seen
 # [m] about the bone that ends in each joint (the first one has none), for most people: what they hide.
