@@ -352,6 +352,8 @@ def test_a_part_of_somebody_is_nobody(make):
     for i in range(1, 4):
         people = pipeline(frame(i / 15))
     assert sorted(round(np.mean(person.box[[0, 2]])) for person in people) == [300, 560]
+    pipeline.reset()
+    assert len(pipeline(frame(0.0))) == 2   # in a still, too
 
 
 def test_between_detections_boxes_are_predicted(make):

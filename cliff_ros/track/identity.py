@@ -54,7 +54,9 @@ def once(tracker: Tracker, seen: list[Track], joints: np.ndarray, camera: Camera
         else:
             old.doubled = True
     believed = np.array([track.confirmed and not track.doubled for track in tracks])
+    if not believed.any():   # a first image, or a still
+        believed = np.array([not track.doubled for track in tracks])
     for i, track in enumerate(seen):
-        if not (track.confirmed or track.doubled) and believed.any():
+        if not (track.confirmed or track.doubled):
             track.doubled = is_hidden(joints2d[i], distance[i], joints2d[believed], distance[believed], camera.f)
     return np.array([not track.doubled for track in seen], bool)
