@@ -8,28 +8,28 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from time import perf_counter
 
 import numpy as np
 
 from cliff_ros.body import load_body
-from cliff_ros.body.outline import Outline
-from cliff_ros.boxes import iou
-from cliff_ros.cliff.features import View, crops, views_of
+from cliff_ros.cliff.features import View
 from cliff_ros.detect import load_detector
-from cliff_ros.engine import load_engine
-from cliff_ros.engine.graph import PRESENCE
+from cliff_ros.detect.upright import turned, turned_back
+from cliff_ros.engine import Engine, load_engine
 from cliff_ros.errors import InputError, ModelError
+from cliff_ros.observer import Bodies, Observer
 from cliff_ros.people import Box, Frame, Person, TrackState
-from cliff_ros.track import Motion, Smoother, SmootherOptions, Track, Tracker, same_as
+from cliff_ros.track import PoseState, Smoother, SmootherOptions, Track, Tracker
+from cliff_ros.track.identity import once, without_jumps
+from cliff_ros.track.person import STEADY
 
 STAGES = ('detect', 'track', 'crop', 'infer', 'smooth')
 # IoU of a person's outline with the box that was looked at, below which to look again: of somebody new, and of somebody
 # whose box comes right with time.
 FIRST_LOOK, LATER_LOOKS = 0.9, 0.65
-NEAREST = 0.1  # [m] a pelvis closer to the camera than this is a failure of the network
+KNOWN = 0.5  # of the presence threshold is enough for somebody who was there before
 logger = logging.getLogger(__name__)
 
 
@@ -50,10 +50,14 @@ class Pipeline:
     presence_threshold: smallest probability, by the network that sees the crop, that a detection is a person; 0
         believes the detector. Half of it keeps somebody who was there before. Of networks that do not say, and of
         boxes that are given, everybody is believed.
+    min_hits: images in a row in which somebody must be seen to be reported. 0: two where images follow each other by
+        ten in a second or more, one else; a first image, after a reset too, and still images have no rate: one. Boxes
+        that are given are believed at once.
     refine_boxes: follow people by the bodies found in the detector's boxes, which end where the person does. Where a
         box turns out wrong, its person is looked at a second time. Boxes that are given are never changed.
-    coast: seconds a person lost by the detector is still reported, moved on, before being dropped.
-    upright: degrees by which images must be turned clockwise for people to stand upright in them.
+    coast: seconds a person lost by the detector is still reported, moved on, before being dropped; only who was seen in
+        several images before.
+    upright: degrees by which images must be turned clockwise for people to stand upright in them: 0, 90, 180 or 270.
     threads: CPU threads of the networks; 0 chooses.
     progress: told (fraction, what) while an engine is built.
 
@@ -64,53 +68,50 @@ class Pipeline:
     def __init__(self, model: str | Path = 'embedded', body: str | Path = 'embedded', engine: str = 'auto',
                  detector: str | Path = 'embedded', smoothing: bool | SmootherOptions = True,
                  smooth_boxes: bool = True, max_people: int = 32, detection_interval: int = 1,
-                 detection_threshold: float | None = None, presence_threshold: float = 0.7,
+                 detection_threshold: float | None = None, presence_threshold: float = 0.7, min_hits: int = 0,
                  refine_boxes: bool = True, coast: float = 0.2, upright: int = 0, threads: int = 0,
                  progress: Callable[[float, str], None] | None = None) -> None:
         if max_people < 1 or detection_interval < 1:
             raise InputError('max_people and detection_interval must be at least 1')
+        if min_hits < 0:
+            raise InputError('min_hits must be at least 1, or 0 to follow the rate of the images')
+        if upright not in (0, 90, 180, 270):
+            raise InputError(f'upright must be 0, 90, 180 or 270 degrees, not {upright}')
         self.body = load_body(body)
         self.detector = load_detector(detector, detection_threshold, threads)
-        self.engine = load_engine(model, engine, max_people, threads, progress, self.body)
+        self._observer = Observer(
+            load_engine(model, engine, max_people, threads, progress, self.body), self.body, upright, self._say)
         if self.engine.metadata['body_sha256'] != self.body.sha256:
             raise ModelError(f"the graph {self.engine.metadata['model']!r} was exported with the body "
                              f"{self.engine.metadata['body']!r}, which is not {self.body.name!r} given here: "
                              f"give that body, or export the graph again with this one")
-        self.smooth_boxes, self.coast, self.upright = smooth_boxes, coast, upright
-        self.max_people, self.detection_interval = max_people, detection_interval
+        self.smooth_boxes, self.coast, self._upright = smooth_boxes, coast, upright
+        self.max_people, self.detection_interval, self.min_hits = max_people, detection_interval, min_hits
         self.presence_threshold, self.refine_boxes = presence_threshold, refine_boxes
+        self.smoothing = bool(smoothing)
         self.timings = dict.fromkeys(STAGES, 0.0)
         self.num_crops = 0
-        self._smoother_options = smoothing if isinstance(smoothing, SmootherOptions) else None
-        self._smoother = Smoother(self._smoother_options) if smoothing else None
-        self._tracker, self._motion, self._outline = Tracker(), Motion(), Outline(self.body)
+        self._smoother = Smoother(smoothing if isinstance(smoothing, SmootherOptions) else None)
+        self._tracker = Tracker()
         spec = self.engine.spec
         # The first run plans and allocates, and should not keep the first image waiting.
         self.engine(np.zeros((1, spec.height, spec.width, 3), np.uint8), np.float32([[0, 0, 0.5]]),
                     vertices=not smoothing)
-        self._last_seen: dict[int, tuple[float, Person]] = {}
-        self._reported: set[int] = set()
         self._undetected = 0
         self._said: set[str] = set()
 
     @property
-    def smoothing(self) -> bool:
-        """Whether people are smoothed over time. May be changed between two images."""
-        return self._smoother is not None
+    def engine(self) -> Engine:
+        """What runs the network."""
+        return self._observer.engine
 
-    @smoothing.setter
-    def smoothing(self, on: bool) -> None:
-        if on != self.smoothing:
-            self._smoother = Smoother(self._smoother_options) if on else None
+    @engine.setter
+    def engine(self, engine: Engine) -> None:
+        self._observer.engine = engine
 
     def reset(self) -> None:
         """Forget everybody, as between two recordings. Ids are still never used again."""
         self._tracker.reset()
-        self._motion.reset()
-        if self._smoother:
-            self._smoother.reset()
-        self._last_seen.clear()
-        self._reported.clear()
         self._undetected = 0
 
     def __call__(self, frame: Frame, boxes: Sequence[Box] | None = None,
@@ -128,25 +129,20 @@ class Pipeline:
             raise InputError(f'the image is {width}x{height} but its camera {frame.camera.width}x'
                              f'{frame.camera.height}: give the calibration of this image')
         given = boxes is not None
-        threshold = 0.0 if given else self.presence_threshold
         with self._timed('detect'):
             boxes = self._detect(frame, boxes)
         with self._timed('track'):
-            tracks = self._track(boxes, frame.stamp)
+            tracks = self._tracker.update(boxes, frame.stamp)
         with self._timed('crop'):
-            seen, views, crops = self._look(frame, tracks)
-            self.num_crops = len(seen)
+            looked = [track for track in tracks if not track.misses]
+            which, views, crops = self._observer.cut(frame, [self._crop(track) for track in looked])
+            looked = [looked[i] for i in which]
+            self.num_crops = len(looked)
         with self._timed('infer'):
-            seen, bodies = self._infer(seen, views, crops, vertices and not self._smoother, threshold)
-            if self.refine_boxes and not given:
-                seen, bodies = self._correct(frame, seen, bodies, threshold)
+            seen, bodies = self._understand(frame, looked, views, crops, vertices and not self.smoothing, given)
         with self._timed('smooth'):
-            people = self._smooth(frame, seen, bodies, vertices)
-            people += self._coast(frame, tracks, vertices)
-            self._forget({track.id for track in tracks})
-            if not given:
-                people = self._once(people)
-            self._reported |= {person.id for person in people}
+            seen, bodies = self._recognise(frame, seen, bodies, given)
+            people = self._report(frame, seen, bodies, vertices) + self._coast(frame, vertices, given)
         return sorted(people, key=lambda person: person.id)
 
     def _detect(self, frame: Frame, boxes: Sequence[Box] | None) -> Sequence[Box] | None:
@@ -156,141 +152,105 @@ class Pipeline:
             self._undetected = (self._undetected + 1) % self.detection_interval
             if not looks:
                 return None
-            boxes = self.detector(frame.image, frame.order)
+            boxes = self.detector(turned(frame.image, self._upright), frame.order)
+            if self._upright:
+                boxes = [turned_back(box, self._upright, frame.camera.width, frame.camera.height) for box in boxes]
         if len(boxes) > self.max_people:
             self._say('max_people', f'{len(boxes)} people in an image, more than max_people='
                                     f'{self.max_people}: those with the best scores are kept')
             boxes = sorted(boxes, key=lambda box: -box.score)[:self.max_people]
         return boxes
 
-    def _track(self, boxes: Sequence[Box] | None, stamp: float) -> list[Track]:
-        return self._tracker.predict(stamp) if boxes is None else self._tracker.update(boxes, stamp)
-
-    def _look(self, frame: Frame, tracks: Sequence[Track]) -> tuple[list[Track], list[View], np.ndarray]:
-        """Those seen now, how the network sees them, and what (N, h, w, 3)."""
-        spec = self.engine.spec
-        seen = [track for track in tracks if track.state is not TrackState.COASTING]
-        views = views_of([track.box(self.smooth_boxes) for track in seen], frame.camera, spec, self.upright)
-        if None in views:
-            self._say('box', 'a box is left out: it lies outside the view of the lens; drop such boxes, or check that '
-                             'the camera is calibrated for this image')
-            seen = [track for track, view in zip(seen, views, strict=True) if view is not None]
-            views = [view for view in views if view is not None]
-        if self.engine.cut is not None:
-            return seen, views, self.engine.cut(frame, views)
-        return seen, views, crops(frame.image, frame.camera, views, spec, frame.order)
-
-    def _infer(self, seen: Sequence[Track], views: Sequence[View], crops: np.ndarray,
-               vertices: bool, threshold: float) -> tuple[list[Track], _Bodies]:
-        """The people in the crops, in the optical frame, without those that are none or that the network failed on."""
-        location = np.array([view.location for view in views], np.float32).reshape(-1, 3)
-        out = self.engine(crops, location, vertices)
-        good = self._plausible(out) & self._present(seen, out, threshold)
-        bodies = _Bodies(out['rotations'][good].astype(np.float64), out['betas'][good].astype(np.float64),
-                         out['translation'][good].astype(np.float64), out['joints'][good].astype(np.float64),
-                         out['vertices'][good] if vertices else None)
-        for i, person in enumerate(np.flatnonzero(good)):
-            bodies.to_camera(i, views[person])
-        return [seen[i] for i in np.flatnonzero(good)], bodies
-
-    def _correct(self, frame: Frame, seen: list[Track], bodies: _Bodies,
-                 threshold: float) -> tuple[list[Track], _Bodies]:
-        """Boxes as tight as the bodies found in them, which the network knows better than the detector.
-
-        Who was looked at through a box that turns out wrong is looked at once more through the right one.
-        """
-        boxes = self._outline.boxes(frame.camera, bodies.betas, bodies.rotations, bodies.translation)
-        overlap = iou(boxes, np.array([track.place(self.smooth_boxes) for track in seen])).diagonal()
-        enough = np.array([FIRST_LOOK if track.state is TrackState.NEW else LATER_LOOKS for track in seen])
-        wrong = np.flatnonzero(np.isfinite(boxes).all(1) & (overlap < enough))
-        if len(wrong):
-            again, views, crops = self._look(frame, [replace(seen[i], xyxy=boxes[i], measured=None) for i in wrong])
-            again, better = self._infer(again, views, crops, bodies.vertices is not None, threshold)
-            found = self._outline.boxes(frame.camera, better.betas, better.rotations, better.translation)
-            place = {track.id: i for i, track in enumerate(seen)}
-            for j, track in enumerate(again):
-                boxes[place[track.id]] = found[j]
-                bodies.put(place[track.id], better, j)
-        for i, box in enumerate(boxes):
-            if np.isfinite(box).all():
-                xyxy = self._tracker.correct(seen[i].id, box)
-                seen[i] = replace(seen[i], xyxy=xyxy, measured=box)
+    def _understand(self, frame: Frame, looked: Sequence[Track], views: Sequence[View], crops: np.ndarray,
+                    vertices: bool, given: bool) -> tuple[list[Track], Bodies]:
+        """Who is there of those who were looked at, and their bodies in the optical frame."""
+        good, bodies = self._observer.understand(views, crops, vertices)
+        seen = [looked[i] for i in np.flatnonzero(good)]
+        if bodies.presence is not None and not given:
+            enough = self.presence_threshold * np.array([KNOWN if track.hits else 1.0 for track in seen])
+            there = bodies.presence >= enough
+            seen, bodies, enough = [seen[i] for i in np.flatnonzero(there)], bodies[there], enough[there]
+        if self.refine_boxes and not given and seen:
+            boxes = self._observer.look_again(
+                frame, bodies, np.array([track.box.place(self.smooth_boxes) for track in seen]),
+                np.array([LATER_LOOKS if track.confirmed else FIRST_LOOK for track in seen]),
+                lambda who, presence: np.ones(len(who), bool) if presence is None else presence >= enough[who])
+            for track, box in zip(seen, boxes, strict=True):
+                if np.isfinite(box).all():
+                    track.box.correct(box)
         return seen, bodies
 
-    def _plausible(self, out: dict[str, np.ndarray]) -> np.ndarray:
-        """(N,) bool: finite and in front of the camera."""
-        # A sum is finite where all its terms are.
-        finite = np.isfinite(sum(out[name].sum(axis=tuple(range(1, out[name].ndim)))
-                                 for name in ('rotations', 'betas', 'translation', 'joints')))
-        ahead = out['joints'][:, 0, 2] > NEAREST
-        if not finite.all():
-            self._say('finite', 'the network gave numbers that are not finite: that person is left out')
-        if not ahead[finite].all():
-            self._say('ahead', 'the network put a person behind the camera: that person is left out')
-        return finite & ahead
+    def _recognise(self, frame: Frame, seen: list[Track], bodies: Bodies, given: bool) -> tuple[list[Track], Bodies]:
+        """Who is who of those seen: nobody jumps, and of people found here nobody is there twice."""
+        joints, presence, stamp = bodies.joints, bodies.presence, frame.stamp
+        who = without_jumps(self._tracker, seen, joints[:, 0], stamp)
+        there = np.ones(len(who), bool)
+        if presence is not None and not given:   # who is somebody else after all, was not there before
+            there &= (presence >= self.presence_threshold) | np.array(
+                [a is b for a, b in zip(who, seen, strict=True)], bool)
+        who = [who[i] for i in np.flatnonzero(there)]
+        if not given:
+            alone = once(self._tracker, who, joints[there], frame.camera, stamp)
+            there[there] = alone
+            who = [who[i] for i in np.flatnonzero(alone)]
+        needed = 1 if given else self.min_hits or self._tracker.hits_needed()
+        for track in who:
+            # Where the detector did not look, only a network that knows who is a person has seen somebody new.
+            if track.confirmed or track.boxed == stamp or presence is not None:
+                track.hit(stamp, needed)
+        for track in self._tracker.tracks:
+            if track not in who:
+                track.miss(stamp)
+        return who, bodies[there]
 
-    def _present(self, seen: Sequence[Track], out: dict[str, np.ndarray], threshold: float) -> np.ndarray:
-        """(N,) bool: a person, and not what the detector took for one."""
-        if PRESENCE not in out:
-            return np.ones(len(seen), bool)
-        known = np.array([track.id in self._last_seen for track in seen], bool)
-        return out[PRESENCE] >= np.where(known, 0.5 * threshold, threshold)
-
-    def _smooth(self, frame: Frame, seen: Sequence[Track], bodies: _Bodies, vertices: bool) -> list[Person]:
-        ids = [track.id for track in seen]
-        if self._smoother and ids:
-            rotations, betas, pelvis = self._smoother(ids, frame.stamp, bodies.rotations, bodies.betas,
-                                                      bodies.joints[:, 0])
+    def _report(self, frame: Frame, seen: list[Track], bodies: Bodies, vertices: bool) -> list[Person]:
+        """Those who are believed to be there, in a pose and at a place that follow from those before."""
+        if not seen:
+            return []
+        stamp, pelvis, rotations, betas = frame.stamp, bodies.joints[:, 0], bodies.rotations, bodies.betas
+        if self.smoothing:
+            for i, track in enumerate(seen):
+                if not self._smoother.follows(track.pose, stamp):
+                    track.pose = PoseState(stamp, rotations[i], betas[i], pelvis[i])
+            rotations, betas, pelvis = self._smoother([track.pose for track in seen], stamp, rotations, betas, pelvis)
+        said = np.array([track.move(stamp, place) for track, place in zip(seen, pelvis, strict=True)])
+        believed = np.array([track.confirmed for track in seen])
+        seen = [seen[i] for i in np.flatnonzero(believed)]
+        if self.smoothing:
             # Other angles and lengths move every point: joints and mesh are made again from what is reported.
-            translation = pelvis - self.body.rest_joints(betas)[:, 0]
-            bodies = _Bodies(rotations, betas, translation,
-                             *self._pose(betas, rotations, translation, vertices))
-        velocities = self._motion(ids, frame.stamp, bodies.joints[:, 0])
+            rotations, betas = rotations[believed], betas[believed]
+            translation = said[believed] - self.body.rest_joints(betas)[:, 0]
+            bodies = Bodies(rotations, betas, translation, *self._pose(betas, rotations, translation, vertices), None)
+        else:
+            bodies.move(said - pelvis)
+            bodies = bodies[believed]
         pixels = frame.camera.project(bodies.joints)
         people = []
         for i, track in enumerate(seen):
-            person = Person(
-                id=track.id, score=track.score, box=track.place(self.smooth_boxes), betas=bodies.betas[i],
+            state, age = track.report(stamp)
+            velocity = np.zeros(3) if state is TrackState.NEW else track.place.velocity
+            track.person = Person(
+                id=track.id, score=track.score, box=track.box.place(self.smooth_boxes), betas=bodies.betas[i],
                 rotations=bodies.rotations[i], translation=bodies.translation[i], joints=bodies.joints[i],
-                joints2d=pixels[i],
-                vertices=None if bodies.vertices is None else bodies.vertices[i],
-                track_state=track.state, velocity=velocities[i], age=track.age)
-            self._last_seen[track.id] = frame.stamp, person
-            people.append(person)
+                joints2d=pixels[i], vertices=None if bodies.vertices is None else bodies.vertices[i],
+                track_state=state, velocity=velocity, age=age)
+            people.append(track.person)
         return people
 
-    def _coast(self, frame: Frame, tracks: Sequence[Track], vertices: bool) -> list[Person]:
+    def _coast(self, frame: Frame, vertices: bool, given: bool) -> list[Person]:
         """Those not seen now but a moment ago, held in their pose and moved on."""
         people = []
-        for track in tracks:
-            if track.state is not TrackState.COASTING or track.id not in self._last_seen:
+        for track in self._tracker.tracks:
+            if not track.can_coast(frame.stamp, self.coast, 1 if given else STEADY):
                 continue
-            stamp, person = self._last_seen[track.id]
-            elapsed = frame.stamp - stamp
-            if not 0 <= elapsed <= self.coast:
-                continue
-            translation = person.translation + elapsed * person.velocity
+            person, (state, age) = track.person, track.report(frame.stamp)
+            translation = person.translation + track.coast(frame.stamp)
             joints, mesh = self._pose(person.betas[None], person.rotations[None], translation[None], vertices)
             people.append(person.with_(
-                box=track.xyxy, translation=translation, joints=joints[0],
+                box=track.box.xyxy, translation=translation, joints=joints[0],
                 joints2d=frame.camera.project(joints[0]), vertices=None if mesh is None else mesh[0],
-                track_state=TrackState.COASTING, age=track.age))
+                velocity=track.place.velocity, track_state=state, age=age))
         return people
-
-    def _once(self, people: list[Person]) -> list[Person]:
-        """Nobody twice: who is seen goes before who is coasting, who was there longer before who is new."""
-        if len(people) < 2:
-            return people
-        who = same_as(np.array([person.joints2d for person in people]), np.array([
-            person.age + 1e9 * (person.track_state is not TrackState.COASTING) for person in people]))
-        for i in np.flatnonzero(who != np.arange(len(people))):
-            old, new = people[i], people[who[i]]
-            if old.track_state is TrackState.COASTING and old.id in self._reported and new.id not in self._reported:
-                # Not lost and another found in the same place: the same person, seen through another box.
-                self._tracker.rename(new.id, old.id)
-                self._last_seen[old.id] = self._last_seen.pop(new.id)
-                people[who[i]] = new.with_(id=old.id, age=old.age, track_state=TrackState.OK)
-        return [people[i] for i in np.unique(who)]
 
     def _pose(self, betas: np.ndarray, rotations: np.ndarray, translation: np.ndarray,
               vertices: bool) -> tuple[np.ndarray, np.ndarray | None]:
@@ -299,13 +259,8 @@ class Pipeline:
             return self.body(betas, rotations, translation)
         return self.body.joints(betas, rotations, translation), None
 
-    def _forget(self, alive: set[int]) -> None:
-        """Drop what is remembered of people the tracker gave up."""
-        self._motion.keep(alive)
-        if self._smoother:
-            self._smoother.keep(alive)
-        self._last_seen = {id: last for id, last in self._last_seen.items() if id in alive}
-        self._reported &= alive
+    def _crop(self, track: Track) -> Box:
+        return Box(track.box.place(self.smooth_boxes), track.score, track.id)
 
     def _say(self, topic: str, message: str) -> None:
         """Warn once: what is wrong with one image is mostly wrong with the next."""
@@ -318,31 +273,3 @@ class Pipeline:
         start = perf_counter()
         yield
         self.timings[stage] = 1e3 * (perf_counter() - start)
-
-
-@dataclass(frozen=True)
-class _Bodies:
-    """N people as arrays: (N, 24, 3, 3), (N, B), (N, 3), (N, 24, 3) and, where wanted, (N, V, 3)."""
-
-    rotations: np.ndarray
-    betas: np.ndarray
-    translation: np.ndarray
-    joints: np.ndarray
-    vertices: np.ndarray | None
-
-    def put(self, i: int, other: _Bodies, j: int) -> None:
-        """Person j of others in the place of person i."""
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if value is not None:
-                value[i] = getattr(other, field.name)[j]
-
-    def to_camera(self, i: int, view: View) -> None:
-        """Bring person i from the view to the camera's optical frame, in place."""
-        if view.is_straight:
-            return
-        self.rotations[i, 0], self.translation[i] = view.pose_to_camera(
-            self.rotations[i, 0], self.translation[i], self.joints[i, 0])
-        self.joints[i] = view.to_camera(self.joints[i])
-        if self.vertices is not None:
-            self.vertices[i] = view.to_camera(self.vertices[i])

@@ -44,6 +44,9 @@ class CliffSettings:
     presence_threshold: float = parameter(
         0.7, 'smallest probability, by the network, that a detection is a person; 0 believes the detector',
         When.LIVE, range=(0.0, 1.0))
+    min_hits: int = parameter(
+        0, 'images in a row in which somebody must be seen to be reported; 0: two at 10 images/s and more, else one',
+        When.LIVE, range=(0, 100))
     refine_boxes: bool = parameter(
         True, "follow people by the bodies found in the detector's boxes; those on the topic detections stay",
         When.LIVE)
@@ -83,7 +86,8 @@ class CliffSettings:
     smoothing: bool = parameter(
         True, 'smooth pose, shape and place over time', When.LIVE)
     coast: float = parameter(
-        0.2, 'how long a person who is not seen is still reported [s]', When.LIVE, range=(0.0, 10.0))
+        0.2, 'how long a person who is not seen is still reported, once seen in several images [s]', When.LIVE,
+        range=(0.0, 10.0))
 
     # what comes out; ~/mesh, ~/skeleton and ~/overlay are made only while someone subscribes
     publish_tf: bool = parameter(

@@ -1,4 +1,4 @@
-"""Smoothing of people over time: One-Euro filters (Casiez et al., CHI 2012), one per tracked person.
+"""Smoothing of people over time: One-Euro filters (Casiez et al., CHI 2012), all people at once.
 
 A One-Euro filter is a low-pass filter whose cutoff grows with the speed of what it filters: still
 people do not jitter, fast people do not lag. Rotations are filtered on SO(3); the pelvis as direction
@@ -42,8 +42,23 @@ class SmootherOptions:
     max_gap: float = 0.5
 
 
+class PoseState:
+    """What the filters remember of one person: the smoothed values and how fast they change."""
+
+    def __init__(self, stamp: float, rotations: np.ndarray, betas: np.ndarray, pelvis: np.ndarray) -> None:
+        """rotations: (24, 3, 3); betas: (B,); pelvis: (3,) [m]."""
+        self.stamp, self.frames = stamp, 1
+        self.rotations, self.turning = rotations.astype(np.float64), np.zeros((len(rotations), 3))
+        self.point, self.moving = _to_point(pelvis), np.zeros(4)
+        self.betas = betas.astype(np.float64)
+
+    def move_to(self, pelvis: np.ndarray) -> None:
+        """Another look at the same person puts them there (3,): the place is not slid to."""
+        self.point = _to_point(pelvis)
+
+
 class Smoother:
-    """Smooths the parameters of tracked people, each by its id."""
+    """Smooths the parameters of people, whose states those who own them keep."""
 
     def __init__(self, options: SmootherOptions | None = None) -> None:
         self.options = options or SmootherOptions()
@@ -53,26 +68,19 @@ class Smoother:
         self._joint_beta = np.array([root.beta] + 23 * [limbs.beta])
         self._pelvis_cutoff = np.array([*3 * [direction.min_cutoff], distance.min_cutoff])
         self._pelvis_beta = np.array([*3 * [direction.beta], distance.beta])
-        self._people: dict[int, _Smoothed] = {}
 
-    def reset(self) -> None:
-        """Forget everybody."""
-        self._people.clear()
+    def follows(self, state: PoseState | None, stamp: float) -> bool:
+        """Whether a measurement goes on from a state; else it starts a new one."""
+        return state is not None and 0 <= stamp - state.stamp <= self.options.max_gap
 
-    def __call__(self, ids: Sequence[int], stamp: float, rotations: np.ndarray, betas: np.ndarray,
+    def __call__(self, people: Sequence[PoseState], stamp: float, rotations: np.ndarray, betas: np.ndarray,
                  pelvis: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Smooth the new measurements of N people.
+        """Smooth the new measurements of N people, at least one; their states move on.
 
         rotations: (N, 24, 3, 3); betas: (N, B); pelvis: (N, 3) in the optical frame [m].
-        Returns the same three, smoothed. The first measurement of an id comes back as it is, and so does the
-        first after a gap or after the time went back.
+        Returns the same three, smoothed. The measurement that a state was made of comes back as it is.
         """
-        distance = np.linalg.norm(pelvis, axis=1, keepdims=True)
-        point = np.concatenate([pelvis / distance, np.log(distance)], 1)
-        people = [self._recall(id, stamp, *measured)
-                  for id, *measured in zip(ids, rotations, betas, point, strict=True)]
-        if not people:
-            return rotations, betas, pelvis
+        point = _to_point(pelvis)
         dt = np.array([stamp - person.stamp for person in people])[:, None]
         # The same image again says nothing new: the rates stay, and the gains below are zero.
         rate = np.divide(1, dt, out=np.zeros_like(dt), where=dt > 0)
@@ -101,27 +109,11 @@ class Smoother:
         direction = point[:, :3] / np.linalg.norm(point[:, :3], axis=1, keepdims=True)
         return rotations, np.stack([person.betas for person in people]), direction * np.exp(point[:, 3:])
 
-    def keep(self, ids: set[int]) -> None:
-        """Forget everybody else."""
-        self._people = {id: person for id, person in self._people.items() if id in ids}
 
-    def _recall(self, id: int, stamp: float, rotations: np.ndarray, betas: np.ndarray,
-                point: np.ndarray) -> _Smoothed:
-        person = self._people.get(id)
-        if person is None or not 0 <= stamp - person.stamp <= self.options.max_gap:
-            # Somebody new starts where they are measured: every difference below is zero.
-            person = self._people[id] = _Smoothed(stamp, rotations, betas, point)
-        return person
-
-
-class _Smoothed:
-    """State of one person: the smoothed values and how fast they change."""
-
-    def __init__(self, stamp: float, rotations: np.ndarray, betas: np.ndarray, point: np.ndarray) -> None:
-        self.stamp, self.frames = stamp, 1
-        self.rotations, self.turning = rotations.astype(np.float64), np.zeros((len(rotations), 3))
-        self.point, self.moving = point, np.zeros(4)
-        self.betas = betas.astype(np.float64)
+def _to_point(pelvis: np.ndarray) -> np.ndarray:
+    """(..., 3) [m] as direction and logarithm of the distance (..., 4)."""
+    distance = np.linalg.norm(pelvis, axis=-1, keepdims=True)
+    return np.concatenate([pelvis / distance, np.log(distance)], -1)
 
 
 def _gain(cutoff: np.ndarray | float, dt: np.ndarray) -> np.ndarray:

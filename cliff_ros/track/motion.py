@@ -1,12 +1,51 @@
-"""How fast things move: a constant-velocity Kalman filter, and the velocities of people from it."""
+"""How things move: a constant-velocity Kalman filter, and where people are and how fast they go, in metres."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from math import hypot, sqrt
 
 import numpy as np
 
 WALKING_SPEED = 1.4  # [m/s], what people choose when nobody hurries them (Bohannon 1997)
+TOP_SPEED = 7.5  # [m/s] nobody is said to move faster; most people never do
+# What one image says of the distance is off by some share of it, and of the place across by some metres. Beyond twice
+# of that, and what top speed reaches, it is not the same person.
+ALONG_ERROR, ACROSS_ERROR = 0.15, 0.15
+ACCELERATION = 3.0  # [m/s^2] standard deviation of that of people who walk
+# Standard deviations, after smoothing, that velocities are made with: [m] across the ray, of the distance along it.
+ACROSS_NOISE, ALONG_NOISE = 0.05, 0.03
+OUTLIER = 3.0  # standard deviations by which a position may pull at the velocity, whatever it says
+
+
+class Spread:
+    """Covariance of a position and its velocity, the same for every component it stands for."""
+
+    def __init__(self, noise: float, speed: float) -> None:
+        """Standard deviations of the first position and of the unknown first velocity."""
+        self._pp, self._pv, self._vv = noise**2, 0.0, speed**2
+
+    def predict(self, dt: float, acceleration: float) -> None:
+        q = acceleration**2
+        self._pp += dt * (2 * self._pv + dt * self._vv) + q * dt**4 / 4
+        self._pv += dt * self._vv + q * dt**3 / 2
+        self._vv += q * dt**2
+
+    def expected(self, noise: float) -> float:
+        """Standard deviation of the next measurement about where it is predicted."""
+        return (self._pp + noise**2) ** 0.5
+
+    def update(self, noise: float) -> tuple[float, float]:
+        """Shares of a measurement's surprise that position and velocity [1/s] take, once it has been taken."""
+        total = self._pp + noise**2
+        gain_p, gain_v = self._pp / total, self._pv / total
+        self._vv -= gain_v * self._pv
+        self._pv *= 1 - gain_p
+        self._pp *= 1 - gain_p
+        return gain_p, gain_v
+
+    def displace(self, noise: float) -> None:
+        """The position is another one, known to `noise`, which says nothing of the velocity."""
+        self._pp, self._pv = noise**2, 0.0
 
 
 class ConstantVelocity:
@@ -27,58 +66,113 @@ class ConstantVelocity:
         self.position = np.array(position, np.float64)
         self.velocity = np.zeros_like(self.position)
         self.noise, self.acceleration = noise, acceleration
-        self._pp, self._pv, self._vv = noise**2, 0.0, speed**2
+        self._spread = Spread(noise, speed)
 
     def predict(self, dt: float) -> None:
         """Move on by dt >= 0 seconds."""
         self.position = self.position + dt * self.velocity
-        q = self.acceleration**2
-        self._pp += dt * (2 * self._pv + dt * self._vv) + q * dt**4 / 4
-        self._pv += dt * self._vv + q * dt**3 / 2
-        self._vv += q * dt**2
+        self._spread.predict(dt, self.acceleration)
 
     def update(self, measured: np.ndarray) -> None:
         """Take a measurement (D,) at the present time into account."""
-        total = self._pp + self.noise**2
-        gain_p, gain_v = self._pp / total, self._pv / total
+        gain_p, gain_v = self._spread.update(self.noise)
         residual = measured - self.position
         self.position = self.position + gain_p * residual
         self.velocity = self.velocity + gain_v * residual
-        self._vv -= gain_v * self._pv
-        self._pv *= 1 - gain_p
-        self._pp *= 1 - gain_p
 
 
-class Motion:
-    """Velocity of tracked people's pelvises.
+class Place:
+    """Where somebody's pelvis is said to be, and its velocity: in metres, in the optical frame.
 
-    noise: standard deviation of a position [m]; acceleration: of walking people [m/s^2];
-    max_gap: seconds after which a person seen again starts afresh.
+    A single camera measures the place across its ray far better than along it, so each has a covariance of its own
+    (the ray hardly turns from one image to the next). What is said never moves faster than `TOP_SPEED`: what lies
+    farther away is reached with time, along its ray, so that a body stays on the person in the image.
+
+    Attributes: ``said`` (3,) and its ``stamp``; ``velocity`` (3,) [m/s].
     """
 
-    def __init__(self, noise: float = 0.05, acceleration: float = 2.0, max_gap: float = 0.5) -> None:
-        self.noise, self.acceleration, self.max_gap = noise, acceleration, max_gap
-        self._people: dict[int, tuple[float, ConstantVelocity]] = {}
+    def __init__(self, stamp: float, pelvis: np.ndarray) -> None:
+        self.said, self.velocity = np.array(pelvis, np.float64), np.zeros(3)
+        self.stamp = self._measured = stamp
+        self._position, self._elsewhere = self.said, False
+        along = ALONG_NOISE * _length(pelvis)
+        self._across, self._along = Spread(ACROSS_NOISE, WALKING_SPEED), Spread(along, WALKING_SPEED)
 
-    def reset(self) -> None:
-        """Forget everybody."""
-        self._people.clear()
+    def reaches(self, stamp: float, pelvis: np.ndarray) -> bool:
+        """Whether somebody measured at a pelvis (3,) can be this person, at any speed that people have.
 
-    def __call__(self, ids: Sequence[int], stamp: float, pelvis: np.ndarray) -> np.ndarray:
-        """Velocities (N, 3) [m/s] after new positions (N, 3) [m]; zero for those seen for the first time."""
-        return np.array([self._step(id, stamp, point) for id, point in zip(ids, pelvis, strict=True)]
-                        ).reshape(-1, 3)
+        Images without stamps, or with the same one, say nothing of speed.
+        """
+        if stamp <= self.stamp:
+            return True
+        ray, distance = _ray(pelvis)
+        across, along = _split(pelvis - self.said, ray)
+        beyond = hypot(max(_length(across) - 2 * ACROSS_ERROR, 0), max(abs(along) - 2 * ALONG_ERROR * distance, 0))
+        return beyond <= TOP_SPEED * (stamp - self.stamp)
 
-    def keep(self, ids: set[int]) -> None:
-        """Forget everybody else."""
-        self._people = {id: person for id, person in self._people.items() if id in ids}
+    def update(self, stamp: float, pelvis: np.ndarray) -> np.ndarray:
+        """Say where they are, (3,), and how fast, after a measurement (3,)."""
+        ray, distance = _ray(pelvis)
+        noise, dt = ALONG_NOISE * distance, stamp - self._measured
+        self._position = self._position + dt * self.velocity
+        self._across.predict(dt, ACCELERATION)
+        self._along.predict(dt, ACCELERATION)
+        if self._elsewhere:
+            self._position, self._elsewhere = pelvis, False
+            self._across.displace(ACROSS_NOISE)
+            self._along.displace(noise)
+        # No surprise pulls at the velocity as hard as it likes: that is what bounds the acceleration.
+        across, along = _split(pelvis - self._position, ray)
+        across = _shorter(across, OUTLIER * self._across.expected(ACROSS_NOISE))
+        limit = OUTLIER * self._along.expected(noise)
+        along = min(max(along, -limit), limit)
+        (across_p, across_v), (along_p, along_v) = self._across.update(ACROSS_NOISE), self._along.update(noise)
+        self._position = self._position + across_p * across + along_p * along * ray
+        self.velocity = _shorter(self.velocity + across_v * across + along_v * along * ray, TOP_SPEED)
+        self.said = self._within_reach(stamp, pelvis, ray, distance)
+        self.stamp = self._measured = stamp
+        return self.said
 
-    def _step(self, id: int, stamp: float, point: np.ndarray) -> np.ndarray:
-        before, motion = self._people.get(id, (np.inf, None))
-        if 0 <= stamp - before <= self.max_gap:
-            motion.predict(stamp - before)
-            motion.update(point)
-        else:
-            motion = ConstantVelocity(point, self.noise, self.acceleration, WALKING_SPEED)
-        self._people[id] = stamp, motion
-        return motion.velocity
+    def predicted(self, stamp: float) -> np.ndarray:
+        """(3,): where they should be by now."""
+        return self.said + (stamp - self.stamp) * self.velocity
+
+    def coast(self, stamp: float) -> np.ndarray:
+        """Say where they should be, (3,), without having measured it."""
+        self.said, self.stamp = self.predicted(stamp), stamp
+        return self.said
+
+    def look_elsewhere(self) -> None:
+        """The next measurement is another look at the same person: its place is none that they have moved to."""
+        self._elsewhere = True
+
+    def _within_reach(self, stamp: float, pelvis: np.ndarray, ray: np.ndarray, distance: float) -> np.ndarray:
+        reach = TOP_SPEED * (stamp - self.stamp)
+        if reach <= 0 or _length(pelvis - self.said) <= reach:
+            return pelvis
+        middle = float(self.said @ ray)
+        aside = float(self.said @ self.said) - middle**2
+        if aside > reach**2:
+            return self.said + _shorter(pelvis - self.said, reach)
+        half = (reach**2 - aside)**0.5
+        return min(max(distance, middle - half), middle + half) * ray
+
+
+def _length(vector: np.ndarray) -> float:
+    return sqrt(vector @ vector)   # of three numbers: faster than np.linalg.norm by far
+
+
+def _ray(point: np.ndarray) -> tuple[np.ndarray, float]:
+    distance = _length(point)
+    return point / distance, distance
+
+
+def _split(vector: np.ndarray, ray: np.ndarray) -> tuple[np.ndarray, float]:
+    """What lies across a ray (3,), and how much along it."""
+    along = float(vector @ ray)
+    return vector - along * ray, along
+
+
+def _shorter(vector: np.ndarray, most: float) -> np.ndarray:
+    length = _length(vector)
+    return vector if length <= most else vector * (most / length)
