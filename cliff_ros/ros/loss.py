@@ -6,6 +6,7 @@ that sends at a steady rate say the same. When nothing arrives at all, CameraInf
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -13,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from rclpy.utilities import get_rmw_implementation_identifier
+
+from cliff_ros.ros.middleware import profile_variable
 
 if TYPE_CHECKING:
     from cliff_ros.ros.delivery import Delivery
@@ -101,7 +104,7 @@ def explain_silence(inputs: Inputs, publishers: str) -> str:
 
 def remedy(images: Delivery) -> str:
     """What whoever runs this can do, as the end of a sentence."""
-    more = ('give the process that sends them more shared memory, by starting it with FASTDDS_DEFAULT_PROFILES_FILE '
+    more = (f'give the process that sends them more shared memory, by starting it with {profile_variable(os.environ)} '
             "set to cliff_ros's config/fastdds.xml"
             if 'fastrtps' in get_rmw_implementation_identifier() else
             "give the middleware larger buffers (the kernel's net.core.rmem_max, and its own configuration)")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 SHARED_MEMORY = Path('/dev/shm')
@@ -57,7 +58,7 @@ def for_large_messages(env: dict[str, str], folder: Path, largest: int, processe
     Left as it is where shared memory is too small (containers often have 64 MB), and where the user has a
     profile already.
     """
-    variable = _variable(env)
+    variable = profile_variable(env)
     segment = _IN_FLIGHT * largest
     if variable in env or not _room(processes * segment):
         return env
@@ -77,10 +78,11 @@ def beside_the_network(env: dict[str, str], folder: Path) -> dict[str, str]:
     segment = min(SEGMENT, _free() // _SHARE)
     if other or decided or segment <= 2 * _DEFAULT_SEGMENT:
         return {}
-    return {_variable(env): _write(folder, segment=segment, message='', udp=_UDP, used=['shared_memory', 'udp'])}
+    return {profile_variable(env): _write(folder, segment=segment, message='', udp=_UDP, used=['shared_memory', 'udp'])}
 
 
-def _variable(env: dict[str, str]) -> str:
+def profile_variable(env: Mapping[str, str]) -> str:
+    """The name of the variable that names Fast DDS's profile file."""
     old = env.get('ROS_DISTRO') in _OLD_NAME
     return 'FASTRTPS_DEFAULT_PROFILES_FILE' if old else 'FASTDDS_DEFAULT_PROFILES_FILE'
 
