@@ -36,6 +36,7 @@ class Contestants(Processes):
 
     def launch(self, link: Link, module: str, *arguments: str, **parameters: object) -> None:
         """Start the node at the other end of a link."""
+        parameters = {'tf_prefix': '', **parameters}   # names of frames of one length, whatever the namespace
         values = [word for key, value in parameters.items() for word in ('-p', f'{key}:={json.dumps(value)}')]
         link.forget()
         self.start(link.name, ['-m', module, *arguments, '--ros-args', '-r', f'__ns:=/{link.name}',

@@ -87,6 +87,18 @@ def test_the_frame_is_that_of_the_first_answer(rviz, ros, peer):
     assert fixed_frame(yaml.safe_load(given()[1])) == 'eye_optical'
 
 
+def test_rviz_hears_signals_that_were_held_back_from_us(tmp_path):
+    """A start script may block them until Python listens; blocked signals stay so in whatever a process becomes."""
+    program = tmp_path / 'rviz2'
+    program.write_text(f'#!{sys.executable}\nimport signal\nprint(signal.pthread_sigmask(signal.SIG_BLOCK, []))\n')
+    program.chmod(0o755)
+    said = subprocess.run(
+        [sys.executable, '-m', 'cliff_ros.ros.rviz', '--program', str(program), '--template', str(TEMPLATE),
+         '--folder', str(tmp_path), '--frame', 'map'], text=True, capture_output=True, timeout=60,
+        preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGTERM]))
+    assert said.stdout == 'set()\n', said
+
+
 def test_told_to_end_while_it_waits_it_ends(rviz, ros, peer):
     messages = pytest.importorskip('cliff_ros.msg', reason='needs the generated messages: install the package')
     run, _ = rviz

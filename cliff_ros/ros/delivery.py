@@ -30,6 +30,7 @@ _PERIOD = 0.5     # [s] between looks at the graph, beside those that events cau
 _SILENCE = 1.0    # [s] without a message after which the old subscription of a silent topic ends
 _PATIENCE = 5.0   # [s] in which the new subscription must deliver, and names be known
 
+_BEGINNING = 4096   # bytes
 _UNKNOWN = '_NODE_NAME_UNKNOWN_'   # rmw's
 
 
@@ -177,11 +178,11 @@ class Delivery:
         handover = self._handover
         if handover is not None:
             if subscription is handover.old:
-                handover.delivered.append(message)
+                handover.delivered.append(_mark(message))
                 handover.last = time.monotonic()
             else:
                 self._finish_handover()
-                if message in handover.delivered:
+                if _mark(message) in handover.delivered:
                     return
         elif subscription is not self._subscription:
             return   # was under way when its subscription ended
@@ -230,6 +231,11 @@ class Delivery:
 def type_name(kind: type) -> str:
     """Such as sensor_msgs/msg/Image."""
     return f"{kind.__module__.split('.')[0]}/msg/{kind.__name__}"
+
+
+def _mark(message: Any) -> Any:
+    """What tells a message from the one before: of a serialised image its header and first pixels, to keep it small."""
+    return (len(message), message[:_BEGINNING]) if isinstance(message, bytes) else message
 
 
 def _names(publishers: Sequence[TopicEndpointInfo]) -> str:

@@ -17,7 +17,11 @@ import tempfile
 import time
 from pathlib import Path
 
-import yaml
+SIGNS = signal.SIGINT, signal.SIGTERM
+if __name__ == '__main__':   # whoever started us may hold signals back until now
+    for sign in SIGNS:
+        signal.signal(sign, lambda *_: os._exit(0))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNS)
 
 _TEMPLATE_NODE = '/cliff'   # whose topics the shipped configuration shows
 _REMINDER = 30.0            # [s] between lines that say what is waited for
@@ -28,6 +32,7 @@ def configuration(template: str, node: str, frame: str) -> str:
 
     template: the text of config/cliff.rviz. node: full name of the node. frame: the fixed frame.
     """
+    import yaml
     config = yaml.safe_load(template)
     manager = config['Visualization Manager']
     manager['Global Options']['Fixed Frame'] = frame
@@ -67,7 +72,7 @@ def frame_of_images(node_name: str) -> str:
 
 
 def main(args: list[str] | None = None) -> int:
-    for sign in (signal.SIGINT, signal.SIGTERM):
+    for sign in SIGNS:
         signal.signal(sign, signal.default_int_handler)
     parser = argparse.ArgumentParser(prog='rviz', description=__doc__.partition('\n')[0])
     parser.add_argument('--node', default='/cliff', help='full name of the node; default: %(default)s')
@@ -88,7 +93,7 @@ def main(args: list[str] | None = None) -> int:
         config.write_text(text, encoding='utf-8')
     except KeyboardInterrupt:
         return 0
-    for sign in (signal.SIGINT, signal.SIGTERM):
+    for sign in SIGNS:
         signal.signal(sign, signal.SIG_DFL)
     os.execv(program, [program, '-d', str(config), *others])
 

@@ -58,9 +58,6 @@ class CliffSettings:
     image_transport: str = parameter(
         'raw', 'raw: sensor_msgs/Image, compressed: sensor_msgs/CompressedImage',
         choices=('raw', 'compressed'))
-    image_reliability: str = parameter(
-        'auto', 'auto: reliable delivery of images where all their publishers offer it, best effort otherwise; '
-                'reliable or best_effort: always so', choices=RELIABILITIES)
     image_is_rectified: bool = parameter(
         False, 'the image is rectified (image_rect): CameraInfo.p describes it')
     uncalibrated_fallback: bool = parameter(
@@ -71,6 +68,9 @@ class CliffSettings:
     upright: int = parameter(
         0, 'degrees by which images must be turned clockwise for people to stand upright in them',
         choices=(0, 90, 180, 270))
+    image_reliability: str = parameter(
+        'auto', 'auto: reliable delivery of images where all their publishers offer it, best effort otherwise; '
+                'reliable or best_effort: always so', choices=RELIABILITIES)
 
     # over time
     smoothing: bool = parameter(
