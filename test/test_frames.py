@@ -16,7 +16,7 @@ from tf2_msgs.msg import TFMessage  # noqa: E402
 from visualization_msgs.msg import MarkerArray  # noqa: E402
 
 from cliff_ros.msg import SmplArray  # noqa: E402
-from cliff_ros.ros.frame_names import frame_prefix  # noqa: E402
+from cliff_ros.ros.frame_names import frame_prefix, parents_and_children  # noqa: E402
 
 ONE = cell_picture((2, 2))
 
@@ -42,6 +42,19 @@ def foreign(frame: str, parent: str = 'other_camera') -> TFMessage:
 
 def messages_of(diagnostics: list[DiagnosticArray]) -> str:
     return ' '.join(status.message for array in diagnostics for status in array.status)
+
+
+def test_names_are_read_from_the_bytes_and_lengths_are_not_believed():
+    from rclpy.serialization import serialize_message
+    message = TFMessage(transforms=[foreign(child, parent).transforms[0] for child, parent in (
+        ('smpl_1', 'eye'), ('smpl_1/head', 'smpl_1'), ('ö', ''))])
+    raw = serialize_message(message)
+    frames = [(t.header.frame_id, t.child_frame_id) for t in message.transforms]
+    assert parents_and_children(raw) == frames
+    for end in range(len(raw)):
+        assert parents_and_children(raw[:end]) == frames[:len(parents_and_children(raw[:end]))]
+    for at in range(4, len(raw) - 4):   # a count, a length, or anything else, is four billion
+        parents_and_children(raw[:at] + b'\xff' * 4 + raw[at + 4:])
 
 
 def test_two_nodes_in_two_namespaces_share_no_frame(start, peer, tiny_files):

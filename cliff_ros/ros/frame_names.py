@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import struct
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 from rclpy.callback_groups import CallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from rclpy.serialization import deserialize_message
 from rclpy.subscription import Subscription
 from tf2_msgs.msg import TFMessage
 
@@ -29,6 +30,34 @@ def frame_prefix(setting: str, namespace: str) -> str:
         return setting
     inner = namespace.strip('/')
     return f'{inner}/' if inner else ''
+
+
+def parents_and_children(raw: bytes) -> list[tuple[str, str]]:
+    """The frames (parent, child) in a serialised TFMessage, up to where it is damaged.
+
+    Anybody may publish on /tf, so lengths are not believed: nothing is read or made beyond the bytes there are.
+    """
+    found: list[tuple[str, str]] = []
+    if raw[:2] != b'\x00\x01':   # plain little-endian CDR, as every middleware writes it on x86 and ARM
+        return found
+    body, at = raw[4:], 4
+
+    def string() -> str:
+        nonlocal at
+        at += -at % 4
+        (length,) = struct.unpack_from('<I', body, at)
+        at += 4 + length
+        if at > len(body):
+            raise ValueError('a string ends beyond the message')
+        return body[at - length:at - 1].decode('utf-8', 'replace')
+
+    with suppress(struct.error, ValueError):
+        (count,) = struct.unpack_from('<I', body)
+        for _ in range(count):
+            at += -at % 4 + 8   # the stamp
+            found.append((string(), string()))
+            at += -at % 8 + 56   # translation and rotation
+    return found
 
 
 class _Polled(CallbackGroup):
@@ -107,17 +136,13 @@ class FrameWatch:
 
     def _collides(self, raw: bytes) -> bool:
         """Complain if one of our frames is in a message of somebody else; whether it is."""
-        try:
-            transforms = deserialize_message(raw, TFMessage).transforms
-        except Exception:   # malformed: tf2 will say so
-            return False
         names = set(self._names.copy())
-        for transform in transforms:
-            if transform.child_frame_id in names:
+        for parent, child in parents_and_children(raw):
+            if child in names:
                 self._complain('tf names', (
-                    f"{self._others()} publishes the frame '{transform.child_frame_id}' on {self._topic} too, below "
-                    f"'{transform.header.frame_id}', and a frame can have one parent only: give this node names of its "
-                    f"own with the parameter tf_prefix (such as 'left/'), or start it in a namespace."))
+                    f"{self._others()} publishes the frame '{child}' on {self._topic} too, below '{parent}', and a "
+                    f"frame can have one parent only: give this node names of its own with the parameter tf_prefix "
+                    f"(such as 'left/'), or start it in a namespace."))
                 return True
         return False
 
