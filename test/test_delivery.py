@@ -166,7 +166,8 @@ def test_calibration_that_was_published_once_before_the_start_arrives(cliff_proc
     cliff_process()
     assert graph.settles('/camera_info', RELIABLE, LATCHED)
     assert peer.until(lambda: peer.images.publish(peer.image(ONE, (2, 0))) or peer.spin(0.2) or people)
-    assert graph.logged("'/camera_info' is received reliably, what was published before included") == 1
+    assert peer.until(lambda: graph.logged(
+        "'/camera_info' is received reliably, what was published before included") == 1)
 
 
 @pytest.mark.parametrize('parameter, value, asked, by', [
