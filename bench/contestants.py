@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 from bench.driver import Driver, Link, NoAnswer
-from cliff_ros.demo.middleware import for_large_messages
 from cliff_ros.demo.processes import Processes, ros_environment
+from cliff_ros.ros.middleware import for_large_messages
 
 OURS, NAIVE, MEASURED = 'cliff_ros.ros.node', 'bench.naive_node', 'bench.measured_node'
 ROOT = Path(__file__).resolve().parents[1]
@@ -36,6 +36,7 @@ class Contestants(Processes):
 
     def launch(self, link: Link, module: str, *arguments: str, **parameters: object) -> None:
         """Start the node at the other end of a link."""
+        parameters = {'tf_prefix': '', **parameters}   # names of frames of one length, whatever the namespace
         values = [word for key, value in parameters.items() for word in ('-p', f'{key}:={json.dumps(value)}')]
         link.forget()
         self.start(link.name, ['-m', module, *arguments, '--ros-args', '-r', f'__ns:=/{link.name}',

@@ -7,6 +7,7 @@ import hashlib
 import os
 import random
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -293,3 +294,26 @@ def cliff(ros, tiny_files):
         thread.join(10)
         executor.shutdown()
         node.destroy_node()
+
+
+@pytest.fixture
+def start(ros):
+    """``start(module, parameters, remappings)`` runs a node as a process, as a user would."""
+    children = []
+
+    def run(module: str, remappings: dict[str, str] | None = None, **parameters) -> subprocess.Popen:
+        words = [word for name, value in parameters.items() for word in ('-p', f'{name}:={value}')]
+        words += [word for name, topic in (remappings or {}).items() for word in ('-r', f'{name}:={topic}')]
+        # A shell's background jobs ignore SIGINT, and children inherit that.
+        child = subprocess.Popen(
+            [sys.executable, '-m', module, '--ros-args', *words], stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
+        children.append(child)
+        return child
+
+    yield run
+    for child in children:
+        if child.poll() is None:
+            child.kill()
+        child.communicate()

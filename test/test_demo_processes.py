@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from cliff_ros.demo.middleware import for_large_messages
 from cliff_ros.demo.processes import Processes, ProcessFailed, free_domain, ros_environment
+from cliff_ros.ros.middleware import for_large_messages
 
 POLITE = 'import time\ntry:\n print("ready"); time.sleep(60)\nexcept KeyboardInterrupt:\n print("bye")'
 STUBBORN = ('import signal, time\n'

@@ -20,10 +20,10 @@ from visualization_msgs.msg import Marker, MarkerArray  # noqa: E402
 
 from cliff_ros.body import EMBEDDED  # noqa: E402
 from cliff_ros.demo.draw import draw_recording  # noqa: E402
-from cliff_ros.demo.middleware import for_large_messages  # noqa: E402
 from cliff_ros.demo.processes import Processes, ros_environment  # noqa: E402
 from cliff_ros.demo.recording import Recording  # noqa: E402
 from cliff_ros.msg import Smpl, SmplArray, SmplInfo, Timing  # noqa: E402
+from cliff_ros.ros.middleware import for_large_messages  # noqa: E402
 
 FRAMES = 5
 TURN = np.array([1.0, 0.0, 0.0, 0.0])  # half a turn about x, as x y z w: an upright body seen from the front

@@ -20,7 +20,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PREFIX = Path(sys.prefix)
 MESSAGES = sorted(path.stem for path in ROOT.glob('msg/*.msg'))
-EXECUTABLES = ['camera_node', 'cliff', 'cliff_node']
+EXECUTABLES = ['camera_node', 'cliff', 'cliff_node', 'rviz']
 
 pytestmark = [
     pytest.mark.slow,

@@ -18,14 +18,17 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from conftest import Peer
 
 pytest.importorskip('launch_ros', reason='launch_ros is not installed (it comes with a ROS 2 distribution)')
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionSource  # noqa: E402
 from launch.actions import DeclareLaunchArgument  # noqa: E402
 from launch.launch_description_sources import PythonLaunchDescriptionSource  # noqa: E402
+from sensor_msgs.msg import CameraInfo  # noqa: E402
 
 from cliff_ros.engine import ENGINES  # noqa: E402
+from cliff_ros.ros import middleware  # noqa: E402
 
 LAUNCH = Path(__file__).resolve().parents[1] / 'launch'
 WORDS = 60.0  # [s] at most until the launch says what is waited for
@@ -42,17 +45,17 @@ def declared(name: str) -> dict[str, DeclareLaunchArgument]:
 def test_cliff_launch_describes_its_arguments() -> None:
     arguments = declared('cliff.launch.py')
     assert set(arguments) == {
-        'image', 'camera_info', 'detections', 'params_file', 'namespace', 'model', 'body', 'engine',
-        'detector', 'autostart', 'rviz', 'use_sim_time', 'log_level'}
+        'image', 'camera_info', 'detections', 'params_file', 'namespace', 'model', 'body', 'engine', 'detector',
+        'image_transport', 'tf_prefix', 'autostart', 'rviz', 'rviz_frame', 'use_sim_time', 'log_level'}
     assert arguments['engine'].choices == ['', *ENGINES]
-    assert arguments['rviz'].choices == ['true', 'false', 'auto']
+    assert arguments['rviz'].choices == ['true', 'false', 'True', 'False', 'auto']
     for argument in arguments.values():
         assert argument.description != 'no description given', argument.name
 
 
 def test_demo_launch_takes_the_arguments_of_both_nodes() -> None:
     arguments = declared('demo.launch.py')
-    assert {'source', 'calibration', 'rate', 'seconds', 'loop'} <= set(arguments)
+    assert {'source', 'calibration', 'rate', 'seconds', 'width', 'height', 'loop'} <= set(arguments)
     assert set(declared('cliff.launch.py')) <= set(arguments)
     for argument in arguments.values():
         assert argument.description != 'no description given', argument.name
@@ -61,8 +64,10 @@ def test_demo_launch_takes_the_arguments_of_both_nodes() -> None:
 class Launched:
     """A running `ros2 launch`, with what it has said so far."""
 
-    def __init__(self, arguments: tuple[str, ...], domain: int) -> None:
-        env = {'AMENT_PREFIX_PATH': sys.prefix, **os.environ, 'ROS_DOMAIN_ID': str(domain)}
+    def __init__(self, arguments: tuple[str, ...], domain: int, **more: str) -> None:
+        env = {'AMENT_PREFIX_PATH': sys.prefix, **os.environ, 'ROS_DOMAIN_ID': str(domain), **more}
+        if 'FASTDDS_BUILTIN_TRANSPORTS' not in more:   # other tests of this run set it
+            env.pop('FASTDDS_BUILTIN_TRANSPORTS', None)
         # A shell's background jobs ignore SIGINT, and children inherit that.
         self.process = subprocess.Popen(
             ['ros2', 'launch', 'cliff_ros', *arguments], env=env, text=True, start_new_session=True,
@@ -82,6 +87,13 @@ class Launched:
             assert time.monotonic() < deadline, f'no {words!r} in:\n{self.output}'
             time.sleep(0.1)
 
+    def environment(self, program: str) -> dict[str, str]:
+        """Of a process that the launch has started."""
+        self.wait_for(rf'{program}-\d+.*started with pid')
+        pid = re.search(rf'{program}-\d+\].*started with pid \[(\d+)\]', self.output)[1]
+        entries = Path('/proc', pid, 'environ').read_text().split('\0')
+        return dict(entry.split('=', 1) for entry in entries if '=' in entry)
+
     def kill(self) -> None:
         """Leave nothing behind: a launch that is killed does not end its nodes."""
         with suppress(ProcessLookupError):
@@ -90,8 +102,8 @@ class Launched:
 
 
 @contextmanager
-def launched(*arguments: str, domain: int) -> Iterator[Launched]:
-    launch = Launched(arguments, domain)
+def launched(*arguments: str, domain: int, **environment: str) -> Iterator[Launched]:
+    launch = Launched(arguments, domain, **environment)
     try:
         yield launch
         launch.process.send_signal(signal.SIGINT)
@@ -106,30 +118,117 @@ def domain() -> int:
     return 1 + os.getpid() % 100
 
 
+@pytest.fixture
+def peer(domain: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Peer]:
+    """Somebody in the domain of the launch."""
+    monkeypatch.setenv('ROS_DOMAIN_ID', str(domain))
+    peer = Peer()
+    yield peer
+    peer.close()
+
+
+def stamps(messages: list) -> set[tuple[int, int]]:
+    return {(message.header.stamp.sec, message.header.stamp.nanosec) for message in messages}
+
+
 @pytest.mark.slow
 @real_launch
-def test_demo_brings_the_node_to_active_and_people_arrive(domain: int) -> None:
-    import rclpy
-    from rclpy.qos import qos_profile_sensor_data
+def test_demo_brings_the_node_to_active_and_people_arrive(domain: int, peer: Peer) -> None:
+    """All images that the camera sends, 2.8 MB each, reach the node. Processing them is another matter."""
+    from cliff_ros.msg import SmplArray, Timing
+
+    with launched('demo.launch.py', 'seconds:=2', 'rviz:=False', domain=domain) as launch:
+        launch.wait_for('/cliff is active')
+        arrays, timing = peer.listen(SmplArray, '/cliff/people'), peer.listen(Timing, '/cliff/timing')
+        infos = peer.listen(CameraInfo, '/camera/camera_info')
+        assert peer.until(lambda: any(array.people for array in arrays), 60.0), launch.output
+        assert arrays[-1].header.frame_id == 'camera_optical_frame'
+        assert peer.until(lambda: timing, 60.0)
+
+        def sent_since(stamp: tuple[int, int]) -> int:
+            return sum(other > stamp for other in stamps(infos))
+
+        first = timing[-1]
+        start = first.header.stamp.sec, first.header.stamp.nanosec
+        assert peer.until(lambda: sent_since(start) >= 75, 60.0)
+        last = timing[-1]
+        sent = sum(start < other <= (last.header.stamp.sec, last.header.stamp.nanosec) for other in stamps(infos))
+        assert last.frames_received - first.frames_received >= 0.9 * sent, launch.output
+        assert re.search("'/camera/image_raw' is received reliably, as /camera offers", launch.output)
+
+
+@pytest.mark.slow
+@real_launch
+def test_the_demo_goes_into_a_namespace_with_topics_frames_and_rviz(
+        domain: int, peer: Peer, tmp_path: Path) -> None:
+    import yaml
+    from tf2_msgs.msg import TFMessage
 
     from cliff_ros.msg import SmplArray
 
-    with launched('demo.launch.py', 'seconds:=2', 'rviz:=false', domain=domain) as launch:
-        launch.wait_for('/cliff is active')
-        context = rclpy.Context()
-        rclpy.init(context=context, domain_id=domain)
-        node = rclpy.create_node('launch_test', context=context)
-        executor = rclpy.executors.SingleThreadedExecutor(context=context)
-        executor.add_node(node)
-        arrays: list[SmplArray] = []
-        node.create_subscription(SmplArray, '/cliff/people', arrays.append, qos_profile_sensor_data)
-        deadline = time.monotonic() + 60
-        while not any(array.people for array in arrays):
-            assert time.monotonic() < deadline, f'{len(arrays)} arrays, nobody in them:\n{launch.output}'
-            executor.spin_once(timeout_sec=0.2)
-        assert arrays[-1].header.frame_id == 'camera_optical_frame'
-        node.destroy_node()
-        rclpy.shutdown(context=context)
+    kept = fake_rviz(tmp_path)
+    people, tf = peer.listen(SmplArray, '/robot/cliff/people'), peer.listen(TFMessage, '/tf', 100)
+    prefixes = os.pathsep.join([str(tmp_path), os.environ.get('AMENT_PREFIX_PATH', sys.prefix)])
+    with launched('demo.launch.py', 'namespace:=robot', 'rviz:=true', 'image_transport:=compressed', 'engine:=onnx',
+                  'seconds:=2', 'width:=640', 'height:=360', domain=domain, AMENT_PREFIX_PATH=prefixes) as launch:
+        assert peer.until(lambda: any(array.people for array in people) and tf, 90.0), launch.output
+        assert people[-1].header.frame_id == 'robot/camera_optical_frame'
+        roots = {t.child_frame_id for m in tf for t in m.transforms if t.header.frame_id == people[-1].header.frame_id}
+        assert roots and all(root.startswith('robot/smpl_') for root in roots)
+        assert "'/robot/camera/image_raw/compressed' is received reliably" in launch.output
+        assert peer.until(kept.exists, 60.0)
+    config = yaml.safe_load(kept.read_text())['Visualization Manager']
+    assert config['Global Options']['Fixed Frame'] == 'robot/camera_optical_frame'
+    assert '/robot/cliff/mesh' in [display['Topic']['Value'] for display in config['Displays'] if 'Topic' in display]
+
+
+def fake_rviz(prefix: Path) -> Path:
+    """An ament prefix with a package rviz2, whose program keeps its configuration in the file that is returned."""
+    kept, program = prefix / 'kept.rviz', prefix / 'lib' / 'rviz2' / 'rviz2'
+    index = prefix / 'share' / 'ament_index' / 'resource_index' / 'packages'
+    for folder in (index, program.parent):
+        folder.mkdir(parents=True)
+    (index / 'rviz2').touch()
+    program.write_text(f'#!/bin/sh\ncp "$2" {kept}.part && mv {kept}.part {kept}\n')
+    program.chmod(0o755)
+    return kept
+
+
+@pytest.mark.slow
+@real_launch
+def test_arguments_reach_the_node_and_the_user_keeps_his_transports(domain: int, peer: Peer) -> None:
+    from rcl_interfaces.srv import GetParameters
+
+    arguments = ('cliff.launch.py', 'namespace:=/robot/left/', 'autostart:=False', 'use_sim_time:=True',
+                 'tf_prefix:=eye_', 'image_transport:=raw')
+    with launched(*arguments, domain=domain, FASTDDS_BUILTIN_TRANSPORTS='UDPv4') as launch:
+        names = ['use_sim_time', 'tf_prefix', 'image_transport']
+        answer = peer.call(GetParameters, '/robot/left/cliff/get_parameters', GetParameters.Request(names=names))
+        sim_time, tf_prefix, transport = answer.values
+        assert (sim_time.bool_value, tf_prefix.string_value, transport.string_value) == (True, 'eye_', 'raw')
+        assert not any('PROFILES' in name for name in launch.environment('cliff_node'))
+
+
+@pytest.mark.slow
+@real_launch
+def test_processes_get_a_profile_that_is_gone_with_the_launch(domain: int, tmp_path: Path) -> None:
+    with launched('demo.launch.py', 'seconds:=2', 'rviz:=false', 'autostart:=false', domain=domain) as launch:
+        profiles = [Path(value) for program in ('camera_node', 'cliff_node')
+                    for name, value in launch.environment(program).items() if 'PROFILES' in name]
+        if not profiles and middleware.beside_the_network({}, tmp_path) == {}:
+            pytest.skip('too little shared memory')
+        assert len(profiles) == 2 and all('UDPv4' in profile.read_text() for profile in profiles)
+        launch.wait_for('Drawing the scene')
+    assert not any(profile.exists() for profile in profiles)
+
+
+@pytest.mark.slow
+@real_launch
+def test_a_params_file_that_is_not_there_is_refused(domain: int) -> None:
+    launch = Launched(('cliff.launch.py', 'params_file:=/nowhere/mine.yaml'), domain)
+    assert launch.process.wait(30) == 1
+    assert "params_file '/nowhere/mine.yaml' is not there" in launch.output and 'cliff.yaml' in launch.output
+    assert 'Traceback' not in launch.output and 'started with pid' not in launch.output
 
 
 @pytest.mark.slow

@@ -339,7 +339,7 @@ def test_silence_is_explained(cliff, peer):
     said = peer.listen(DiagnosticArray, '/diagnostics')
     peer.bring_up()
     assert peer.until(lambda: said and "No image on '/image'" in said[-1].status[0].message)
-    assert 'QoS' in said[-1].status[0].message   # somebody publishes, but nothing comes
+    assert 'peer publishes it but sends nothing' in said[-1].status[0].message
     peer.node.destroy_publisher(peer.images)
     other = Peer()
     other.node.create_publisher(CompressedImage, 'image', 1)

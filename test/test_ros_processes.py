@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 
 import cv2
 import numpy as np
@@ -21,29 +19,6 @@ from cliff_ros.camera import Camera  # noqa: E402
 from cliff_ros.msg import SmplArray  # noqa: E402
 from cliff_ros.ros.camera_node import info_message  # noqa: E402
 from cliff_ros.ros.images import to_array  # noqa: E402
-
-
-@pytest.fixture
-def start(ros):
-    """``start(module, parameters, remappings)`` runs a node as a process, as a user would."""
-    children = []
-
-    def run(module: str, remappings: dict[str, str] | None = None, **parameters) -> subprocess.Popen:
-        words = [word for name, value in parameters.items() for word in ('-p', f'{name}:={value}')]
-        words += [word for name, topic in (remappings or {}).items() for word in ('-r', f'{name}:={topic}')]
-        # A shell's background jobs ignore SIGINT, and children inherit that.
-        child = subprocess.Popen(
-            [sys.executable, '-m', module, '--ros-args', *words], stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
-        children.append(child)
-        return child
-
-    yield run
-    for child in children:
-        if child.poll() is None:
-            child.kill()
-        child.communicate()
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from cliff_ros.demo.middleware import for_large_messages
 from cliff_ros.demo.processes import Processes, ros_environment
+from cliff_ros.ros.middleware import for_large_messages
 
 CAMERA, NODE, RECORDER = 'camera', 'cliff', 'recorder'
 _PREPARATION = 300.0  # [s] at most until the first image; the first run also compiles the rasteriser

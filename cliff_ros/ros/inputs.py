@@ -14,7 +14,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from cliff_ros.people import Box
-from cliff_ros.ros import qos
+from cliff_ros.ros.delivery import Delivery
 from cliff_ros.ros.detections import Detections, FoundBoxes, detections_type
 from cliff_ros.ros.limits import (
     MOST_DETECTIONS_BYTES,
@@ -25,6 +25,7 @@ from cliff_ros.ros.limits import (
     is_of_frame,
     most_image_bytes,
 )
+from cliff_ros.ros.loss import Losses
 from cliff_ros.ros.matching import BoxPairing, InfoPairing
 from cliff_ros.ros.settings import CliffSettings
 from cliff_ros.ros.wire import RawPicture, read_camera_info, read_compressed_image, read_detections, read_image
@@ -63,8 +64,9 @@ class Inputs:
         self._infos: InfoPairing[Incoming, bytes] = InfoPairing()
         self._boxes: BoxPairing[Incoming, FoundBoxes] | None = None
         self._complain = complain
-        self._subscriptions: list = []
+        self._subscriptions: list[Delivery] = []
         self._most_image_bytes = most_image_bytes(settings.max_image_pixels)
+        self.losses = Losses()
         compressed = settings.image_transport == 'compressed'
         self._read = read_compressed_image if compressed else read_image
         self.image_type = CompressedImage if compressed else Image
@@ -75,15 +77,17 @@ class Inputs:
 
     def open(self) -> None:
         """Subscribe."""
-        # CameraInfo first: the executor looks in this order, so an image finds its own already there.
-        self._subscribe(CameraInfo, 'camera_info', self._on_info, raw=True)
+        # CameraInfo first: the executor looks in this order, so an image finds its own already there. Some publish it
+        # once, for whoever comes later.
+        self._subscribe(CameraInfo, 'camera_info', self._on_info, raw=True, latched=True)
         if self._boxes is not None:
             self._subscribe(detections_type(), 'detections', self._on_detections, raw=True, depth=5)
-        self._subscribe(self.image_type, 'image', self._on_image, raw=True)
+        self.images = self._subscribe(self.image_type, 'image', self._on_image, raw=True,
+                                      reliability=self._settings.image_reliability)
 
     def close(self) -> None:
         for subscription in self._subscriptions:
-            self._node.destroy_subscription(subscription)
+            subscription.close()
         self._subscriptions.clear()
 
     @property
@@ -109,11 +113,11 @@ class Inputs:
         """How far [s] the stamps of boxes and images were apart at best, since the last boxes that had an image."""
         return self._boxes.nearest_miss if self._boxes else None
 
-    def _subscribe(self, kind: type, topic: str, callback: Callable, raw: bool = False,
-                   depth: int = 1) -> None:
-        self._subscriptions.append(self._node.create_subscription(
-            kind, topic, callback, qos.newest(depth), raw=raw, qos_overriding_options=qos.overridable(),
-            event_callbacks=qos.subscription_events(self._node.resolve_topic_name(topic), self._complain)))
+    def _subscribe(self, kind: type, topic: str, callback: Callable, **options) -> Delivery:
+        delivery = Delivery(self._node, kind, topic, callback, self._complain, **options)
+        self._subscriptions.append(delivery)
+        delivery.open()
+        return delivery
 
     def _on_image(self, raw: bytes) -> None:
         clock = time.perf_counter()
@@ -122,6 +126,7 @@ class Inputs:
         check_bytes(raw, 'an image', self._most_image_bytes, 'check the camera driver, or raise max_image_pixels')
         image = self._read(raw)
         check_stamp(image.stamp)
+        self.losses.image(image.stamp, len(raw))
         incoming = Incoming(image, self._node.get_clock().now().to_msg(), clock)
         if not self.has_info and self._settings.uncalibrated_fallback \
                 and self.last_image - self.since >= self._settings.camera_info_timeout:
@@ -134,7 +139,9 @@ class Inputs:
         check_bytes(raw, 'a CameraInfo', MOST_INFO_BYTES)
         # Read as a whole: one that is damaged must not take the place of a good one.
         self.last_info = time.monotonic()
-        for incoming, info in self._infos.info(read_camera_info(raw).stamp, raw):
+        stamp = read_camera_info(raw).stamp
+        self.losses.info(stamp)
+        for incoming, info in self._infos.info(stamp, raw):
             self._calibrated(replace(incoming, info=info))
 
     def _calibrated(self, incoming: Incoming) -> None:

@@ -16,6 +16,7 @@ from cliff_ros.pipeline import Pipeline
 from cliff_ros.ros import qos
 from cliff_ros.ros.batch import Batch
 from cliff_ros.ros.body import info_message
+from cliff_ros.ros.frame_names import FrameWatch, frame_prefix
 from cliff_ros.ros.markers import MeshMarkers, SkeletonMarkers
 from cliff_ros.ros.overlay import overlay_message
 from cliff_ros.ros.people import PeopleMessage
@@ -46,7 +47,9 @@ class Outputs:
         self._people = publisher(SmplArray, '~/people', qos.reliable(10))
         self._people_message = PeopleMessage()
         self._tf = publisher(TFMessage, '/tf', qos.reliable(100)) if settings.publish_tf else None
-        self._tf_message = TransformMessage(settings.tf_prefix, settings.publish_joint_tf)
+        prefix = frame_prefix(settings.tf_prefix, node.get_namespace())
+        self._tf_message = TransformMessage(prefix, settings.publish_joint_tf)
+        self._frames = FrameWatch(node, prefix, complain) if settings.publish_tf else None
         self._mesh = publisher(MarkerArray, '~/mesh', qos.reliable(2))
         self._mesh_markers = MeshMarkers(self._faces)
         self._skeleton = publisher(MarkerArray, '~/skeleton', qos.reliable(10))
@@ -69,8 +72,10 @@ class Outputs:
         """Everything that follows from one image, to whoever listens; ``~/people`` first and always."""
         self._frame_id = batch.frame_id
         self._people.publish(self._people_message.serialise(batch))
-        if self._tf is not None and batch.people and batch.frame_id and _heard(self._tf):
-            self._tf.publish(self._tf_message.serialise(batch))
+        if self._tf is not None and batch.people and batch.frame_id and self._tf_is_heard():
+            message = self._tf_message.serialise(batch)
+            self._frames.note(map(self._tf_message.frame, batch.ids), message)
+            self._tf.publish(message)
         for publisher, markers, ready in (
                 (self._mesh, self._mesh_markers, all(p.vertices is not None for p in batch.people)),
                 (self._skeleton, self._skeleton_markers, True)):
@@ -96,7 +101,13 @@ class Outputs:
             if gone:
                 publisher.publish(gone)
 
+    def _tf_is_heard(self) -> bool:
+        """By others than ourselves."""
+        return self._tf.get_subscription_count() > self._frames.listeners
+
     def close(self) -> None:
+        if self._frames is not None:
+            self._frames.close()
         for publisher in (self._people, self._mesh, self._skeleton):
             if _heard(publisher):  # what was published last is that nobody is there: it must not get lost with us
                 publisher.wait_for_all_acked(FAREWELL)

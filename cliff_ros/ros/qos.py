@@ -1,23 +1,32 @@
-"""Quality of service: inputs take what every publisher offers, outputs offer what subscribers may ask for."""
+"""Quality of service: inputs ask for what publishers offer (delivery.py), outputs offer what anybody may ask for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Collection
+from typing import Any
 
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy, qos_policy_name_from_kind
+from rclpy.node import Node
+from rclpy.qos import (
+    DurabilityPolicy,
+    QoSPolicyKind,
+    QoSProfile,
+    ReliabilityPolicy,
+    qos_policy_name_from_kind,
+)
 from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.subscription import Subscription
 
 try:
-    from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
+    from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks, UnsupportedEventTypeError
 except ImportError:   # Humble
-    from rclpy.qos_event import PublisherEventCallbacks, SubscriptionEventCallbacks
+    from rclpy.qos_event import PublisherEventCallbacks, SubscriptionEventCallbacks, UnsupportedEventTypeError
 
 Complain = Callable[[str, str], None]
+Event = Callable[[Any], None]
 
-
-def newest(depth: int = 1) -> QoSProfile:
-    """For inputs: best effort, the newest messages only."""
-    return QoSProfile(depth=depth, reliability=ReliabilityPolicy.BEST_EFFORT)
+_HAS_MATCHED = 'matched' in inspect.signature(SubscriptionEventCallbacks.__init__).parameters   # not in Humble
+_ALWAYS_DECLARED = ('history', 'depth')
 
 
 def reliable(depth: int) -> QoSProfile:
@@ -35,12 +44,27 @@ def overridable() -> QoSOverridingOptions:
     return QoSOverridingOptions.with_default_policies()
 
 
-def subscription_events(topic: str, complain: Complain) -> SubscriptionEventCallbacks:
-    return SubscriptionEventCallbacks(incompatible_qos=lambda event: complain(
-        f'qos {topic}',
-        f"A publisher of '{topic}' offers less than this node asks for ({_policy(event)}), so nothing comes "
-        f"from it: set the parameter qos_overrides.{topic}.subscription.{_policy(event)} to what it offers "
-        f'(`ros2 topic info -v {topic}` shows it).'))
+def subscribe(node: Node, kind: type, topic: str, callback: Callable[[Any], None], profile: QoSProfile, *, raw: bool,
+              overridden: Collection[str], changed: Event, lost: Event) -> tuple[Subscription, bool]:
+    """Subscribe to a topic with a profile that may be another the next time; and whether losses will be told.
+
+    overridden: policies that the user set by ``qos_overrides.<topic>.subscription.<policy>``. Only those become
+    parameters, since a parameter that was declared once would win against every later profile.
+    changed: called when publishers match, leave, or do not match. lost: called with how many messages got lost.
+    """
+    options = QoSOverridingOptions([
+        policy for policy in QoSPolicyKind.__members__.values()
+        if policy.name.lower() in (*_ALWAYS_DECLARED, *overridden)])
+
+    def make(**events: Event) -> Subscription:
+        return node.create_subscription(
+            kind, topic, callback, profile, raw=raw, qos_overriding_options=options,
+            event_callbacks=SubscriptionEventCallbacks(incompatible_qos=changed, **events))
+
+    try:
+        return make(message_lost=lost, **({'matched': changed} if _HAS_MATCHED else {})), True
+    except UnsupportedEventTypeError:   # by this middleware
+        return make(), False
 
 
 def publisher_events(topic: str, complain: Complain) -> PublisherEventCallbacks:

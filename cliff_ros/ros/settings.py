@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from cliff_ros.engine import ENGINES
+from cliff_ros.ros.delivery import RELIABILITIES
 from cliff_ros.ros.images import MAX_PIXELS
 from cliff_ros.ros.parameters import When, parameter
 
@@ -81,6 +82,9 @@ class CliffSettings:
     upright: int = parameter(
         0, 'degrees by which images must be turned clockwise for people to stand upright in them',
         choices=(0, 90, 180, 270))
+    image_reliability: str = parameter(
+        'auto', 'auto: reliable delivery of images where all their publishers offer it, best effort otherwise; '
+                'reliable or best_effort: always so', choices=RELIABILITIES)
 
     # over time
     smoothing: bool = parameter(
@@ -95,7 +99,8 @@ class CliffSettings:
     publish_joint_tf: bool = parameter(
         True, "publish the frames of every person's joints too")
     tf_prefix: str = parameter(
-        '', 'goes before smpl_<id> in names of frames', check=_frame_prefix)
+        'auto', "goes before smpl_<id> in names of frames, such as 'robot/'; auto: the node's namespace",
+        check=_frame_prefix)
     overlay_opacity: float = parameter(
         0.75, 'of the mesh on ~/overlay', When.LIVE, range=(0.0, 1.0))
 

@@ -8,7 +8,9 @@ from collections.abc import Callable
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo
 
+from cliff_ros.ros.delivery import type_name
 from cliff_ros.ros.inputs import Inputs
+from cliff_ros.ros.loss import check_losses, explain_silence
 from cliff_ros.ros.settings import CliffSettings
 from cliff_ros.ros.silence import ClockWatch, check_boxes
 
@@ -26,6 +28,7 @@ class Watchdog:
         """Complain about what is missing. Call it now and then, from the executor's thread."""
         now, inputs = time.monotonic(), self._inputs
         self._clock.check(now, settings)
+        check_losses(inputs, self._complain)
         silence = now - inputs.last_image
         if silence >= settings.watchdog_timeout:
             self._complain('no image', f"No image on '{inputs.image_topic}' for {silence:.0f} s: "
@@ -45,7 +48,7 @@ class Watchdog:
             check_boxes(inputs, settings, self._complain, now)
 
     def _explain(self, topic: str, kind: type, name: str) -> str:
-        wanted = _type_name(kind)
+        wanted = type_name(kind)
         publishers = self._node.get_publishers_info_by_topic(topic)
         others = sorted({info.topic_type for info in publishers} - {wanted})
         if not publishers:
@@ -58,9 +61,6 @@ class Watchdog:
                     + ("set image_transport to 'compressed'." if 'Compressed' in others[0] else
                        "set image_transport to 'raw'." if others[0] == 'sensor_msgs/msg/Image' else
                        f'remap `{name}` to a topic of that type.'))
-        return (f'{publishers[0].node_name} publishes it but nothing arrives; check that it runs, and '
-                f'compare QoS with `ros2 topic info -v {topic}`.')
-
-
-def _type_name(kind: type) -> str:
-    return f"{kind.__module__.split('.')[0]}/msg/{kind.__name__}"
+        if name == 'image':
+            return explain_silence(self._inputs, publishers[0].node_name)
+        return f'{publishers[0].node_name} publishes it but sends nothing; check that it runs.'
