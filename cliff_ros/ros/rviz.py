@@ -8,20 +8,18 @@ this waits for that, writes a configuration from the shipped one, and becomes RV
 
 from __future__ import annotations
 
+from cliff_ros import signals
+
+if __name__ == '__main__':
+    signals.end_at_once(0)  # to the end: nothing here needs clearing up, and RViz has answers of its own
+
 import argparse
 import os
 import shutil
-import signal
 import sys
 import tempfile
 import time
 from pathlib import Path
-
-SIGNS = signal.SIGINT, signal.SIGTERM
-if __name__ == '__main__':   # whoever started us may hold signals back until now
-    for sign in SIGNS:
-        signal.signal(sign, lambda *_: os._exit(0))
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNS)
 
 _TEMPLATE_NODE = '/cliff'   # whose topics the shipped configuration shows
 _REMINDER = 30.0            # [s] between lines that say what is waited for
@@ -72,8 +70,6 @@ def frame_of_images(node_name: str) -> str:
 
 
 def main(args: list[str] | None = None) -> int:
-    for sign in SIGNS:
-        signal.signal(sign, signal.default_int_handler)
     parser = argparse.ArgumentParser(prog='rviz', description=__doc__.partition('\n')[0])
     parser.add_argument('--node', default='/cliff', help='full name of the node; default: %(default)s')
     parser.add_argument('--frame', default='', help='the fixed frame; default: that of the images')
@@ -81,20 +77,15 @@ def main(args: list[str] | None = None) -> int:
     parser.add_argument('--template', type=Path, help='configuration; default: the shipped one')
     parser.add_argument('--folder', type=Path, help='where to write the configuration; default: a temporary one')
     options, others = parser.parse_known_args(args)
-    try:
-        template = options.template or shipped()
-        program = shutil.which(options.program)
-        if program is None:
-            print(f'There is no program {options.program}: install the package rviz2.', file=sys.stderr)
-            return 1
-        text = configuration(template.read_text(encoding='utf-8'), options.node,
-                             options.frame or frame_of_images(options.node))
-        config = (options.folder or Path(tempfile.mkdtemp(prefix='cliff_ros_'))) / 'cliff.rviz'
-        config.write_text(text, encoding='utf-8')
-    except KeyboardInterrupt:
-        return 0
-    for sign in SIGNS:
-        signal.signal(sign, signal.SIG_DFL)
+    template = options.template or shipped()
+    program = shutil.which(options.program)
+    if program is None:
+        print(f'There is no program {options.program}: install the package rviz2.', file=sys.stderr)
+        return 1
+    text = configuration(template.read_text(encoding='utf-8'), options.node,
+                         options.frame or frame_of_images(options.node))
+    config = (options.folder or Path(tempfile.mkdtemp(prefix='cliff_ros_'))) / 'cliff.rviz'
+    config.write_text(text, encoding='utf-8')
     os.execv(program, [program, '-d', str(config), *others])
 
 
