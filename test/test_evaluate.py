@@ -235,7 +235,7 @@ def accurate(report: dict) -> dict:
 @pytest.mark.parametrize('visible', [.75, .5, .4])
 def test_the_lower_border_cuts_people_where_it_is_told_to(visible):
     people = 0
-    for still in SyntheticScenes(3, 6, ((320, 240),), visible):
+    for still in SyntheticScenes(3, 6, ((320, 240),), visible=visible):
         for person in still.people:
             y = person.vertices[:, 1] / person.vertices[:, 2] * still.camera.f + still.camera.cy
             assert (239.5 - y.min()) / np.ptp(y) == pytest.approx(visible, abs=.011)
