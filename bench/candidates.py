@@ -1,8 +1,9 @@
 """Everything the networks could take for a person in an image, with scores: found once, judged by many thresholds.
 
 What the pipeline does with one image, without any threshold: detector, crops, network, outlines. Then `stills` and
-`over_time` say what thresholds would let through. They follow `cliff_ros.pipeline`, less its coasting, smoothing and
-second looks: an estimate to choose thresholds by, not the figures of the card.
+`over_time` say what thresholds would let through. They follow `cliff_ros.pipeline`, less its coasting, smoothing,
+second looks, and what it knows of people who would be hidden: an estimate to choose thresholds by, not the figures of
+the card.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ MIN_OVERLAP, MEMORY = .2, .5  # of boxes of the same person in two frames (IoU);
 @dataclass(frozen=True)
 class Candidates:
     """N of them in one image, best score first. detected, boxes: (N, 4) the detector's boxes, and around the bodies
-    found there [px]. score, presence: (N,). joints2d: (N, 24, 2) [px].
+    found there [px]. score, presence: (N,). joints2d: (N, 24, 2) [px]. distance: (N,) of the pelvis [m].
     """
 
     detected: np.ndarray
@@ -37,6 +38,7 @@ class Candidates:
     score: np.ndarray
     presence: np.ndarray
     joints2d: np.ndarray
+    distance: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,8 @@ class Finder:
         boxes = np.where(np.isfinite(boxes).all(1, keepdims=True), boxes, detected)
         good = np.isfinite(joints).all((1, 2)) & (joints[:, 0, 2] > 0)
         score, pixels = np.array([found[i].score for i in kept]), frame.camera.project(joints)
-        return Candidates(*(values[good] for values in (detected, boxes, score, self.presence(out), pixels)))
+        distance = np.linalg.norm(joints[:, 0], axis=1)
+        return Candidates(*(values[good] for values in (detected, boxes, score, self.presence(out), pixels, distance)))
 
     def presence(self, out: dict[str, np.ndarray]) -> np.ndarray:
         """(N,) of an answer of the engine; 1 where the network does not say."""
@@ -121,7 +124,7 @@ def over_time(images: Iterable[Candidates], thresholds: Thresholds, fps: float,
 
 def once(image: Candidates, rows: np.ndarray) -> np.ndarray:
     """(R,) bool: which of some candidates stay when nobody is reported twice."""
-    return same_as(image.joints2d[rows], image.score[rows]) == np.arange(len(rows))
+    return same_as(image.joints2d[rows], image.distance[rows], image.score[rows]) == np.arange(len(rows))
 
 
 @dataclass

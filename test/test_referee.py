@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 
 import cv2
@@ -18,6 +19,15 @@ from cliff_ros.evaluation.calibration import expected_calibration_error, reliabi
 RNG = np.random.default_rng(0)
 PERSON = RNG.uniform(0, 200, (24, 2)) + [20, 0]  # [px], our joints
 FPS = 10.
+
+
+@pytest.fixture(autouse=True)
+def _levels():
+    """The programs quieten the core for themselves; who comes after hears it again."""
+    logger = logging.getLogger('cliff_ros.sources')
+    before = logger.level
+    yield
+    logger.setLevel(before)
 
 
 def landmarks_of(person: np.ndarray, visible: float = 1.) -> np.ndarray:
@@ -300,7 +310,7 @@ def candidates(*rows: tuple[float, float, float]) -> Candidates:
     boxes = np.array([[left, 0, left + 100, 200] for left, *_ in rows], float).reshape(-1, 4)
     joints = np.array([PERSON * .5 + [left, 0] for left, *_ in rows]).reshape(-1, 24, 2)
     score, presence = (np.array([row[i] for row in rows], float) for i in (1, 2))
-    return Candidates(boxes, boxes, score, presence, joints)
+    return Candidates(boxes, boxes, score, presence, joints, np.full(len(score), 3.))
 
 
 @pytest.fixture(scope='module')

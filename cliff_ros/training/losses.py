@@ -34,7 +34,7 @@ def full_translation(camera: Tensor, location: Tensor) -> Tensor:
 
 
 def project(points: Tensor) -> Tensor:
-    return points[..., :2] / points[..., 2:].clamp(min=.2)
+    return points[..., :2] / points[..., 2:].clamp(min=.1)  # nobody is rendered nearer
 
 
 def in_full_frame(joints: Tensor, camera: Tensor, location: Tensor, image: Tensor) -> Tensor:
