@@ -14,7 +14,7 @@ __version__ = '0.1.0'
 
 _PUBLIC = {
     'Frame': 'people', 'Box': 'people', 'Person': 'people', 'TrackState': 'people',
-    'Camera': 'camera', 'Pipeline': 'pipeline',
+    'Camera': 'camera', 'Pipeline': 'pipeline', 'PipelineOptions': 'options',
     'load_body': 'body', 'BodyModel': 'body', 'load_model': 'cliff',
     'CliffError': 'errors', 'InputError': 'errors', 'ModelError': 'errors', 'MissingExtra': 'errors',
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -377,9 +379,9 @@ def test_between_detections_boxes_are_predicted(make):
 def test_smoothing_can_be_set_and_switched(make):
     pipeline = make(smoothing=SmootherOptions(distance=OneEuroOptions(0.1, 0.0)))
     first, = pipeline(frame(0.0), [box()])
-    pipeline.smoothing = True  # the same again does not start afresh
+    pipeline.options = replace(pipeline.options, coast=0.3)   # another option does not start afresh
     smoothed, = pipeline(frame(0.1), [box(height=220)])
-    pipeline.smoothing = False
+    pipeline.options = replace(pipeline.options, smoothing=False)
     raw, = pipeline(frame(0.2), [box(height=220)])
     assert first.translation[2] > smoothed.translation[2] > raw.translation[2] + 0.1
     assert raw.id == first.id
@@ -397,7 +399,7 @@ def test_refusals_say_what_to_do(make, tmp_path, body):
         make()(Frame(np.zeros((48, 64, 3), np.uint8), CAMERA), [])
     with pytest.raises(InputError, match='no boxes were given'):
         make()(frame())
-    with pytest.raises(InputError, match='at least 1'):
+    with pytest.raises(InputError, match='max_people must lie in 1 .. 128, not 0'):
         make(max_people=0)
     other = runtime_graph(tmp_path / 'other.onnx', body, body_sha256='0' * 64)
     with pytest.raises(ModelError, match="which is not 'embedded'"):
