@@ -274,7 +274,7 @@ def good_image(**info):
 
 
 BAD = [
-    (lambda peer: (peer.image(ONE, (1, 0), encoding='32FC7'), peer.info((1, 0))), "'32FC7' is not supported"),
+    (lambda peer: (peer.image(ONE, (1, 0), encoding='hsv9'), peer.info((1, 0))), "'hsv9' is not supported"),
     (truncated, 'truncated'),
     (wrong_step, 'step'),
     (empty, 'is empty'),

@@ -1,9 +1,8 @@
 """sensor_msgs Image and CompressedImage to arrays, and back.
 
 ``rgb8`` and ``bgr8``, what cameras send, are views of the message's own memory: nothing is copied before the
-crops are cut. Every other encoding is one call of OpenCV. cv_bridge and the PyPI package rosbags-image wrap
-the same calls and are not used: cv_bridge's Python module breaks with the NumPy it was not built for
-(vision_opencv#535) and always copies; rosbags-image ignores ``step`` and trusts the size of the buffer.
+crops are cut. Every other encoding that cameras send is one call of OpenCV; cv_bridge, which always copies, reads
+the rest where it is installed (``cliff_ros.ros.bridge``).
 
 16-bit samples are cut to their upper 8 bits: a view of every second byte.
 """
@@ -17,6 +16,7 @@ import cv2
 import numpy as np
 
 from cliff_ros.errors import InputError
+from cliff_ros.ros import bridge
 from cliff_ros.ros.codecs import picture_size
 from cliff_ros.ros.complaints import shortened
 
@@ -97,9 +97,13 @@ def _check_size(width: int, height: int, max_pixels: int) -> None:
 
 def _unpack(message: Any, max_pixels: int) -> tuple[np.ndarray, str]:
     encoding = _ENCODINGS.get(message.encoding)
-    if encoding is None:
-        raise _unsupported(message.encoding)
     width, height, step = int(message.width), int(message.height), int(message.step)
+    if encoding is None:
+        known = bridge.layout(message.encoding)
+        if known is None:
+            raise _unsupported(message.encoding, f', {bridge.remedy()}')
+        _check_size(width, height, max_pixels)
+        return bridge.unpack(message, known)
     _check_size(width, height, max_pixels)
     if width % encoding.even[0] or height % encoding.even[1]:
         raise InputError(f'a {message.encoding} image cannot be {width}x{height} pixels, only multiples of'
@@ -156,6 +160,6 @@ def _decompress(message: Any, max_pixels: int) -> tuple[np.ndarray, str]:
     return image, 'rgb' if 'compressed rgb' in codec else 'bgr'
 
 
-def _unsupported(encoding: str) -> InputError:
+def _unsupported(encoding: str, remedy: str = '') -> InputError:
     return InputError(f'the image encoding {shortened(encoding)} is not supported: publish one of'
-                      f' {", ".join(SUPPORTED)}.', 'image_encoding')
+                      f' {", ".join(SUPPORTED)}{remedy}.', 'image_encoding')
