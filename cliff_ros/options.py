@@ -100,7 +100,7 @@ def _problem(one: Field, value: Any) -> str | None:
         return f'must be a {"whole " if kind is int else ""}number, not {value!r}'
     if known.choices and value not in known.choices:
         return f'must be one of {", ".join(map(str, known.choices))}, not {value}'
-    if known.range and not known.range[0] <= value <= known.range[1]:
+    if known.range and not known.range[0] <= float(value) <= known.range[1]:
         return f'must lie in {known.range[0]} .. {known.range[1]}, not {value}'
     return None
 

@@ -53,6 +53,8 @@ def conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequ
 
 
 class Residual(nn.Module):
+    """Two 3x3 convolutions and a shortcut: (B, inputs, h, w) -> (B, outputs, h / stride, w / stride)."""
+
     def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
         super().__init__()
         self.first = conv(inputs, outputs, 3, stride)
