@@ -6,10 +6,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -22,7 +20,8 @@ from cliff_ros.engine import Engine, load_engine
 from cliff_ros.errors import InputError, ModelError
 from cliff_ros.observer import Bodies, Observer
 from cliff_ros.options import PipelineOptions, changed
-from cliff_ros.people import Box, Frame, Person, TrackState
+from cliff_ros.people import Box, Frame, People, Person, TrackState
+from cliff_ros.stopwatch import Stopwatch
 from cliff_ros.track import PoseState, Smoother, SmootherOptions, Track, Tracker
 from cliff_ros.track.identity import once, without_jumps
 from cliff_ros.track.person import STEADY
@@ -49,8 +48,7 @@ class Pipeline:
     options, changes: how people are found and followed (`PipelineOptions`), and single ones of these by their names:
         ``Pipeline(max_people=4)``.
 
-    Attributes: ``engine``, ``body``, ``detector``; of the last call ``timings``, stage -> ms, and ``num_crops``, how
-    many the network saw.
+    Attributes: ``engine``, ``body``, ``detector``, ``options``.
     """
 
     def __init__(self, model: str | Path = 'embedded', body: str | Path = 'embedded', engine: str = 'auto',
@@ -68,8 +66,6 @@ class Pipeline:
                              f"{self.engine.metadata['body']!r}, which is not {self.body.name!r} given here: "
                              f"give that body, or export the graph again with this one")
         self.options = options
-        self.timings = dict.fromkeys(STAGES, 0.0)
-        self.num_crops = 0
         self._tracker = Tracker()
         spec = self.engine.spec
         # The first run plans and allocates, and should not keep the first image waiting.
@@ -106,8 +102,8 @@ class Pipeline:
         self._undetected = 0
 
     def __call__(self, frame: Frame, boxes: Sequence[Box] | None = None,
-                 vertices: bool = True) -> list[Person]:
-        """The people in an image, in the order of their ids.
+                 vertices: bool = True) -> People:
+        """The people in an image, in the order of their ids: a list, with what each of `STAGES` cost.
 
         boxes: where they are, raw pixels, instead of the detector; ids they have are kept.
         vertices: whether ``Person.vertices`` is wanted.
@@ -119,22 +115,21 @@ class Pipeline:
         if (width, height) != (frame.camera.width, frame.camera.height):
             raise InputError(f'the image is {width}x{height} but its camera {frame.camera.width}x'
                              f'{frame.camera.height}: give the calibration of this image')
-        given = boxes is not None
-        with self._timed('detect'):
+        given, watch = boxes is not None, Stopwatch()
+        with watch.stage('detect'):
             boxes = self._detect(frame, boxes)
-        with self._timed('track'):
+        with watch.stage('track'):
             tracks = self._tracker.update(boxes, frame.stamp)
-        with self._timed('crop'):
+        with watch.stage('crop'):
             looked = [track for track in tracks if not track.misses]
             which, views, crops = self._observer.cut(frame, [self._crop(track) for track in looked])
             looked = [looked[i] for i in which]
-            self.num_crops = len(looked)
-        with self._timed('infer'):
+        with watch.stage('infer'):
             seen, bodies = self._understand(frame, looked, views, crops, vertices and not self.options.smoothing, given)
-        with self._timed('smooth'):
+        with watch.stage('smooth'):
             seen, bodies = self._recognise(frame, seen, bodies, given)
             people = self._report(frame, seen, bodies, vertices) + self._coast(frame, vertices, given)
-        return sorted(people, key=lambda person: person.id)
+        return People(sorted(people, key=lambda person: person.id), watch.stages, len(looked))
 
     def _detect(self, frame: Frame, boxes: Sequence[Box] | None) -> Sequence[Box] | None:
         """Boxes; None in an image where nobody looks for any."""
@@ -260,9 +255,3 @@ class Pipeline:
         if topic not in self._said:
             self._said.add(topic)
             logger.warning(message, stacklevel=2)   # whoever counts warnings tells them apart by their place
-
-    @contextmanager
-    def _timed(self, stage: str) -> Iterator[None]:
-        start = perf_counter()
-        yield
-        self.timings[stage] = 1e3 * (perf_counter() - start)

@@ -104,7 +104,7 @@ class _Run:
 
     def _frame(self, index: int, frame):
         people = self.pipeline(frame)
-        self.timings.append(dict(self.pipeline.timings))
+        self.timings.append(people.timings)
         self.log.add(index, frame.stamp, people)
         self.plausibility.add(people)
         if self.video:

@@ -44,11 +44,12 @@ from cliff_ros.ros.outputs import Outputs
 from cliff_ros.ros.parameters import Parameters
 from cliff_ros.ros.patience import Abandoned, serve_until_done
 from cliff_ros.ros.settings import CliffSettings
-from cliff_ros.ros.timing import Stopwatch, timing_message
+from cliff_ros.ros.timing import timing_message
 from cliff_ros.ros.tuning import load_pipeline
 from cliff_ros.ros.watchdog import Watchdog
 from cliff_ros.ros.worker import Worker
 from cliff_ros.signals import StopRequest
+from cliff_ros.stopwatch import Stopwatch
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
@@ -236,7 +237,7 @@ class CliffNode(Guarded, LifecycleNode):
         self._check_frame_id(incoming.image.frame_id)
         self.outputs.publish_timing(timing_message(
             batch.header, incoming.received, started, self.get_clock().now().to_msg(),
-            self.pipeline.timings | watch.stages, watch.total, len(people), self._counts()))
+            people.timings | watch.stages, watch.total, len(people), self._counts()))
 
     def _check_frame_id(self, frame_id: str) -> None:
         if not frame_id:
