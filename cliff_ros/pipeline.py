@@ -69,7 +69,7 @@ class Pipeline:
         self._tracker = Tracker()
         spec = self.engine.spec
         # The first run plans and allocates, and should not keep the first image waiting.
-        self.engine(np.zeros((1, spec.height, spec.width, 3), np.uint8), np.float32([[0, 0, 0.5]]),
+        self.engine(np.zeros((1, spec.height, spec.width, 3), np.uint8), np.array([[0, 0, 0.5]], np.float32),
                     vertices=not options.smoothing)
         self._undetected = 0
         self._said: set[str] = set()
@@ -153,7 +153,7 @@ class Pipeline:
                     vertices: bool, given: bool) -> tuple[list[Track], Bodies]:
         """Who is there of those who were looked at, and their bodies in the optical frame."""
         good, bodies = self._observer.understand(views, crops, vertices)
-        seen = [looked[i] for i in np.flatnonzero(good)]
+        seen = [looked[i] for i in np.flatnonzero(good).tolist()]
         if bodies.presence is not None and not given:
             enough = self.options.presence_threshold * np.array([KNOWN if track.hits else 1.0 for track in seen])
             there = bodies.presence >= enough
@@ -197,10 +197,12 @@ class Pipeline:
             return []
         stamp, pelvis, rotations, betas = frame.stamp, bodies.joints[:, 0], bodies.rotations, bodies.betas
         if self.options.smoothing:
+            poses = []
             for i, track in enumerate(seen):
-                if not self._smoother.follows(track.pose, stamp):
+                if track.pose is None or not self._smoother.follows(track.pose, stamp):
                     track.pose = PoseState(stamp, rotations[i], betas[i], pelvis[i])
-            rotations, betas, pelvis = self._smoother([track.pose for track in seen], stamp, rotations, betas, pelvis)
+                poses.append(track.pose)
+            rotations, betas, pelvis = self._smoother(poses, stamp, rotations, betas, pelvis)
         said = np.array([track.move(stamp, place) for track, place in zip(seen, pelvis, strict=True)])
         believed = np.array([track.confirmed for track in seen])
         seen = [seen[i] for i in np.flatnonzero(believed)]
@@ -216,7 +218,7 @@ class Pipeline:
         people = []
         for i, track in enumerate(seen):
             state, age = track.report(stamp)
-            velocity = np.zeros(3) if state is TrackState.NEW else track.place.velocity
+            velocity = np.zeros(3) if state is TrackState.NEW else track.velocity
             track.person = Person(
                 id=track.id, score=track.score, box=track.box.place(self.options.smooth_boxes), betas=bodies.betas[i],
                 rotations=bodies.rotations[i], translation=bodies.translation[i], joints=bodies.joints[i],
@@ -229,15 +231,16 @@ class Pipeline:
         """Those not seen now but a moment ago, held in their pose and moved on."""
         people = []
         for track in self._tracker.tracks:
-            if not track.can_coast(frame.stamp, self.options.coast, 1 if given else STEADY):
+            person = track.person
+            if person is None or not track.can_coast(frame.stamp, self.options.coast, 1 if given else STEADY):
                 continue
-            person, (state, age) = track.person, track.report(frame.stamp)
+            state, age = track.report(frame.stamp)
             translation = person.translation + track.coast(frame.stamp)
             joints, mesh = self._pose(person.betas[None], person.rotations[None], translation[None], vertices)
             people.append(person.with_(
                 box=track.box.xyxy, translation=translation, joints=joints[0],
                 joints2d=frame.camera.project(joints[0]), vertices=None if mesh is None else mesh[0],
-                velocity=track.place.velocity, track_state=state, age=age))
+                velocity=track.velocity, track_state=state, age=age))
         return people
 
     def _pose(self, betas: np.ndarray, rotations: np.ndarray, translation: np.ndarray,

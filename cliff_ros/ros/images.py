@@ -51,8 +51,10 @@ for _name in ('uyvy', 'yuv422'):
 for _name in ('yuyv', 'yuv422_yuy2'):
     _ENCODINGS[_name] = _Encoding(2, conversion=cv2.COLOR_YUV2RGB_YUYV, even=(2, 1))
 # ROS names the first two rows of the pattern, OpenCV the second and third pixel of the second row.
+_BAYER: dict[str, int] = {}   # a compressed image may hold such samples, too
 for _ros, _opencv in (('rggb', 'BG'), ('bggr', 'RG'), ('gbrg', 'GR'), ('grbg', 'GB')):
     _conversion = getattr(cv2, f'COLOR_Bayer{_opencv}2RGB')
+    _BAYER[f'bayer_{_ros}8'] = _BAYER[f'bayer_{_ros}16'] = _conversion
     _ENCODINGS[f'bayer_{_ros}8'] = _Encoding(1, conversion=_conversion, even=(2, 2))
     _ENCODINGS[f'bayer_{_ros}16'] = _Encoding(1, 2, conversion=_conversion, even=(2, 2))
 
@@ -138,7 +140,7 @@ def _decompress(message: Any, max_pixels: int) -> tuple[np.ndarray, str]:
         raise InputError('the compressed image holds depth, not colour: subscribe to the colour image.', 'image_depth')
     data = np.frombuffer(message.data, np.uint8)
     pattern = original.strip() if original.startswith('bayer_') and 'bgr' not in codec else None
-    if pattern and pattern not in _ENCODINGS:
+    if pattern and pattern not in _BAYER:
         raise _unsupported(pattern)
     # A camera may write how it is held into the file. The pixels must stay where CameraInfo describes them.
     flags = cv2.IMREAD_GRAYSCALE if pattern else cv2.IMREAD_COLOR
@@ -155,7 +157,7 @@ def _decompress(message: Any, max_pixels: int) -> tuple[np.ndarray, str]:
         raise InputError(f'the compressed image ({shortened(message.format)}, {data.size} bytes) cannot be decoded:'
                          ' publish JPEG or PNG.', 'image_undecodable')
     if pattern:
-        return cv2.cvtColor(image, _ENCODINGS[pattern].conversion), 'rgb'
+        return cv2.cvtColor(image, _BAYER[pattern]), 'rgb'
     # OpenCV takes what it stores for BGR; a publisher that gave it RGB says so.
     return image, 'rgb' if 'compressed rgb' in codec else 'bgr'
 
