@@ -3,7 +3,7 @@
 # make weights train the embedded network and detector anew: hours
 # make bench   the node against an obvious one, and where its time goes (docs/performance.md); takes minutes
 # make soak    half an hour at camera rate: does its memory grow? (SOAK_SECONDS=1800)
-# make lint    check the style
+# make lint    check style and types
 # make clean   remove everything that make made
 #
 # Needs Python >= 3.10 (with venv), gcc and make. The environment is .venv; what was done once is not done again.
@@ -49,11 +49,12 @@ bench: $(VENV)/tools
 soak: $(VENV)/tools
 	@$(RUN) -m bench.soak --output out/bench --seconds $(SOAK_SECONDS)
 
-lint: $(VENV)/tools
+lint: $(VENV)/linters
 	@$(RUN) -m ruff check .
+	@$(RUN) -m mypy
 
 clean:
-	rm -rf $(VENV) build out *.egg-info .hypothesis .pytest_cache .ruff_cache
+	rm -rf $(VENV) build out *.egg-info .hypothesis .pytest_cache .ruff_cache .mypy_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/created:
@@ -81,4 +82,9 @@ $(VENV)/installed: $(VENV)/requirements $(VENV)/sources.txt $(SOURCES)
 $(VENV)/tools: $(VENV)/installed
 	$(call step,Installing what the tests need,\
 	  $(PIP) 'cliff_ros[test]' || { echo 'Going on without torch'; $(PIP) 'cliff_ros[test-base]'; })
+	@touch $@
+
+# mypy reads the types of what is installed: torch and onnx come with the tools.
+$(VENV)/linters: $(VENV)/tools
+	$(call step,Installing what checks style and types,$(PIP) 'cliff_ros[lint]')
 	@touch $@

@@ -19,7 +19,9 @@ from time import perf_counter, thread_time
 
 import onnxruntime
 
+from cliff_ros.people import Frame
 from cliff_ros.ros import node
+from cliff_ros.ros.batch import Batch
 from cliff_ros.ros.inputs import Incoming
 
 
@@ -58,6 +60,13 @@ def measure(path: str, memory: bool = False) -> None:
             outputs = self.outputs
             outputs._mesh_markers.serialise = mesh.on(outputs._mesh_markers.serialise)
             outputs._mesh.publish = mesh.on(outputs._mesh.publish)
+            publish, self.stages = outputs.publish, {}
+
+            def noting(batch: Batch, frame: Frame) -> None:
+                self.stages = batch.people.timings
+                publish(batch, frame)
+
+            outputs.publish = noting
 
         def _process(self, incoming: Incoming) -> None:
             for watch in (whole, network, mesh):
@@ -67,7 +76,7 @@ def measure(path: str, memory: bool = False) -> None:
                 before = tracemalloc.get_traced_memory()[0]
             whole.on(super()._process)(incoming)
             line = {'total': 1e3 * (perf_counter() - incoming.clock), 'network': network.ms, 'mesh': mesh.ms,
-                    'cpu': whole.cpu_ms - network.cpu_ms, 'people': self.diagnostics.people} | self.pipeline.timings
+                    'cpu': whole.cpu_ms - network.cpu_ms, 'people': self.diagnostics.people} | self.stages
             if memory:
                 line['peak_bytes'] = tracemalloc.get_traced_memory()[1] - before
             lines.write(json.dumps(line) + '\n')

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 
@@ -39,7 +40,8 @@ class Bodies:
         """Some of them; chosen: (N,) bool."""
         if chosen.all():
             return self
-        return Bodies(*(None if value is None else value[chosen] for value in self._columns()))
+        columns: list[Any] = [None if value is None else value[chosen] for value in self._columns()]
+        return Bodies(*columns)
 
     def put(self, i: int, other: Bodies, j: int) -> None:
         """Person j of others in the place of person i."""
@@ -66,7 +68,7 @@ class Bodies:
         if self.vertices is not None:
             self.vertices[i] = view.to_camera(self.vertices[i])
 
-    def _columns(self) -> list[np.ndarray | None]:
+    def _columns(self) -> list[Any]:
         return [getattr(self, field.name) for field in fields(self)]
 
 
@@ -83,12 +85,12 @@ class Observer:
     def cut(self, frame: Frame, boxes: Sequence[Box]) -> tuple[np.ndarray, list[View], np.ndarray]:
         """Which boxes (K,) can be looked into, how the network sees them, and what (K, h, w, 3)."""
         spec = self.engine.spec
-        views = views_of(boxes, frame.camera, spec, self.upright)
-        which = np.array([i for i, view in enumerate(views) if view is not None], int)
-        if len(which) < len(views):
+        found = views_of(boxes, frame.camera, spec, self.upright)
+        which = np.array([i for i, view in enumerate(found) if view is not None], int)
+        views = [view for view in found if view is not None]
+        if len(which) < len(found):
             self._say('box', 'a box is left out: it lies outside the view of the lens; drop such boxes, or check that '
                              'the camera is calibrated for this image')
-            views = [views[i] for i in which]
         if self.engine.cut is not None:
             return which, views, self.engine.cut(frame, views)
         return which, views, crops(frame.image, frame.camera, views, spec, frame.order)
@@ -98,10 +100,11 @@ class Observer:
         location = np.array([view.location for view in views], np.float32).reshape(-1, 3)
         out = self.engine(crops, location, vertices)
         good = self._plausible(out)
-        parameters = (out[name][good].astype(np.float64) for name in ('rotations', 'betas', 'translation', 'joints'))
-        bodies = Bodies(*parameters, out['vertices'][good] if vertices else None,
+        rotations, betas, translation, joints = (
+            out[name][good].astype(np.float64) for name in ('rotations', 'betas', 'translation', 'joints'))
+        bodies = Bodies(rotations, betas, translation, joints, out['vertices'][good] if vertices else None,
                         out[PRESENCE][good] if PRESENCE in out else None)
-        for i, person in enumerate(np.flatnonzero(good)):
+        for i, person in enumerate(np.flatnonzero(good).tolist()):
             bodies.to_camera(i, views[person])
         return good, bodies
 
@@ -120,7 +123,7 @@ class Observer:
             good, better = self.understand(views, crops, bodies.vertices is not None)
             who = wrong[which][good]
             found = self._boxes(frame.camera, better)
-            for j in np.flatnonzero(accept(who, better.presence)):
+            for j in np.flatnonzero(accept(who, better.presence)).tolist():
                 outlines[who[j]] = found[j]
                 bodies.put(who[j], better, j)
         return outlines

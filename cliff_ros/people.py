@@ -7,6 +7,7 @@ Frames: *raw pixels* are those of the image as received, pixel centres at intege
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING
@@ -96,3 +97,15 @@ class Person:
     def with_(self, **changes) -> Person:
         """A copy with some fields changed."""
         return replace(self, **changes)
+
+
+class People(list[Person]):
+    """The people of one image, in the order of their ids, and what it cost to find them.
+
+    timings: stage -> ms. num_crops: how many crops the network saw, second looks left out.
+    """
+
+    def __init__(self, people: Iterable[Person] = (), timings: Mapping[str, float] | None = None,
+                 num_crops: int = 0) -> None:
+        super().__init__(people)
+        self.timings, self.num_crops = dict(timings or {}), num_crops

@@ -6,10 +6,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from time import perf_counter
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +19,9 @@ from cliff_ros.detect.upright import turned, turned_back
 from cliff_ros.engine import Engine, load_engine
 from cliff_ros.errors import InputError, ModelError
 from cliff_ros.observer import Bodies, Observer
-from cliff_ros.people import Box, Frame, Person, TrackState
+from cliff_ros.options import PipelineOptions, changed
+from cliff_ros.people import Box, Frame, People, Person, TrackState
+from cliff_ros.stopwatch import Stopwatch
 from cliff_ros.track import PoseState, Smoother, SmootherOptions, Track, Tracker
 from cliff_ros.track.identity import once, without_jumps
 from cliff_ros.track.person import STEADY
@@ -42,63 +43,49 @@ class Pipeline:
     body: ``'embedded'`` or an SMPL file; the one the graph was exported with.
     engine: ``'auto'``, ``'onnx'``, ``'tensorrt'`` or ``'torch'``; docs/engines.md tells them apart.
     detector: ``'embedded'``, an ONNX file of the YOLO family, or ``'none'`` where every call brings boxes.
-    smoothing: filter people over time; True, False, or how (`SmootherOptions`).
-    smooth_boxes: cut crops along smoothed boxes, which jitter less than a detector's.
-    max_people: most people in an image; of more, those with the best scores are kept.
-    detection_interval: look for people in every n-th image only; in between boxes are predicted.
-    detection_threshold: smallest score of a detection; None takes the detector's default.
-    presence_threshold: smallest probability, by the network that sees the crop, that a detection is a person; 0
-        believes the detector. Half of it keeps somebody who was there before. Of networks that do not say, and of
-        boxes that are given, everybody is believed.
-    min_hits: images in a row in which somebody must be seen to be reported. 0: two where images follow each other by
-        ten in a second or more, one else; a first image, after a reset too, and still images have no rate: one. Boxes
-        that are given are believed at once.
-    refine_boxes: follow people by the bodies found in the detector's boxes, which end where the person does. Where a
-        box turns out wrong, its person is looked at a second time. Boxes that are given are never changed.
-    coast: seconds a person lost by the detector is still reported, moved on, before being dropped; only who was seen in
-        several images before.
-    upright: degrees by which images must be turned clockwise for people to stand upright in them: 0, 90, 180 or 270.
     threads: CPU threads of the networks; 0 chooses.
     progress: told (fraction, what) while an engine is built.
+    options, changes: how people are found and followed (`PipelineOptions`), and single ones of these by their names:
+        ``Pipeline(max_people=4)``.
 
-    Attributes: ``engine``, ``body``, ``detector``; of the last call ``timings``, stage -> ms, and ``num_crops``, how
-    many the network saw.
+    Attributes: ``engine``, ``body``, ``detector``, ``options``.
     """
 
     def __init__(self, model: str | Path = 'embedded', body: str | Path = 'embedded', engine: str = 'auto',
-                 detector: str | Path = 'embedded', smoothing: bool | SmootherOptions = True,
-                 smooth_boxes: bool = True, max_people: int = 32, detection_interval: int = 1,
-                 detection_threshold: float | None = None, presence_threshold: float = 0.7, min_hits: int = 0,
-                 refine_boxes: bool = True, coast: float = 0.2, upright: int = 0, threads: int = 0,
-                 progress: Callable[[float, str], None] | None = None) -> None:
-        if max_people < 1 or detection_interval < 1:
-            raise InputError('max_people and detection_interval must be at least 1')
-        if min_hits < 0:
-            raise InputError('min_hits must be at least 1, or 0 to follow the rate of the images')
-        if upright not in (0, 90, 180, 270):
-            raise InputError(f'upright must be 0, 90, 180 or 270 degrees, not {upright}')
+                 detector: str | Path = 'embedded', *, threads: int = 0,
+                 progress: Callable[[float, str], None] | None = None, options: PipelineOptions | None = None,
+                 **changes: Any) -> None:
+        options = changed(options or PipelineOptions(), changes)
         self.body = load_body(body)
-        self.detector = load_detector(detector, detection_threshold, threads)
+        self.detector = load_detector(detector, options.score_threshold, threads)
         self._observer = Observer(
-            load_engine(model, engine, max_people, threads, progress, self.body), self.body, upright, self._say)
+            load_engine(model, engine, options.max_people, threads, progress, self.body), self.body, options.upright,
+            self._say)
         if self.engine.metadata['body_sha256'] != self.body.sha256:
             raise ModelError(f"the graph {self.engine.metadata['model']!r} was exported with the body "
                              f"{self.engine.metadata['body']!r}, which is not {self.body.name!r} given here: "
                              f"give that body, or export the graph again with this one")
-        self.smooth_boxes, self.coast, self._upright = smooth_boxes, coast, upright
-        self.max_people, self.detection_interval, self.min_hits = max_people, detection_interval, min_hits
-        self.presence_threshold, self.refine_boxes = presence_threshold, refine_boxes
-        self.smoothing = bool(smoothing)
-        self.timings = dict.fromkeys(STAGES, 0.0)
-        self.num_crops = 0
-        self._smoother = Smoother(smoothing if isinstance(smoothing, SmootherOptions) else None)
+        self.options = options
         self._tracker = Tracker()
         spec = self.engine.spec
         # The first run plans and allocates, and should not keep the first image waiting.
-        self.engine(np.zeros((1, spec.height, spec.width, 3), np.uint8), np.float32([[0, 0, 0.5]]),
-                    vertices=not smoothing)
+        self.engine(np.zeros((1, spec.height, spec.width, 3), np.uint8), np.array([[0, 0, 0.5]], np.float32),
+                    vertices=not options.smoothing)
         self._undetected = 0
         self._said: set[str] = set()
+
+    @property
+    def options(self) -> PipelineOptions:
+        """How people are found and followed. Others, put here between two images, hold from the next one on."""
+        return self._options
+
+    @options.setter
+    def options(self, options: PipelineOptions) -> None:
+        self._options, self._observer.upright = options, options.upright
+        self.detector.threshold = options.score_threshold
+        # What the filters remember is the tracks': other filters go on from there.
+        how = options.smoothing
+        self._smoother = Smoother(how if isinstance(how, SmootherOptions) else None)
 
     @property
     def engine(self) -> Engine:
@@ -115,8 +102,8 @@ class Pipeline:
         self._undetected = 0
 
     def __call__(self, frame: Frame, boxes: Sequence[Box] | None = None,
-                 vertices: bool = True) -> list[Person]:
-        """The people in an image, in the order of their ids.
+                 vertices: bool = True) -> People:
+        """The people in an image, in the order of their ids: a list, with what each of `STAGES` cost.
 
         boxes: where they are, raw pixels, instead of the detector; ids they have are kept.
         vertices: whether ``Person.vertices`` is wanted.
@@ -128,51 +115,52 @@ class Pipeline:
         if (width, height) != (frame.camera.width, frame.camera.height):
             raise InputError(f'the image is {width}x{height} but its camera {frame.camera.width}x'
                              f'{frame.camera.height}: give the calibration of this image')
-        given = boxes is not None
-        with self._timed('detect'):
+        given, watch = boxes is not None, Stopwatch()
+        with watch.stage('detect'):
             boxes = self._detect(frame, boxes)
-        with self._timed('track'):
+        with watch.stage('track'):
             tracks = self._tracker.update(boxes, frame.stamp)
-        with self._timed('crop'):
+        with watch.stage('crop'):
             looked = [track for track in tracks if not track.misses]
             which, views, crops = self._observer.cut(frame, [self._crop(track) for track in looked])
             looked = [looked[i] for i in which]
-            self.num_crops = len(looked)
-        with self._timed('infer'):
-            seen, bodies = self._understand(frame, looked, views, crops, vertices and not self.smoothing, given)
-        with self._timed('smooth'):
+        with watch.stage('infer'):
+            seen, bodies = self._understand(frame, looked, views, crops, vertices and not self.options.smoothing, given)
+        with watch.stage('smooth'):
             seen, bodies = self._recognise(frame, seen, bodies, given)
             people = self._report(frame, seen, bodies, vertices) + self._coast(frame, vertices, given)
-        return sorted(people, key=lambda person: person.id)
+        return People(sorted(people, key=lambda person: person.id), watch.stages, len(looked))
 
     def _detect(self, frame: Frame, boxes: Sequence[Box] | None) -> Sequence[Box] | None:
         """Boxes; None in an image where nobody looks for any."""
         if boxes is None:
             looks = self._undetected == 0
-            self._undetected = (self._undetected + 1) % self.detection_interval
+            self._undetected = (self._undetected + 1) % self.options.detection_interval
             if not looks:
                 return None
-            boxes = self.detector(turned(frame.image, self._upright), frame.order)
-            if self._upright:
-                boxes = [turned_back(box, self._upright, frame.camera.width, frame.camera.height) for box in boxes]
-        if len(boxes) > self.max_people:
-            self._say('max_people', f'{len(boxes)} people in an image, more than max_people='
-                                    f'{self.max_people}: those with the best scores are kept')
-            boxes = sorted(boxes, key=lambda box: -box.score)[:self.max_people]
+            upright = self.options.upright
+            boxes = self.detector(turned(frame.image, upright), frame.order)
+            if upright:
+                boxes = [turned_back(box, upright, frame.camera.width, frame.camera.height) for box in boxes]
+        most = self.options.max_people
+        if len(boxes) > most:
+            self._say('max_people', f'{len(boxes)} people in an image, more than max_people={most}: '
+                                    f'those with the best scores are kept')
+            boxes = sorted(boxes, key=lambda box: -box.score)[:most]
         return boxes
 
     def _understand(self, frame: Frame, looked: Sequence[Track], views: Sequence[View], crops: np.ndarray,
                     vertices: bool, given: bool) -> tuple[list[Track], Bodies]:
         """Who is there of those who were looked at, and their bodies in the optical frame."""
         good, bodies = self._observer.understand(views, crops, vertices)
-        seen = [looked[i] for i in np.flatnonzero(good)]
+        seen = [looked[i] for i in np.flatnonzero(good).tolist()]
         if bodies.presence is not None and not given:
-            enough = self.presence_threshold * np.array([KNOWN if track.hits else 1.0 for track in seen])
+            enough = self.options.presence_threshold * np.array([KNOWN if track.hits else 1.0 for track in seen])
             there = bodies.presence >= enough
             seen, bodies, enough = [seen[i] for i in np.flatnonzero(there)], bodies[there], enough[there]
-        if self.refine_boxes and not given and seen:
+        if self.options.refine_boxes and not given and seen:
             boxes = self._observer.look_again(
-                frame, bodies, np.array([track.box.place(self.smooth_boxes) for track in seen]),
+                frame, bodies, np.array([track.box.place(self.options.smooth_boxes) for track in seen]),
                 np.array([LATER_LOOKS if track.confirmed else FIRST_LOOK for track in seen]),
                 lambda who, presence: np.ones(len(who), bool) if presence is None else presence >= enough[who])
             for track, box in zip(seen, boxes, strict=True):
@@ -186,14 +174,14 @@ class Pipeline:
         who = without_jumps(self._tracker, seen, joints[:, 0], stamp)
         there = np.ones(len(who), bool)
         if presence is not None and not given:   # who is somebody else after all, was not there before
-            there &= (presence >= self.presence_threshold) | np.array(
+            there &= (presence >= self.options.presence_threshold) | np.array(
                 [a is b for a, b in zip(who, seen, strict=True)], bool)
         who = [who[i] for i in np.flatnonzero(there)]
         if not given:
             alone = once(self._tracker, who, joints[there], frame.camera, stamp)
             there[there] = alone
             who = [who[i] for i in np.flatnonzero(alone)]
-        needed = 1 if given else self.min_hits or self._tracker.hits_needed()
+        needed = 1 if given else self.options.min_hits or self._tracker.hits_needed()
         for track in who:
             # Where the detector did not look, only a network that knows who is a person has seen somebody new.
             if track.confirmed or track.boxed == stamp or presence is not None:
@@ -208,15 +196,17 @@ class Pipeline:
         if not seen:
             return []
         stamp, pelvis, rotations, betas = frame.stamp, bodies.joints[:, 0], bodies.rotations, bodies.betas
-        if self.smoothing:
+        if self.options.smoothing:
+            poses = []
             for i, track in enumerate(seen):
-                if not self._smoother.follows(track.pose, stamp):
+                if track.pose is None or not self._smoother.follows(track.pose, stamp):
                     track.pose = PoseState(stamp, rotations[i], betas[i], pelvis[i])
-            rotations, betas, pelvis = self._smoother([track.pose for track in seen], stamp, rotations, betas, pelvis)
+                poses.append(track.pose)
+            rotations, betas, pelvis = self._smoother(poses, stamp, rotations, betas, pelvis)
         said = np.array([track.move(stamp, place) for track, place in zip(seen, pelvis, strict=True)])
         believed = np.array([track.confirmed for track in seen])
         seen = [seen[i] for i in np.flatnonzero(believed)]
-        if self.smoothing:
+        if self.options.smoothing:
             # Other angles and lengths move every point: joints and mesh are made again from what is reported.
             rotations, betas = rotations[believed], betas[believed]
             translation = said[believed] - self.body.rest_joints(betas)[:, 0]
@@ -228,9 +218,9 @@ class Pipeline:
         people = []
         for i, track in enumerate(seen):
             state, age = track.report(stamp)
-            velocity = np.zeros(3) if state is TrackState.NEW else track.place.velocity
+            velocity = np.zeros(3) if state is TrackState.NEW else track.velocity
             track.person = Person(
-                id=track.id, score=track.score, box=track.box.place(self.smooth_boxes), betas=bodies.betas[i],
+                id=track.id, score=track.score, box=track.box.place(self.options.smooth_boxes), betas=bodies.betas[i],
                 rotations=bodies.rotations[i], translation=bodies.translation[i], joints=bodies.joints[i],
                 joints2d=pixels[i], vertices=None if bodies.vertices is None else bodies.vertices[i],
                 track_state=state, velocity=velocity, age=age)
@@ -241,15 +231,16 @@ class Pipeline:
         """Those not seen now but a moment ago, held in their pose and moved on."""
         people = []
         for track in self._tracker.tracks:
-            if not track.can_coast(frame.stamp, self.coast, 1 if given else STEADY):
+            person = track.person
+            if person is None or not track.can_coast(frame.stamp, self.options.coast, 1 if given else STEADY):
                 continue
-            person, (state, age) = track.person, track.report(frame.stamp)
+            state, age = track.report(frame.stamp)
             translation = person.translation + track.coast(frame.stamp)
             joints, mesh = self._pose(person.betas[None], person.rotations[None], translation[None], vertices)
             people.append(person.with_(
                 box=track.box.xyxy, translation=translation, joints=joints[0],
                 joints2d=frame.camera.project(joints[0]), vertices=None if mesh is None else mesh[0],
-                velocity=track.place.velocity, track_state=state, age=age))
+                velocity=track.velocity, track_state=state, age=age))
         return people
 
     def _pose(self, betas: np.ndarray, rotations: np.ndarray, translation: np.ndarray,
@@ -260,16 +251,10 @@ class Pipeline:
         return self.body.joints(betas, rotations, translation), None
 
     def _crop(self, track: Track) -> Box:
-        return Box(track.box.place(self.smooth_boxes), track.score, track.id)
+        return Box(track.box.place(self.options.smooth_boxes), track.score, track.id)
 
     def _say(self, topic: str, message: str) -> None:
         """Warn once: what is wrong with one image is mostly wrong with the next."""
         if topic not in self._said:
             self._said.add(topic)
             logger.warning(message, stacklevel=2)   # whoever counts warnings tells them apart by their place
-
-    @contextmanager
-    def _timed(self, stage: str) -> Iterator[None]:
-        start = perf_counter()
-        yield
-        self.timings[stage] = 1e3 * (perf_counter() - start)

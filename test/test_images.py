@@ -166,7 +166,7 @@ def test_last_row_may_lack_its_padding(picture):
 
 
 @pytest.mark.parametrize('damage, sentence', [
-    ({'encoding': '32FC1'}, 'not supported.*rgb8, bgr8'),
+    ({'encoding': 'hsv9'}, 'not supported.*rgb8, bgr8'),
     ({'data': array('B', bytes(1000))}, 'truncated.*9216 bytes and 1000 arrived'),
     ({'data': array('B')}, 'truncated.*9216 bytes and 0 arrived'),
     ({'step': 64}, 'step of 64 bytes.*pixels takes 192'),

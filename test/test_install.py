@@ -100,7 +100,7 @@ def workspace(request: pytest.FixtureRequest, environment: Environment) -> Works
 
 def modules_and_data(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in (folder / 'cliff_ros').rglob('*')
-            if path.is_file() and path.suffix in ('.py', '.onnx', '.npz', '.md')}
+            if path.is_file() and path.suffix in ('.py', '.typed', '.onnx', '.npz', '.md')}
 
 
 def test_colcon_workspace(workspace: Workspace) -> None:

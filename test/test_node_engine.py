@@ -64,7 +64,7 @@ def test_the_node_answers_while_its_engine_is_built(cliff, peer, monkeypatch):
     loading.go.set()
     assert peer.until(configuring.done, 60.0) and configuring.result().success
     assert node.executor is executor and peer.state() == 'inactive'
-    assert node.pipeline.max_people == 5
+    assert node.pipeline.options.max_people == 5
     assert peer.until(lambda: said[-1].status[0].message == 'inactive')
     assert peer.change('activate')
     assert peer.until(lambda: peer.images.get_subscription_count() and peer.infos.get_subscription_count())

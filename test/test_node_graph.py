@@ -274,7 +274,7 @@ def good_image(**info):
 
 
 BAD = [
-    (lambda peer: (peer.image(ONE, (1, 0), encoding='32FC7'), peer.info((1, 0))), "'32FC7' is not supported"),
+    (lambda peer: (peer.image(ONE, (1, 0), encoding='hsv9'), peer.info((1, 0))), "'hsv9' is not supported"),
     (truncated, 'truncated'),
     (wrong_step, 'step'),
     (empty, 'is empty'),
@@ -388,7 +388,8 @@ def test_wrong_parameters_are_refused_with_a_sentence(active, peer):
     assert 'autostart' in peer.set(autostart=True)
     assert node.get_parameter('max_people').value == 32
     assert peer.set(max_people=3, min_hits=2, smoothing=True, score_threshold=0.7, overlay_opacity=0.5, coast=0.1) == ''
-    assert node.pipeline.max_people == 3 and node.pipeline.min_hits == 2 and node.pipeline.smoothing
+    options = node.pipeline.options
+    assert (options.max_people, options.min_hits, options.smoothing, options.score_threshold) == (3, 2, True, 0.7)
     assert node.pipeline.detector.threshold == 0.7 and node.outputs.overlay_opacity == 0.5
 
 

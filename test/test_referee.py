@@ -360,7 +360,7 @@ class TestThresholds:
         frame = Frame(scene.image(0), scene.camera)
         found = finder(frame)
         rows = next(stills([found], Thresholds()))
-        people = Pipeline(smoothing=False, refine_boxes=False, detection_threshold=.3, presence_threshold=.7)(frame)
+        people = Pipeline(smoothing=False, refine_boxes=False, score_threshold=.3, presence_threshold=.7)(frame)
         assert len(people) == len(rows) == len(scene.truth(0)) == 2
         joints = np.array([person.joints2d for person in people])
         apart = np.linalg.norm(joints[:, None] - found.joints2d[rows], axis=-1).mean(-1)

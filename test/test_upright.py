@@ -54,5 +54,5 @@ def test_the_same_people_however_the_camera_is_mounted(upright):
 
 
 def test_other_angles_are_refused():
-    with pytest.raises(InputError, match='0, 90, 180 or 270'):
+    with pytest.raises(InputError, match='0, 90, 180, 270'):
         Pipeline(upright=45)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 pytest.importorskip('numba', reason='the synthetic world is drawn with numba')
+from cliff_ros import assets  # noqa: E402
 from cliff_ros.render.raster import rasterize, vertex_normals  # noqa: E402
-from cliff_ros.synthetic import environments, garments, outfits  # noqa: E402
+from cliff_ros.synthetic import garments, outfits  # noqa: E402
 from cliff_ros.synthetic.environments import Environment, load_environments, turned  # noqa: E402
 from cliff_ros.synthetic.objects import MAKERS, Objects, _joined  # noqa: E402
 from cliff_ros.synthetic.poses import euler_to_matrix, sample_poses  # noqa: E402
@@ -27,8 +28,8 @@ def posed(cast, rng, look):
 
 
 def test_files_are_small():
-    assert garments.FILE.stat().st_size < 8e6
-    assert environments.FILE.stat().st_size < 2e6
+    assert assets.WARDROBE.stat().st_size < 8e6
+    assert assets.ENVIRONMENTS.stat().st_size < 2e6
 
 
 def test_the_truth_is_the_bare_body(cast, monkeypatch):

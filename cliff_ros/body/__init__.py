@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
+from cliff_ros import assets
 from cliff_ros.body.model import BodyModel
 from cliff_ros.body.names import JOINT_NAMES, MIRROR, NUM_JOINTS, PARENTS
 from cliff_ros.errors import ModelError
 
-__all__ = ['BodyModel', 'EMBEDDED', 'JOINT_NAMES', 'MIRROR', 'NUM_JOINTS', 'PARENTS', 'load_body']
+__all__ = ['EMBEDDED', 'JOINT_NAMES', 'MIRROR', 'NUM_JOINTS', 'PARENTS', 'BodyModel', 'load_body']
 
-EMBEDDED = Path(__file__).resolve().parents[1] / 'data' / 'body_embedded.npz'
+EMBEDDED = assets.BODY
 
 
 def load_body(body: str | Path = 'embedded') -> BodyModel:

@@ -24,6 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cliff_ros import assets
 from cliff_ros.body.tensors import constant, index
 from cliff_ros.cliff.features import CropSpec
 from cliff_ros.cliff.lifting import (
@@ -39,7 +40,7 @@ from cliff_ros.cliff.lifting import (
 )
 from cliff_ros.errors import ModelError
 
-EMBEDDED = Path(__file__).resolve().parents[1] / 'data' / 'cliff_embedded.onnx'
+EMBEDDED = assets.NETWORK
 CROP_HEIGHT, CROP_WIDTH = 128, 96
 WIDTHS, BLOCKS = (16, 48, 80, 160, 240), (1, 2, 2, 2)
 WINDOW = 0.09  # [crop heights] radius around the heatmap's peak that the soft-argmax sees: other modes do not pull
@@ -53,6 +54,8 @@ def conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequ
 
 
 class Residual(nn.Module):
+    """Two 3x3 convolutions and a shortcut: (B, inputs, h, w) -> (B, outputs, h / stride, w / stride)."""
+
     def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
         super().__init__()
         self.first = conv(inputs, outputs, 3, stride)

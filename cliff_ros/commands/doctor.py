@@ -65,7 +65,7 @@ _LIBRARIES = (
     Library('tf2_msgs.msg', '/tf', _APT.format('tf2-msgs')),
     Library('visualization_msgs.msg', 'mesh and skeleton markers', _APT.format('visualization-msgs')),
     Library('vision_msgs.msg', 'detections from another node', _APT.format('vision-msgs')),
-    Library('cv_bridge', 'image conversion (we bring our own)', _APT.format('cv-bridge')),
+    Library('cv_bridge', 'rare image encodings (the common ones we read ourselves)', _APT.format('cv-bridge')),
     Library('numba', 'overlay, synthetic scenes', 'pip install numba'),
     Library('torch', 'training, checkpoints, export', _PIP.format('torch'), describe=_torch),
     Library('tensorrt', 'NVIDIA GPUs', 'comes with JetPack; elsewhere: ' + _PIP.format('tensorrt')),

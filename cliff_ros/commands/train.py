@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING
 
 import yaml
 
+from cliff_ros.assets import DATA
 from cliff_ros.errors import InputError, MissingExtra
 
 if TYPE_CHECKING:
     from cliff_ros.training.rendering import Renderers
-
-DATA = Path(__file__).resolve().parents[1] / 'data'
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    from cliff_ros import options
     from cliff_ros.engine import ENGINES
     parser.add_argument('source', help='video file, folder of images, device (/dev/video0 or 0), '
                         'or synthetic[:SEED]')
@@ -25,10 +26,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--detector', default='embedded', help="'embedded' (default) or a detector .onnx")
     parser.add_argument('--max-frames', metavar='N', type=int, help='stop after N frames')
     parser.add_argument('--fps', type=float, help='frame rate of a folder, or to override what a file states')
-    parser.add_argument('--no-smoothing', action='store_true', help='every frame on its own')
+    options.add_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
+    from cliff_ros import options
     from cliff_ros.pipeline import Pipeline
     from cliff_ros.sources import open_source
 
@@ -38,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     source = open_source(args.source, args.camera, args.fps)
     try:
         pipeline = Pipeline(model=args.model, body=args.body, engine=args.engine, detector=args.detector,
-                            smoothing=not args.no_smoothing)
+                            options=options.from_arguments(args))
         print(f'{pipeline.engine.name}: {pipeline.engine.reason}')
         return _Run(args, source, pipeline).go()
     finally:
@@ -102,7 +104,7 @@ class _Run:
 
     def _frame(self, index: int, frame):
         people = self.pipeline(frame)
-        self.timings.append(dict(self.pipeline.timings))
+        self.timings.append(people.timings)
         self.log.add(index, frame.stamp, people)
         self.plausibility.add(people)
         if self.video:

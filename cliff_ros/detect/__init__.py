@@ -15,6 +15,7 @@ class Detector(Protocol):
     """Finds people in an image."""
 
     name: str
+    threshold: float | None  # smallest score of a person; None: the detector's own; may change between two images
 
     def __call__(self, image: np.ndarray, order: str = 'rgb') -> list[Box]:
         """Boxes in the pixels of the image, best score first.
@@ -28,6 +29,7 @@ class NoDetector:
     """Stands where boxes come from elsewhere."""
 
     name = 'none'
+    threshold: float | None = None
 
     def __call__(self, image: np.ndarray, order: str = 'rgb') -> list[Box]:
         raise InputError("the detector is 'none' and no boxes were given: give boxes with the image, "
@@ -45,7 +47,6 @@ def load_detector(detector: str | Path = 'embedded', threshold: float | None = N
     """
     if threshold is not None and not 0 < threshold < 1:
         raise InputError(f'the detection threshold must lie between 0 and 1, got {threshold}')
-    chosen = {} if threshold is None else {'threshold': threshold}
     if str(detector) == 'none':
         return NoDetector()
     from cliff_ros.detect.heatmap import EMBEDDED, OUTPUTS, HeatmapDetector
@@ -56,4 +57,4 @@ def load_detector(detector: str | Path = 'embedded', threshold: float | None = N
     if not path.is_file():
         raise ModelError(f"detector file {path} does not exist: give an ONNX file, 'embedded' or 'none'")
     kind = HeatmapDetector if set(OUTPUTS) <= set(OnnxFile(path).outputs) else YoloDetector
-    return kind(path, threads=threads, **chosen)
+    return kind(path, threshold, threads=threads)

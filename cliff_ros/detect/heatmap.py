@@ -7,15 +7,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from cliff_ros import assets
 from cliff_ros.boxes import nms
 from cliff_ros.detect.letterbox import Letterbox
 from cliff_ros.engine.onnx import open_session
 from cliff_ros.errors import ModelError
 from cliff_ros.people import Box
 
-EMBEDDED = Path(__file__).parent.parent / 'data' / 'detector_embedded.onnx'
+EMBEDDED = assets.DETECTOR
 OUTPUTS = ('heatmap', 'ltrb')
 LONGER_SIDE, MULTIPLE, STRIDE = 384, 32, 8
+THRESHOLD = 0.3
 
 
 class HeatmapDetector:
@@ -25,10 +27,10 @@ class HeatmapDetector:
     scores that are 0 wherever a neighbour is higher, and ``ltrb`` (1, 4, h/8, w/8), distances [px] from the
     middle of the cell, ``8 (x + 0.5)`` where the first pixel begins at 0, to the sides of the box.
 
-    threshold: smallest score of a person. max_overlap: largest IoU of two people.
+    threshold: smallest score of a person; None: THRESHOLD. max_overlap: largest IoU of two people.
     """
 
-    def __init__(self, path: str | Path, threshold: float = 0.3, max_overlap: float = 0.5,
+    def __init__(self, path: str | Path, threshold: float | None = None, max_overlap: float = 0.5,
                  threads: int = 0) -> None:
         self._session = open_session(path, threads)
         names = [tensor.name for tensor in self._session.get_outputs()]
@@ -45,7 +47,7 @@ class HeatmapDetector:
         letterbox = Letterbox(image, inside, [-(-side // MULTIPLE) * MULTIPLE for side in inside])
         pixels = letterbox.pixels if order == 'rgb' else cv2.cvtColor(letterbox.pixels, cv2.COLOR_BGR2RGB)
         heatmap, ltrb = self._session.run(OUTPUTS, {'image': pixels[None]})
-        xyxy, scores = decode(heatmap[0, 0], ltrb[0], self.threshold)
+        xyxy, scores = decode(heatmap[0, 0], ltrb[0], THRESHOLD if self.threshold is None else self.threshold)
         keep = nms(xyxy, scores, self.max_overlap)
         return letterbox.boxes(xyxy[keep], scores[keep])
 

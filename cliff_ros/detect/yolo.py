@@ -22,15 +22,17 @@ from cliff_ros.people import Box
 
 DEFAULT_SIDE = 640
 STRIDES = (8, 16, 32)
+THRESHOLD = 0.4
 
 
 class YoloDetector:
     """Runs a YOLO export without built-in suppression.
 
-    threshold: smallest score (objectness times class) of a person. max_overlap: largest IoU of two people.
+    threshold: smallest score (objectness times class) of a person; None: THRESHOLD. max_overlap: largest IoU of two
+    people.
     """
 
-    def __init__(self, path: str | Path, threshold: float = 0.4, max_overlap: float = 0.6,
+    def __init__(self, path: str | Path, threshold: float | None = None, max_overlap: float = 0.6,
                  threads: int = 0) -> None:
         self._session = open_session(path, threads)
         self.name = Path(path).stem
@@ -75,7 +77,7 @@ class YoloDetector:
             scores = rows[:, 4]
         else:
             scores = rows[:, 4] * rows[:, 5]
-        likely = scores > self.threshold
+        likely = scores > (THRESHOLD if self.threshold is None else self.threshold)
         center, size, scores = rows[likely, :2], rows[likely, 2:4], scores[likely]
         if self.layout == 'yolox':
             stride = self._strides[likely, None]

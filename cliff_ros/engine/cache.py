@@ -113,9 +113,9 @@ def write(path: Path, built: Built) -> None:
             file.write(built.plan)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        Path(temporary).replace(path)
     except BaseException:
-        os.unlink(temporary)
+        Path(temporary).unlink()
         raise
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cliff_ros import assets
 from cliff_ros.cliff.features import CropSpec
 from cliff_ros.engine.onnx_file import OnnxFile
 from cliff_ros.errors import ModelError
@@ -28,7 +29,7 @@ PRESENCE = 'presence'
 # The exporter names the encoder's nodes with this prefix: they may run in fp16, all others stay fp32.
 ENCODER_PREFIX = '/encoder'
 ENGINE_SUFFIX = '.engine'  # of what `cliff build-engine` writes
-EMBEDDED = Path(__file__).parent.parent / 'data' / 'cliff_embedded.onnx'
+EMBEDDED = assets.NETWORK
 
 _REQUIRED = ('model', 'crop', 'margin', 'body', 'body_sha256', 'num_vertices')
 

@@ -132,7 +132,7 @@ def _untrained(metadata: dict, path: Path, weights: dict) -> nn.Module:
     return build(metadata['dialect'], encoder, kind_of_body(metadata['num_vertices']))
 
 
-class _device_errors:
+class _device_errors:  # noqa: N801  read as the verb of a with statement
     """What PyTorch says of a GPU in trouble, as EngineError."""
 
     def __enter__(self) -> None:
@@ -144,7 +144,7 @@ class _device_errors:
                               f'choose the engine onnx') from error
         # AcceleratorError is PyTorch's name for it since 2.8.
         lost = getattr(torch, 'AcceleratorError', ())
-        if isinstance(error, lost) or isinstance(error, RuntimeError) and 'CUDA error' in str(error):
+        if isinstance(error, lost) or (isinstance(error, RuntimeError) and 'CUDA error' in str(error)):
             raise EngineError(f'the GPU failed ({_line(error)}): look at its driver (dmesg, nvidia-smi), then start '
                               f'again, or choose the engine onnx', lost=True) from error
 

@@ -1,0 +1,1 @@
+"""How right the pipeline is: data sets with ground truth, measures, tables."""

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from cliff_ros.body.names import PARENTS
+from cliff_ros.body.tree import world_rotations
 from cliff_ros.boxes import inside, iou
 
 # Joints whose global orientation the 3DPW challenge and EMDB compare.
@@ -84,11 +84,7 @@ def rotation_error(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
 
 def global_rotations(rotations: np.ndarray) -> np.ndarray:
     """Orientation of every joint (N, 24, 3, 3) from parent-relative rotations (N, 24, 3, 3)."""
-    world = _float(rotations).copy()
-    for joint, parent in enumerate(PARENTS):
-        if parent >= 0:
-            world[..., joint, :, :] = world[..., parent, :, :] @ world[..., joint, :, :]
-    return world
+    return world_rotations(_float(rotations))
 
 
 def mpjae(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:

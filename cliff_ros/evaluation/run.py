@@ -10,7 +10,7 @@ from cliff_ros.evaluation.datasets import Sample
 from cliff_ros.evaluation.metrics import yaw_slope
 from cliff_ros.evaluation.score import Scores
 from cliff_ros.evaluation.tables import by_angle_off_axis, by_distance
-from cliff_ros.people import Box, Frame, Person
+from cliff_ros.people import Box, Frame, People
 from cliff_ros.pipeline import Pipeline
 
 
@@ -26,14 +26,14 @@ class Evaluation:
         self.scores = Scores()
         self._timings: list[tuple[str, int, dict[str, float]]] = []
 
-    def add(self, sample: Sample) -> list[Person]:
+    def add(self, sample: Sample) -> People:
         """The people whom the pipeline finds in one image."""
         self.pipeline.reset()
         boxes = [Box(person.box) for person in sample.people] if self.true_boxes else None
         people = self.pipeline(Frame(sample.image, sample.camera), boxes)
         size = f'{sample.camera.width}x{sample.camera.height}'
         self.scores.add(people, sample.people, sample.ignored, size, sample.camera.size)
-        self._timings.append((size, self.pipeline.num_crops, dict(self.pipeline.timings)))
+        self._timings.append((size, people.num_crops, people.timings))
         return people
 
     def report(self) -> dict:

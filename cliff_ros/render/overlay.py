@@ -81,7 +81,7 @@ def draw_skeleton(image: np.ndarray, joints2d: np.ndarray, color: tuple[int, int
         if parent >= 0 and seen[joint] and seen[parent]:
             cv2.line(image, points[parent], points[joint], color, thickness, cv2.LINE_AA, _SUBPIXEL_BITS)
     radius = (thickness + 1) << _SUBPIXEL_BITS
-    for joint in np.flatnonzero(seen):
+    for joint in np.flatnonzero(seen).tolist():
         cv2.circle(image, points[joint], radius, color, -1, cv2.LINE_AA, _SUBPIXEL_BITS)
 
 

@@ -11,6 +11,7 @@ from builtin_interfaces.msg import Time
 from std_msgs.msg import Header
 
 from cliff_ros.body.names import NUM_JOINTS, PARENTS
+from cliff_ros.body.tree import world_rotations
 from cliff_ros.people import Person
 
 
@@ -55,9 +56,7 @@ class Batch:
     @cached_property
     def joint_offsets(self) -> np.ndarray:
         """(N, 24, 3) float64 [m]: each joint in its parent's axes; [:, 0] the pelvis in the optical frame."""
-        world = self.rotations.copy()
-        for joint in range(1, NUM_JOINTS):
-            world[:, joint] = world[:, PARENTS[joint]] @ self.rotations[:, joint]
+        world = world_rotations(self.rotations)
         parents = np.asarray(PARENTS[1:])
         offsets = self.joints.copy()
         between = self.joints[:, 1:] - self.joints[:, parents]

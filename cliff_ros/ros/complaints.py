@@ -13,6 +13,8 @@ from cliff_ros.errors import CliffError
 
 @dataclass(frozen=True)
 class Complaint:
+    """One kind of complaint: its sentence, and how often it was made."""
+
     kind: str
     sentence: str
     when: float   # time.monotonic() of its latest occurrence

@@ -1,9 +1,8 @@
 """sensor_msgs Image and CompressedImage to arrays, and back.
 
 ``rgb8`` and ``bgr8``, what cameras send, are views of the message's own memory: nothing is copied before the
-crops are cut. Every other encoding is one call of OpenCV. cv_bridge and the PyPI package rosbags-image wrap
-the same calls and are not used: cv_bridge's Python module breaks with the NumPy it was not built for
-(vision_opencv#535) and always copies; rosbags-image ignores ``step`` and trusts the size of the buffer.
+crops are cut. Every other encoding that cameras send is one call of OpenCV; cv_bridge, which always copies, reads
+the rest where it is installed (``cliff_ros.ros.bridge``).
 
 16-bit samples are cut to their upper 8 bits: a view of every second byte.
 """
@@ -17,6 +16,7 @@ import cv2
 import numpy as np
 
 from cliff_ros.errors import InputError
+from cliff_ros.ros import bridge
 from cliff_ros.ros.codecs import picture_size
 from cliff_ros.ros.complaints import shortened
 
@@ -51,8 +51,10 @@ for _name in ('uyvy', 'yuv422'):
 for _name in ('yuyv', 'yuv422_yuy2'):
     _ENCODINGS[_name] = _Encoding(2, conversion=cv2.COLOR_YUV2RGB_YUYV, even=(2, 1))
 # ROS names the first two rows of the pattern, OpenCV the second and third pixel of the second row.
+_BAYER: dict[str, int] = {}   # a compressed image may hold such samples, too
 for _ros, _opencv in (('rggb', 'BG'), ('bggr', 'RG'), ('gbrg', 'GR'), ('grbg', 'GB')):
     _conversion = getattr(cv2, f'COLOR_Bayer{_opencv}2RGB')
+    _BAYER[f'bayer_{_ros}8'] = _BAYER[f'bayer_{_ros}16'] = _conversion
     _ENCODINGS[f'bayer_{_ros}8'] = _Encoding(1, conversion=_conversion, even=(2, 2))
     _ENCODINGS[f'bayer_{_ros}16'] = _Encoding(1, 2, conversion=_conversion, even=(2, 2))
 
@@ -97,9 +99,13 @@ def _check_size(width: int, height: int, max_pixels: int) -> None:
 
 def _unpack(message: Any, max_pixels: int) -> tuple[np.ndarray, str]:
     encoding = _ENCODINGS.get(message.encoding)
-    if encoding is None:
-        raise _unsupported(message.encoding)
     width, height, step = int(message.width), int(message.height), int(message.step)
+    if encoding is None:
+        known = bridge.layout(message.encoding)
+        if known is None:
+            raise _unsupported(message.encoding, f', {bridge.remedy()}')
+        _check_size(width, height, max_pixels)
+        return bridge.unpack(message, known)
     _check_size(width, height, max_pixels)
     if width % encoding.even[0] or height % encoding.even[1]:
         raise InputError(f'a {message.encoding} image cannot be {width}x{height} pixels, only multiples of'
@@ -134,7 +140,7 @@ def _decompress(message: Any, max_pixels: int) -> tuple[np.ndarray, str]:
         raise InputError('the compressed image holds depth, not colour: subscribe to the colour image.', 'image_depth')
     data = np.frombuffer(message.data, np.uint8)
     pattern = original.strip() if original.startswith('bayer_') and 'bgr' not in codec else None
-    if pattern and pattern not in _ENCODINGS:
+    if pattern and pattern not in _BAYER:
         raise _unsupported(pattern)
     # A camera may write how it is held into the file. The pixels must stay where CameraInfo describes them.
     flags = cv2.IMREAD_GRAYSCALE if pattern else cv2.IMREAD_COLOR
@@ -151,11 +157,11 @@ def _decompress(message: Any, max_pixels: int) -> tuple[np.ndarray, str]:
         raise InputError(f'the compressed image ({shortened(message.format)}, {data.size} bytes) cannot be decoded:'
                          ' publish JPEG or PNG.', 'image_undecodable')
     if pattern:
-        return cv2.cvtColor(image, _ENCODINGS[pattern].conversion), 'rgb'
+        return cv2.cvtColor(image, _BAYER[pattern]), 'rgb'
     # OpenCV takes what it stores for BGR; a publisher that gave it RGB says so.
     return image, 'rgb' if 'compressed rgb' in codec else 'bgr'
 
 
-def _unsupported(encoding: str) -> InputError:
+def _unsupported(encoding: str, remedy: str = '') -> InputError:
     return InputError(f'the image encoding {shortened(encoding)} is not supported: publish one of'
-                      f' {", ".join(SUPPORTED)}.', 'image_encoding')
+                      f' {", ".join(SUPPORTED)}{remedy}.', 'image_encoding')

@@ -44,11 +44,12 @@ from cliff_ros.ros.outputs import Outputs
 from cliff_ros.ros.parameters import Parameters
 from cliff_ros.ros.patience import Abandoned, serve_until_done
 from cliff_ros.ros.settings import CliffSettings
-from cliff_ros.ros.timing import Stopwatch, timing_message
-from cliff_ros.ros.tuning import load_pipeline, tune_pipeline
+from cliff_ros.ros.timing import timing_message
+from cliff_ros.ros.tuning import load_pipeline
 from cliff_ros.ros.watchdog import Watchdog
 from cliff_ros.ros.worker import Worker
 from cliff_ros.signals import StopRequest
+from cliff_ros.stopwatch import Stopwatch
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
@@ -140,7 +141,7 @@ class CliffNode(Guarded, LifecycleNode):
         loading = self.worker.submit(lambda: load_pipeline(settings, self._progress))
         self.pipeline = serve_until_done(self, loading, self._stop_request)
         # What was changed while it loaded.
-        self.worker.call(lambda: tune_pipeline(self.pipeline, self.parameters.current()))
+        self._use_options(self.parameters.current())
         self.outputs = Outputs(self, settings, self.pipeline, self.complain)
         self.calibration = Calibration(settings, self.complain)
         self.placement = Placement(settings, self.complain)
@@ -236,7 +237,7 @@ class CliffNode(Guarded, LifecycleNode):
         self._check_frame_id(incoming.image.frame_id)
         self.outputs.publish_timing(timing_message(
             batch.header, incoming.received, started, self.get_clock().now().to_msg(),
-            self.pipeline.timings | watch.stages, watch.total, len(people), self._counts()))
+            people.timings | watch.stages, watch.total, len(people), self._counts()))
 
     def _check_frame_id(self, frame_id: str) -> None:
         if not frame_id:
@@ -256,8 +257,15 @@ class CliffNode(Guarded, LifecycleNode):
 
     def _on_settings_changed(self, settings: CliffSettings) -> None:
         if self.pipeline is not None:
-            self.worker.call(lambda: tune_pipeline(self.pipeline, settings))
+            self._use_options(settings)
             self.outputs.overlay_opacity = settings.overlay_opacity
+
+    def _use_options(self, settings: CliffSettings) -> None:
+        """From the next image on: the thread that runs the pipeline puts them there between two images."""
+        def put() -> None:
+            self.pipeline.options = settings.pipeline_options()
+
+        self.worker.call(put)
 
     def _report(self) -> None:
         if self.watchdog:

@@ -87,6 +87,7 @@ def main(args: list[str] | None = None) -> int:
     config = (options.folder or Path(tempfile.mkdtemp(prefix='cliff_ros_'))) / 'cliff.rviz'
     config.write_text(text, encoding='utf-8')
     os.execv(program, [program, '-d', str(config), *others])
+    return 1   # never: the process is RViz now
 
 
 def shipped() -> Path:

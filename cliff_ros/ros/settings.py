@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
+from cliff_ros import options
 from cliff_ros.engine import ENGINES
+from cliff_ros.options import PipelineOptions
 from cliff_ros.ros.delivery import RELIABILITIES
 from cliff_ros.ros.images import MAX_PIXELS
 from cliff_ros.ros.parameters import When, parameter
@@ -21,8 +24,17 @@ def _detector(value: str) -> str | None:
     return "cannot be 'none': choose 'topic' for boxes from elsewhere" if value in ('', 'none') else None
 
 
+def option(name: str, default: Any = None, when: When = When.LIVE) -> Any:
+    """A parameter that is an option of the pipeline, whose default, bounds and description it takes."""
+    own_default, about = options.about(name)
+    return parameter(own_default if default is None else default, about.text, when,
+                     range=about.range, choices=about.choices)
+
+
 @dataclass(frozen=True)
 class CliffSettings:
+    """The parameters by their ROS names: what each does, its unit and its range are its description."""
+
     # what runs
     model: str = parameter(
         'embedded', "network: 'embedded', or a runtime graph (.onnx) made by `cliff export`")
@@ -32,27 +44,17 @@ class CliffSettings:
         'auto', 'what runs the network: docs/engines.md', choices=ENGINES)
     num_threads: int = parameter(
         0, 'CPU threads of the networks; 0: as many as help', range=(0, 256))
-    max_people: int = parameter(
-        32, 'most people in an image; of more, the best scores are kept', When.LIVE, range=(1, 128))
+    max_people: int = option('max_people')
 
     # who is in the image
     detector: str = parameter(
         'embedded', "'embedded', the path of a YOLO-like detector (.onnx), or 'topic': boxes come on the "
                     'topic detections (vision_msgs/Detection2DArray)', check=_detector)
-    score_threshold: float = parameter(
-        0.3, 'smallest score of a detection; with a network that does not say who is a person, 0.4',
-        When.LIVE, range=(0.01, 0.99))
-    presence_threshold: float = parameter(
-        0.7, 'smallest probability, by the network, that a detection is a person; 0 believes the detector',
-        When.LIVE, range=(0.0, 1.0))
-    min_hits: int = parameter(
-        0, 'images in a row in which somebody must be seen to be reported; 0: two at 10 images/s and more, else one',
-        When.LIVE, range=(0, 100))
-    refine_boxes: bool = parameter(
-        True, "follow people by the bodies found in the detector's boxes; those on the topic detections stay",
-        When.LIVE)
-    detection_interval: int = parameter(
-        1, 'look for people in every n-th image, follow them in between', When.LIVE, range=(1, 1000))
+    score_threshold: float = option('score_threshold', 0.3)   # a ROS parameter has a value: None is none
+    presence_threshold: float = option('presence_threshold')
+    min_hits: int = option('min_hits')
+    refine_boxes: bool = option('refine_boxes')
+    detection_interval: int = option('detection_interval')
     detections_class: str = parameter(
         '', 'class_id of people on the topic detections; empty: every box is a person')
     detections_tolerance: float = parameter(
@@ -79,19 +81,14 @@ class CliffSettings:
     camera_info_max_age: float = parameter(
         0.0, 'refuse images whose latest CameraInfo has a stamp further than this from theirs [s]; 0: no limit',
         range=(0.0, 86400.0))
-    upright: int = parameter(
-        0, 'degrees by which images must be turned clockwise for people to stand upright in them',
-        choices=(0, 90, 180, 270))
+    upright: int = option('upright', when=When.SETUP)
     image_reliability: str = parameter(
         'auto', 'auto: reliable delivery of images where all their publishers offer it, best effort otherwise; '
                 'reliable or best_effort: always so', choices=RELIABILITIES)
 
     # over time
-    smoothing: bool = parameter(
-        True, 'smooth pose, shape and place over time', When.LIVE)
-    coast: float = parameter(
-        0.2, 'how long a person who is not seen is still reported, once seen in several images [s]', When.LIVE,
-        range=(0.0, 10.0))
+    smoothing: bool = option('smoothing')
+    coast: float = option('coast')
 
     # what comes out; ~/mesh, ~/skeleton and ~/overlay are made only while someone subscribes
     publish_tf: bool = parameter(
@@ -111,3 +108,10 @@ class CliffSettings:
         5.0, 'say what is missing when no image came for so long [s]', When.LIVE, range=(0.5, 3600.0))
     autostart: bool = parameter(
         False, 'configure and activate without being asked', When.START)
+
+    def pipeline_options(self) -> PipelineOptions:
+        """How the pipeline finds and follows people, by these parameters."""
+        return PipelineOptions(**{name: getattr(self, name) for name in OF_PIPELINE})
+
+
+OF_PIPELINE = tuple(one.name for one in fields(CliffSettings) if one.name in options.NAMES)

@@ -2,36 +2,10 @@
 
 from __future__ import annotations
 
-import time
-from contextlib import contextmanager
-
 from builtin_interfaces.msg import Time
 from std_msgs.msg import Header
 
 from cliff_ros.msg import Timing
-
-
-class Stopwatch:
-    """Measures one image's way through the worker.
-
-    start: time.perf_counter() when the image reached the node.
-    """
-
-    def __init__(self, start: float) -> None:
-        self._start = start
-        self.stages: dict[str, float] = {}
-
-    @contextmanager
-    def stage(self, name: str):
-        """Measures what happens inside, in ms."""
-        begin = time.perf_counter()
-        yield
-        self.stages[name] = 1e3 * (time.perf_counter() - begin)
-
-    @property
-    def total(self) -> float:
-        """Since the image reached the node [ms]."""
-        return 1e3 * (time.perf_counter() - self._start)
 
 
 def timing_message(header: Header, received: Time, started: Time, published: Time, stages: dict[str, float],

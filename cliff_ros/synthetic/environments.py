@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
+from cliff_ros import assets
 from cliff_ros.synthetic.lights import Light
-
-FILE = Path(__file__).resolve().parents[1] / 'data' / 'environments.npz'
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ class Lighting(NamedTuple):
 @cache
 def load_environments() -> tuple[Environment, ...]:
     """All of them, decoded once per process."""
-    with np.load(FILE) as file:
+    with np.load(assets.ENVIRONMENTS) as file:
         names = sorted(name.split('.')[0] for name in file.files if name.endswith('.panorama'))
         return tuple(Environment(
             cv2.cvtColor(cv2.imdecode(file[f'{name}.panorama'], cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB),

@@ -6,18 +6,17 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import TypeVar
 
 import cv2
 import numpy as np
 
+from cliff_ros import assets
 from cliff_ros.render.material import Material, pyramid
 from cliff_ros.render.raster import vertex_normals
 from cliff_ros.synthetic.belongings import Thing
 
 T = TypeVar('T')
-FILE = Path(__file__).resolve().parents[1] / 'data' / 'wardrobe.npz'
 HELD_OUT = 6  # every so many-th skin, garment and environment is kept from training
 
 
@@ -114,7 +113,7 @@ def _piece(name: str, file, texture: tuple[np.ndarray, ...] | None, body_vertice
 @cache
 def load_garments(body_vertices: int) -> Garments:
     """Everything, decoded once per process."""
-    with np.load(FILE) as file:
+    with np.load(assets.WARDROBE) as file:
         table = json.loads(str(file['pieces']))
         textures = {name: _texture(file[f'texture.{name}']) for name in sorted(set(table.values())) if name}
         pieces: dict[str, list[Piece]] = {}

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from importlib.resources import files
 
 import numpy as np
 
+from cliff_ros import assets
 from cliff_ros.body.names import MIRROR, NUM_JOINTS
 
 # How often each kind is shown: what procedural poses lack comes first.
@@ -21,7 +21,7 @@ SPREAD[[0, 10, 11]] = 3.
 @lru_cache(maxsize=1)
 def load() -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
     """Quaternions (N, 24, 4) x, y, z, w of SMPL's joints, the clip (N,) each is of, and the indices of every kind."""
-    with files('cliff_ros').joinpath('data/poses.npz').open('rb') as stream, np.load(stream) as file:
+    with np.load(assets.POSES) as file:
         q = file['quaternions'].astype(np.float32) / 32767
         kinds, names = file['kinds'], file['names'].tolist()
         return q, file['clips'], {name: np.flatnonzero(kinds == k) for k, name in enumerate(names)}

@@ -57,11 +57,11 @@ class Tracker:
             return self.tracks
         for track in self.tracks:
             track.misses += 1
-        for track, box in self._match(list(boxes)):
-            if track is None:
+        for known, box in self._match(list(boxes)):
+            if known is None:
                 self.tracks.append(Track(self._claim_id(box.id), box, stamp))
             else:
-                track.update(box, stamp)
+                known.update(box, stamp)
         self.tracks = [track for track in self.tracks
                        if track.misses < 2 or stamp - track.boxed <= self.max_age]
         return self.tracks

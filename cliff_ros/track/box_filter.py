@@ -18,6 +18,7 @@ class BoxFilter:
 
     def __init__(self, xyxy: np.ndarray) -> None:
         self._was_corrected = self._corrected = False
+        self.measured: np.ndarray | None = None
         self._start(xyxy)
 
     def predict(self, dt: float) -> None:

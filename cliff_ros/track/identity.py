@@ -45,7 +45,7 @@ def once(tracker: Tracker, seen: list[Track], joints: np.ndarray, camera: Camera
     joints2d, distance = camera.project(joints), np.linalg.norm(joints[:, 0], axis=1)
     who = same_as(joints2d, distance, np.array([(
         stamp - track.born + 1e6 * track.confirmed + 1e9 * (i < len(seen))) for i, track in enumerate(tracks)]))
-    for i in np.flatnonzero(who != np.arange(len(tracks))):
+    for i in np.flatnonzero(who != np.arange(len(tracks))).tolist():
         old, new = tracks[i], tracks[who[i]]
         if i >= len(seen) > who[i] and not new.confirmed:
             # Not lost and another found in the same place: the same person, seen through another box.

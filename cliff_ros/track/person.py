@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from cliff_ros.people import Box, Person, TrackState
@@ -25,7 +27,7 @@ class Track:
     hits: images in which they were seen; in a row, as long as they are not confirmed.
     confirmed: whether they are believed to be there, and reported.
     doubled: whether, in this image, they are only another look at somebody else.
-    person: what was last said of them, None until then. seen [s]: when they were last seen.
+    person: what was last said of them, None until then. seen [s]: when they were last seen, minus infinity until then.
     """
 
     def __init__(self, id: int, box: Box, stamp: float) -> None:
@@ -36,7 +38,7 @@ class Track:
         self.place: Place | None = None
         self.hits, self.confirmed, self.doubled = 0, False, False
         self.person: Person | None = None
-        self.seen: float | None = None
+        self.seen = -math.inf
         self._unseen = 0
         self._reported: float | None = None
 
@@ -64,7 +66,8 @@ class Track:
 
     def expected(self, stamp: float) -> np.ndarray:
         """(24, 3): where the joints of somebody who was reported should be by now [m]."""
-        return self.person.joints + (self.place.predicted(stamp) - self.person.joints[0])
+        person, place = self._said()
+        return person.joints + (place.predicted(stamp) - person.joints[0])
 
     def move(self, stamp: float, pelvis: np.ndarray) -> np.ndarray:
         """Where to say that they are, (3,), after their pelvis was measured (3,) [m]."""
@@ -75,7 +78,13 @@ class Track:
 
     def coast(self, stamp: float) -> np.ndarray:
         """How far to move what was last seen of them, (3,) [m]."""
-        return self.place.coast(stamp) - self.person.joints[0]
+        person, place = self._said()
+        return place.coast(stamp) - person.joints[0]
+
+    @property
+    def velocity(self) -> np.ndarray:
+        """Of the pelvis, (3,) [m/s]; nothing until it has been seen."""
+        return np.zeros(3) if self.place is None else self.place.velocity
 
     def merge(self, other: Track, pelvis: np.ndarray) -> None:
         """They are seen in this image as another track, which was taken for somebody else, at a pelvis (3,).
@@ -92,6 +101,7 @@ class Track:
 
     def part(self, other: Track) -> None:
         """What was seen through this box is another person, who takes it along."""
+        assert self.person is not None
         other.box, self.box = self.box, BoxFilter(self.person.box)
         self.misses, self.boxed = self.misses + 1, self.seen
 
@@ -107,3 +117,8 @@ class Track:
         state = (TrackState.COASTING if self.misses else
                  TrackState.NEW if self._reported == stamp else TrackState.OK)
         return state, stamp - self._reported
+
+    def _said(self) -> tuple[Person, Place]:
+        """What was last said of somebody who was reported, and where they are followed."""
+        assert self.person is not None and self.place is not None
+        return self.person, self.place

@@ -51,6 +51,8 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class DataSource:
+    """One entry of the data: where samples come from, and what share of all they are."""
+
     kind: str = option('synthetic', 'layout of the data', choices=KINDS)
     weight: float = option(1., 'share of the samples, relative to the other entries', (0, inf))
     labels: str = option('', '.npz file (bedlam, cliff_gt), or folder of .pkl files (3dpw)')
@@ -63,6 +65,8 @@ class DataSource:
 
 @dataclass(frozen=True)
 class Validation:
+    """How often the network is validated, and on what."""
+
     every: int = option(2000, 'steps from one validation to the next', (1, 10**9))
     samples: int = option(1000, 'people to validate on, of each entry of data, evenly chosen', (1, 10**9))
     data: tuple[DataSource, ...] = items(
@@ -71,6 +75,8 @@ class Validation:
 
 @dataclass(frozen=True)
 class TrainingConfig:
+    """A training of a published network, as its YAML file says it."""
+
     # what
     network: str = option('resnet50', 'what to train', choices=NETWORKS)
     output: str = option('out/training', 'folder of the checkpoint, the logs and the network')
