@@ -22,6 +22,10 @@ class ModelError(CliffError, ValueError):
     """A network, body or engine file that is missing, damaged, unsafe or of an unknown form."""
 
 
+class OutputError(CliffError, OSError):
+    """A file or folder that cannot be written: the disk is full, or the place forbids it."""
+
+
 class EngineError(CliffError, RuntimeError):
     """What runs the network failed: the GPU, its driver or its memory.
 
