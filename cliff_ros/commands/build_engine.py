@@ -40,7 +40,9 @@ def run(args: argparse.Namespace) -> int:
         raise InputError('an int8 engine is one of many, as calibrated: say with --output where to write it')
     from cliff_ros.engine.graph import find_graph, read_metadata
     from cliff_ros.engine.onnx_file import OnnxFile
+    from cliff_ros.engine.trial import check_graph
     path = find_graph(args.model)
+    check_graph(path)
     metadata = read_metadata(OnnxFile(path), path)
     if find_spec('tensorrt') is None:
         raise MissingExtra('Building an engine', 'tensorrt')
