@@ -144,11 +144,13 @@ def _reason(error: Exception) -> str:
 
 
 @contextmanager
-def write_aside(path: str | Path) -> Iterator[Path]:
+def write_aside(path: str | Path, sync: bool = True) -> Iterator[Path]:
     """Write a file under the name that this yields; whoever reads ``path`` meets the old file or the whole new one.
 
     Also where the disk is full or the process is told to end: then ``path`` stays as it was. Makes the folder. The
     yielded name has the same suffix and holds '.partial'.
+
+    sync: wait until it is on the disk; not for what can be made again, such as gigabytes of rendered crops.
 
     Raises OutputError where it cannot be written.
     """
@@ -160,8 +162,9 @@ def write_aside(path: str | Path) -> Iterator[Path]:
             partial = path.with_name(f'{path.stem[:100]}.{os.getpid()}.partial{path.suffix}')
         yield partial
         if partial is not path:
-            with open(partial, 'rb') as file:
-                os.fsync(file.fileno())  # some file systems tell only now that they are full
+            if sync:
+                with open(partial, 'rb') as file:
+                    os.fsync(file.fileno())  # some file systems tell only now that they are full
             os.replace(partial, path)
     except OutputError:
         raise
@@ -188,6 +191,16 @@ def write_bytes(path: str | Path, content: bytes) -> None:
 def write_json(path: str | Path, content: Any) -> None:
     """A report: all or nothing; OutputError."""
     write_bytes(path, (json.dumps(content, indent=2) + '\n').encode())
+
+
+def save_tensors(content: Any, path: Path) -> None:
+    """``torch.save`` that says as OSError what PyTorch calls a RuntimeError: that there is no room."""
+    import torch
+    with open(path, 'wb') as file:
+        try:
+            torch.save(content, file)
+        except RuntimeError as error:
+            raise OSError(None, f'{str(error).splitlines()[0]}; is the disk full?') from error
 
 
 def make_folder(path: Path) -> None:

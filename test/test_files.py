@@ -123,6 +123,16 @@ def test_full_and_forbidden_places_are_a_sentence(tmp_path):
     assert cli.main(['convert', str(EMBEDDED), '/proc/nothing/body.npz']) == 2
 
 
+def test_a_checkpoint_on_a_full_disk_leaves_the_one_before(tmp_path, small_files):
+    torch = pytest.importorskip('torch')
+    from cliff_ros.training.progress import save
+    path = tmp_path / 'last.pt'
+    save(path, step=1)
+    with pytest.raises(OutputError, match='last.pt. cannot be written'):
+        save(path, step=2, weights=torch.zeros(100_000))
+    assert torch.load(path, weights_only=True) == {'step': 1} and os.listdir(tmp_path) == ['last.pt']
+
+
 # ---- names
 
 def test_images_under_any_name(tmp_path):
