@@ -19,6 +19,7 @@ import numpy as np
 import yaml
 
 from cliff_ros.errors import InputError
+from cliff_ros.files import read_yaml, write_bytes
 from cliff_ros.lens import BrownConrady, KannalaBrandt, Lens, Pinhole
 
 _COEFFICIENTS = {
@@ -116,12 +117,14 @@ class Camera:
         """Read the YAML file that camera_calibration and camera_info_manager write."""
         path = Path(path)
         try:
-            content = yaml.safe_load(path.read_text())
+            content = read_yaml(path)
+        except InputError:
+            raise
         except OSError as error:
             raise InputError(f'cannot read the camera file {path} ({error.strerror}): give the YAML that'
                              ' camera_calibration wrote.') from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise InputError(f'{path} is not YAML: give the YAML that camera_calibration wrote.') from error
+        except ValueError as error:
+            raise InputError(f'{path} is not YAML: give the YAML that camera_calibration wrote ({error}).') from error
         try:
             matrix = {key: content[f'{key}_matrix']['data'] if f'{key}_matrix' in content else None
                       for key in ('rectification', 'projection')}
@@ -129,7 +132,7 @@ class Camera:
                        content.get('distortion_model', 'plumb_bob'),
                        content.get('distortion_coefficients', {'data': ()})['data'],
                        matrix['rectification'], matrix['projection'])
-        except (KeyError, TypeError) as error:
+        except (LookupError, TypeError, AttributeError, OverflowError) as error:
             raise InputError(
                 f'{path} is not a camera calibration (problem with {error}): it needs image_width,'
                 ' image_height, camera_matrix and distortion_coefficients, as camera_calibration writes them.'
@@ -144,12 +147,12 @@ class Camera:
             value = np.atleast_2d(value)
             return {'rows': value.shape[0], 'cols': value.shape[1], 'data': value.ravel().tolist()}
 
-        Path(path).write_text(yaml.safe_dump({
+        write_bytes(path, yaml.safe_dump({
             'image_width': self.width, 'image_height': self.height, 'camera_name': name,
             'camera_matrix': matrix(self.K),
             'distortion_model': self.distortion_model, 'distortion_coefficients': matrix(self.d),
             'rectification_matrix': matrix(R), 'projection_matrix': matrix(P),
-        }, sort_keys=False, default_flow_style=None))
+        }, sort_keys=False, default_flow_style=None).encode())
 
     @property
     def size(self) -> tuple[int, int]:
@@ -226,9 +229,9 @@ class Camera:
 def _numbers(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
     try:
         array = np.array(value, np.float64).reshape(shape)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         wanted = 'a list of' if shape == (-1,) else ' x '.join(map(str, shape))
-        raise InputError(f'camera {name} must be {wanted} numbers, got {value!r}: correct the'
+        raise InputError(f'camera {name} must be {wanted} numbers, got {value!r:.80}: correct the'
                          ' calibration.', 'camera_numbers') from error
     if not np.isfinite(array).all():
         raise InputError(f'camera {name} holds a number that is not finite: calibrate the camera again.',

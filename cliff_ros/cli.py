@@ -46,6 +46,8 @@ def main(argv: list[str] | None = None) -> int:
 def program() -> None:
     """The installed program ``cliff``, and ``python -m cliff_ros.cli``."""
     signals.end_at_once()  # until there is something to write
+    if hasattr(sys.stdout, 'reconfigure'):
+        sys.stdout.reconfigure(errors='backslashreplace')  # names of files may be no text; so has stderr
     signals.leave(main())
 
 

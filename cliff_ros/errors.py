@@ -1,5 +1,10 @@
 """Errors that a user can act on: each says what is wrong and what to do about it."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class CliffError(Exception):
     """Base of every error that this package raises on purpose."""
@@ -20,6 +25,25 @@ class InputError(CliffError, ValueError):
 
 class ModelError(CliffError, ValueError):
     """A network, body or engine file that is missing, damaged, unsafe or of an unknown form."""
+
+
+class OutputError(CliffError, OSError):
+    """A file or folder that cannot be written: the disk is full, or the place forbids it."""
+
+
+@contextmanager
+def keeping(unwritten: list[OutputError]) -> Iterator[None]:
+    """One result of several: where it cannot be written, that is noted, and the others still are."""
+    try:
+        yield
+    except OutputError as error:
+        unwritten.append(error)
+
+
+def raise_all(unwritten: list[OutputError]) -> None:
+    """What was noted by `keeping`, as one error; nothing where that is nothing."""
+    if unwritten:
+        raise OutputError('; '.join(dict.fromkeys(str(error) for error in unwritten)))
 
 
 class EngineError(CliffError, RuntimeError):

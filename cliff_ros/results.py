@@ -1,5 +1,8 @@
 """What a run over images leaves behind: one row for each person and frame, as JSON Lines and as npz.
 
+A row of ``people.jsonl`` is written in one piece when its frame is done: after a crash or a full disk what is there is
+whole, but for a last line without its end, which is none. ``people.npz`` is written when the run ends.
+
 Columns, the same names in both files (N rows; raw pixels, optical frame, metres, as in ``people.Person``):
 
 ===========  ===============  ==========================================================================
@@ -21,13 +24,17 @@ The npz has also ``camera_K`` (3, 3), ``camera_d``, ``camera_model`` and ``camer
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
 from cliff_ros.camera import Camera
+from cliff_ros.files import unwritable, write_aside
 from cliff_ros.people import Person, TrackState
 
 _SHAPES = {'frame': (), 'stamp': (), 'id': (), 'score': (), 'track_state': (), 'box': (4,), 'betas': (10,),
@@ -70,25 +77,38 @@ class PeopleLog(PeopleTable):
     def __init__(self, camera: Camera, folder: Path | None = None) -> None:
         super().__init__()
         self.camera, self.folder = camera, folder
-        self._lines = open(folder / 'people.jsonl', 'w', encoding='utf-8') if folder else None
+        self._lines = None
+        if folder:
+            try:
+                self._lines = open(folder / 'people.jsonl', 'wb', buffering=0)  # a row is one call of the system
+            except OSError as error:
+                raise unwritable(folder / 'people.jsonl', error) from error
 
     def add(self, frame: int, stamp: float, people: Iterable[Person]) -> list[dict]:
-        """Append everyone in one image; on disk when this returns."""
+        """Append everyone in one image; on disk when this returns. OutputError: then whole rows are."""
         rows = super().add(frame, stamp, people)
-        if self._lines:
-            for row in rows:
-                self._lines.write(json.dumps({name: _plain(name, row[name]) for name in _SHAPES}) + '\n')
-            self._lines.flush()
+        for row in rows if self._lines else ():
+            line = json.dumps({name: _plain(name, row[name]) for name in _SHAPES}).encode() + b'\n'
+            start, reason = self._lines.tell(), OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            try:
+                if self._lines.write(line) == len(line):
+                    continue
+            except OSError as error:
+                reason = error
+            with suppress(OSError):
+                self._lines.truncate(start)
+            raise unwritable(self._lines.name, reason) from reason
         return rows
 
     def close(self) -> None:
-        """Write ``people.npz`` and finish ``people.jsonl``."""
+        """Write ``people.npz`` and finish ``people.jsonl``. OutputError."""
         if self._lines:
             self._lines.close()
             camera = self.camera
-            np.savez_compressed(
-                self.folder / 'people.npz', **self.columns(), camera_K=camera.K, camera_d=camera.d,
-                camera_model=camera.distortion_model, camera_size=(camera.width, camera.height))
+            with write_aside(self.folder / 'people.npz') as partial:
+                np.savez_compressed(
+                    partial, **self.columns(), camera_K=camera.K, camera_d=camera.d,
+                    camera_model=camera.distortion_model, camera_size=(camera.width, camera.height))
 
 
 def people_by_frame(columns: dict[str, np.ndarray], frames: int) -> list[list[Person]]:

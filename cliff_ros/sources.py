@@ -16,6 +16,7 @@ import numpy as np
 
 from cliff_ros.camera import Camera
 from cliff_ros.errors import InputError
+from cliff_ros.files import for_library, read_image
 from cliff_ros.people import Frame
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ def open_source(spec: str, camera_yaml: str | Path | None = None, fps: float | N
         return DeviceSource(str(path), camera_yaml, fps)
     if path.is_file():
         return VideoSource(path, camera_yaml, fps, loop)
+    if path.exists():
+        raise InputError(f"'{spec}' is a pipe or a device, not a video: give a file, a folder of images or a camera.")
     raise InputError(f"There is no '{spec}': give a video file, a folder of images, a device such as "
                      "/dev/video0, or 'synthetic'.")
 
@@ -69,6 +72,7 @@ class Source:
     camera: Camera
     fps: float
     live = False  # a live source has no end and cannot be read again
+    missing = 0  # images that it said it has but did not give, after it was read to its end
 
     def __init__(self, length: int | None, loop: bool) -> None:
         self._length, self._loop = length, loop
@@ -103,7 +107,7 @@ class VideoSource(Source):
     def __init__(self, path: Path, camera_yaml=None, fps: float | None = None, loop: bool = False) -> None:
         import cv2
         self.path = path
-        capture = cv2.VideoCapture(str(path))
+        capture = cv2.VideoCapture(for_library(path))
         ok, first = capture.read() if capture.isOpened() else (False, None)
         stated, frames = capture.get(cv2.CAP_PROP_FPS), int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
         capture.release()
@@ -116,12 +120,16 @@ class VideoSource(Source):
 
     def _images(self) -> Iterator[np.ndarray]:
         import cv2
-        capture = cv2.VideoCapture(str(self.path))
+        capture, count = cv2.VideoCapture(str(self.path)), 0
         try:
             while True:
                 ok, image = capture.read()
                 if not ok:
+                    # Some containers state their length in seconds, and edits cut the first images off.
+                    lacking = (self._length or 0) - count
+                    self.missing = lacking if lacking > 2 + 0.01 * count else 0
                     return
+                count += 1
                 yield cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
         finally:
             capture.release()
@@ -131,7 +139,8 @@ class FolderSource(Source):
     """A folder of images of one size, in natural order of their names (2.png before 10.png)."""
 
     def __init__(self, path: Path, camera_yaml=None, fps: float | None = None, loop: bool = False) -> None:
-        self.files = sorted((f for f in path.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES), key=_natural)
+        found = (f for f in path.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES)
+        self.files = sorted((f for f in found if f.is_file()), key=_natural)  # a pipe would be waited for
         if not self.files:
             raise InputError(f"There is no image in the folder '{path}': expected files ending in "
                              f"{', '.join(sorted(IMAGE_SUFFIXES))}.")
@@ -143,7 +152,7 @@ class FolderSource(Source):
     @staticmethod
     def _read(file: Path) -> np.ndarray:
         import cv2
-        image = cv2.imread(str(file), cv2.IMREAD_COLOR)
+        image = read_image(file, cv2.IMREAD_COLOR)
         if image is None:
             raise InputError(f"'{file}' is not an image that OpenCV can read: remove it or save it as PNG.")
         return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

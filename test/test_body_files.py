@@ -386,7 +386,7 @@ MUTATIONS = 3000
 MUTATE = """
 import pickletools, random, sys
 from pathlib import Path
-from cliff_ros.body.files import read_body
+from cliff_ros.body.files import parse_body
 from cliff_ros.errors import ModelError
 folder, count = Path(sys.argv[1]), int(sys.argv[2])
 seeds = [path.read_bytes() for path in sorted(folder.glob('*.seed'))]
@@ -406,7 +406,7 @@ for _ in range(count):
         data[at:end] = new
     path.write_bytes(data)
     try:
-        read_body(path)
+        parse_body(path)
     except ModelError:
         refused += 1
 print(refused)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,8 @@ from cliff_ros.body.names import NUM_JOINTS, PARENTS
 from cliff_ros.body.pickled_arrays import to_array
 from cliff_ros.body.pickles import read_pickle
 from cliff_ros.errors import ModelError
+from cliff_ros.files import check_npy, check_npz, check_regular, write_aside
+from cliff_ros.sandbox import run_limited
 
 ARRAYS = ('v_template', 'shapedirs', 'posedirs', 'weights', 'J_regressor', 'kintree_table', 'f')
 OPTIONAL = ('J_regressor_h36m', 'name', 'licence', 'gender', 'provenance')
@@ -39,13 +40,21 @@ def read_body(path: str | Path) -> dict[str, np.ndarray]:
     kintree_table (2, 24), f (F, 3); where the file has them J_regressor_h36m (17, V), name, licence.
     SMPL-X comes folded onto SMPL's 24 joints: exact for a neutral face and flat, rigid hands.
 
+    The file is parsed in a child process with limits on memory and time (`cliff_ros.sandbox`).
+
     Raises
     ------
     ModelError
-        when the file is not a body, is damaged, or holds anything but data.
+        when the file is not a body, is damaged, holds anything but data, or takes more than it may.
     """
+    return run_limited(f'{__name__}:parse_body', _found('body file', path), what=f"body file '{path}'")
+
+
+def parse_body(path: str | Path) -> dict[str, np.ndarray]:
+    """As `read_body`, in this process."""
     path = Path(path)
     try:
+        check_regular(path)
         raw = _read_npz(path) if zipfile.is_zipfile(path) else read_pickle(path)
         return _checked({key: to_array(key, raw[key]) for key in (*ARRAYS, *OPTIONAL) if key in raw})
     except ModelError as error:
@@ -55,24 +64,45 @@ def read_body(path: str | Path) -> dict[str, np.ndarray]:
 
 
 def read_h36m_regressor(path: str | Path, num_vertices: int) -> np.ndarray:
-    """The (17, V) regressor of Human3.6M's joints from a ``.npy`` file, float32."""
-    try:
-        regressor = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise ModelError(f"joint regressor '{path}' is not a .npy array of numbers: {error}") from None
+    """The (17, V) regressor of Human3.6M's joints from a ``.npy`` file, float32; read as bodies are."""
+    regressor = run_limited(f'{__name__}:parse_regressor', _found('joint regressor', path),
+                            what=f"joint regressor '{path}'")['regressor']
     want = (NUM_H36M_JOINTS, num_vertices)
-    if not isinstance(regressor, np.ndarray) or regressor.shape != want:
+    if regressor.shape != want or regressor.dtype.kind not in 'iuf':
         raise ModelError(f"joint regressor '{path}' does not fit this body: its shape has to be {want}")
     return regressor.astype(np.float32)
 
 
+def parse_regressor(path: str) -> dict[str, np.ndarray]:
+    """The array of a ``.npy`` file, in this process."""
+    try:
+        check_npy(path)
+        return {'regressor': np.load(path, allow_pickle=False)}
+    except ModelError as error:
+        raise ModelError(f"joint regressor '{path}' {error}") from None
+    except (OSError, ValueError, EOFError) as error:
+        raise ModelError(f"joint regressor '{path}' is not a .npy array of numbers: {error}") from None
+
+
 def save_npz(path: str | Path, arrays: dict[str, np.ndarray]) -> None:
-    """Write a body so that it loads anywhere without pickle."""
-    with open(path, 'wb') as file:
+    """Write a body so that it loads anywhere without pickle: all or nothing. OutputError."""
+    with write_aside(path) as partial, open(partial, 'wb') as file:
         np.savez_compressed(file, **arrays)
 
 
+def _found(what: str, path: str | Path) -> Path:
+    """The path, of a regular file; what is none is not worth a child."""
+    try:
+        check_regular(path)
+    except ModelError as error:
+        raise ModelError(f"{what} '{path}' {error}") from None
+    except OSError as error:
+        raise ModelError(f"{what} '{path}' cannot be read: {error.strerror or error}") from None
+    return Path(path)
+
+
 def _read_npz(path: Path) -> dict[str, Any]:
+    check_npz(path, (*ARRAYS, *OPTIONAL))
     key = ''
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -81,7 +111,9 @@ def _read_npz(path: Path) -> dict[str, Any]:
                 if key in file.files:
                     arrays[key] = file[key]
             return arrays
-    except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001  zipfile and zlib raise many types
         where = f" in its array '{key}'" if key else ''
         raise ModelError(f'is damaged or holds more than numbers{where} ({error}): nothing of it was run; '
                          'get the file from its authors') from None

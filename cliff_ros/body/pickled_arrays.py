@@ -29,7 +29,7 @@ def to_array(key: str, value: Any, depth: int = 0) -> np.ndarray:
     """
     try:
         array = _array(key, value, depth)
-    except ModelError:
+    except (ModelError, MemoryError):
         raise
     except Exception as error:  # noqa: BLE001  a damaged record can fail in any way
         reason = f'{type(error).__name__}: {error}'[:200]

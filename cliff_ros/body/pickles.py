@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from cliff_ros.errors import ModelError
+from cliff_ros.files import check_regular
 
-LARGEST = 1 << 31  # [bytes] SMPL with 300 shape directions has 250 MB, SMPL-X 540
 _MARK = object()
 _KEYS = (str, bytes, int, float, type(None))  # hashing nested tuples would recurse as deep as the file likes
 
@@ -50,11 +50,10 @@ def read_pickle(path: Path) -> dict[Any, Any]:
     OSError
         where the file cannot be read.
     """
-    if path.stat().st_size > LARGEST:
-        raise ModelError(f'has more than {LARGEST >> 30} GB: no body model is as large; download it again')
+    check_regular(path)
     try:
         content = _Machine(path.read_bytes()).run()
-    except (ModelError, OSError):
+    except (ModelError, OSError, MemoryError):
         raise
     except Exception as error:  # noqa: BLE001  a damaged pickle can fail in any way
         reason = f'{type(error).__name__}: {error}'[:200]

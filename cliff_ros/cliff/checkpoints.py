@@ -8,6 +8,7 @@ from __future__ import annotations
 import pickle
 import re
 from collections import OrderedDict
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +22,8 @@ from torch import Tensor
 from cliff_ros.cliff.dialects import DIALECTS, Dialect
 from cliff_ros.cliff.network import Cliff, build
 from cliff_ros.errors import ModelError
+from cliff_ros.files import check_regular, write_aside
+from cliff_ros.sandbox import run_limited
 
 FORMAT = 'cliff_ros 1'
 # Before, weights_only did not keep a checkpoint from running code.
@@ -53,7 +56,10 @@ def read_model(path: Path) -> Cliff:
             f"no checkpoint at '{path}': give 'embedded' or a .pt, .ckpt, .pth or .safetensors file")
     if path.suffix == '.safetensors':
         return _read_own(path)
-    state = _state_dict(path, unpickle(path))
+    state = read_tensors(path, [dialect.container for dialect in DIALECTS.values()])
+    if not state:
+        raise ModelError(
+            f"checkpoint '{path}' has no weights under 'model' or 'state_dict': it is not a CLIFF checkpoint")
     candidates = []
     for architecture in PUBLISHED:
         found = _network_tensors(state, DIALECTS[architecture.dialect])
@@ -70,14 +76,18 @@ def read_model(path: Path) -> Cliff:
 
 
 def write_model(model: Cliff, path: Path, source: str = '', source_sha256: str = '') -> None:
-    """Write our own format. ``source`` is the name of the file that the weights came from."""
+    """Write our own format, all or nothing (OutputError). ``source``: name of the file that the weights came from."""
     metadata = {
         'format': FORMAT, 'dialect': model.dialect, 'encoder': model.name.removeprefix('cliff_'),
         'body': model.body, 'source': source, 'source_sha256': source_sha256, 'licence': model.licence}
     # Copies, because safetensors refuses tensors that share memory.
     state = {key: tensor.clone(memory_format=torch.contiguous_format)
              for key, tensor in model.state_dict().items()}
-    save_file(state, path, metadata)
+    with write_aside(path) as partial:
+        try:
+            save_file(state, partial, metadata)
+        except SafetensorError as error:  # of an operating system's error it keeps only the text
+            raise OSError(None, str(error)) from error
 
 
 def _read_own(path: Path) -> Cliff:
@@ -103,10 +113,7 @@ def _read_own(path: Path) -> Cliff:
 
 def unpickle(path: Path) -> object:
     """The content of a file by ``torch.save``, on the CPU, if it is nothing but data; else ModelError."""
-    if torch.__version__ < _SAFE_TORCH:
-        raise ModelError(
-            f"checkpoint '{path}' was not opened: PyTorch {torch.__version__} can be made to run code in it "
-            f"(CVE-2025-32434); install torch>={_SAFE_TORCH}, or use a .safetensors file by 'cliff convert'")
+    _check_torch(path)
     try:
         with torch.serialization.safe_globals(_INERT_GLOBALS):
             return torch.load(path, map_location='cpu', weights_only=True)
@@ -116,21 +123,46 @@ def unpickle(path: Path) -> object:
         raise ModelError(
             f"checkpoint '{path}' {what}: it was refused and nothing of it was run; get it from its authors"
         ) from None
+    except MemoryError:
+        raise
     except Exception as error:  # noqa: BLE001  a damaged file can fail in any way, all the same to the user
         raise ModelError(
             f"'{path}' is no PyTorch checkpoint or is damaged ({_line(error)}): download it again") from None
 
 
-def _state_dict(path: Path, checkpoint: object) -> dict[str, Tensor]:
-    """The tensors by name, from under whichever key the dialects use."""
-    if isinstance(checkpoint, dict):
-        containers = (checkpoint.get(dialect.container) for dialect in DIALECTS.values())
-        inner = next((value for value in containers if isinstance(value, dict)), checkpoint)
-        tensors = {str(key): value for key, value in inner.items() if isinstance(value, Tensor)}
-        if tensors:
-            return tensors
-    raise ModelError(
-        f"checkpoint '{path}' has no weights under 'model' or 'state_dict': it is not a CLIFF checkpoint")
+def _check_torch(path: Path) -> None:
+    if torch.__version__ < _SAFE_TORCH:
+        raise ModelError(
+            f"checkpoint '{path}' was not opened: PyTorch {torch.__version__} can be made to run code in it "
+            f"(CVE-2025-32434); install torch>={_SAFE_TORCH}, or use a .safetensors file by 'cliff convert'")
+
+
+def read_tensors(path: Path, containers: Sequence[str]) -> dict[str, Tensor]:
+    """The tensors by name of a file by ``torch.save``, from under the first of ``containers`` that it has, or from its
+    top; read in a child process with limits on memory and time. bfloat16 comes as float32. ModelError."""
+    _check_torch(path)
+    try:
+        check_regular(path)
+    except ModelError as error:
+        raise ModelError(f"checkpoint '{path}' {error}") from None
+    arrays = run_limited(f'{__name__}:parse_tensors', path, containers, what=f"checkpoint '{path}'",
+                         libraries=('torch',))
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+def parse_tensors(path: str, containers: Sequence[str]) -> dict[str, np.ndarray]:
+    """As `read_tensors`, in this process, as arrays."""
+    checkpoint = unpickle(Path(path))
+    if not isinstance(checkpoint, dict):
+        return {}
+    found = (checkpoint.get(container) for container in containers)
+    inner = next((value for value in found if isinstance(value, dict)), checkpoint)
+    try:
+        return {str(key): (value.float() if value.dtype == torch.bfloat16 else value).detach().numpy()
+                for key, value in inner.items() if isinstance(value, Tensor)}
+    except (RuntimeError, TypeError) as error:
+        raise ModelError(f"checkpoint '{path}' holds tensors that cannot be read ({_line(error)}): "
+                         'get it from its authors') from None
 
 
 def _network_tensors(state: dict[str, Tensor], dialect: Dialect) -> dict[str, Tensor]:

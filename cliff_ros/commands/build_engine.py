@@ -11,6 +11,7 @@ from pathlib import Path
 from cliff_ros.engine.graph import ENGINE_SUFFIX
 from cliff_ros.engine.precision import CALIBRATION_CROPS, PRECISIONS
 from cliff_ros.errors import InputError, MissingExtra
+from cliff_ros.files import make_folder, read_image, unwritable
 
 SECONDS_BETWEEN = 0.5 if sys.stderr.isatty() else 10.0
 PICTURES = ('.png', '.jpg', '.jpeg', '.bmp')
@@ -40,7 +41,9 @@ def run(args: argparse.Namespace) -> int:
         raise InputError('an int8 engine is one of many, as calibrated: say with --output where to write it')
     from cliff_ros.engine.graph import find_graph, read_metadata
     from cliff_ros.engine.onnx_file import OnnxFile
+    from cliff_ros.engine.trial import check_graph
     path = find_graph(args.model)
+    check_graph(path)
     metadata = read_metadata(OnnxFile(path), path)
     if find_spec('tensorrt') is None:
         raise MissingExtra('Building an engine', 'tensorrt')
@@ -51,8 +54,11 @@ def run(args: argparse.Namespace) -> int:
         engine = TensorRTEngine(path, args.max_people, bar, 'asked for', args.precision, calibration)
     print(f'{engine.name} for {args.model}, up to {args.max_people} people')
     if args.output:
-        args.output.parent.mkdir(parents=True, exist_ok=True)
-        cache.write(args.output, engine.built)
+        make_folder(args.output.parent)
+        try:
+            cache.write(args.output, engine.built)
+        except OSError as error:
+            raise unwritable(args.output, error) from error
         args.output.chmod(0o644)  # for whoever runs the node in the image this goes into
         print(f'written: {args.output}')
     return 0
@@ -72,7 +78,8 @@ def calibration_crops(source: str, metadata: dict):
     folder = Path(source).expanduser()
     if not folder.is_dir():
         raise InputError(f"--calibration is '{source}': give a folder of pictures, or 'rendered'")
-    pictures = [cv2.imread(str(file)) for file in sorted(folder.iterdir()) if file.suffix.lower() in PICTURES]
+    pictures = [read_image(file, cv2.IMREAD_COLOR) for file in sorted(folder.iterdir())
+                if file.suffix.lower() in PICTURES]
     crops = [cv2.cvtColor(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2RGB)
              for picture in pictures if picture is not None]
     if not crops:

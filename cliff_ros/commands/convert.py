@@ -30,7 +30,6 @@ def run(args: argparse.Namespace) -> int:
         raise InputError("--h36m belongs to a body: leave it out when converting a checkpoint")
     if target.exists() and target.samefile(source):
         raise InputError('SOURCE and TARGET are the same file: give another name to write to')
-    target.parent.mkdir(parents=True, exist_ok=True)
     print(_body(source, target, args.h36m) if target.suffix == BODY else _network(source, target))
     return 0
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
@@ -38,10 +37,15 @@ def run(args: argparse.Namespace) -> int:
     from cliff_ros.demo.report import make_report
     from cliff_ros.demo.run import play
     from cliff_ros.demo.table import failure, render
+    from cliff_ros.errors import keeping, raise_all
+    from cliff_ros.files import make_folder, unwritable, write_json
 
-    args.output.mkdir(parents=True, exist_ok=True)
+    make_folder(args.output)
     for stale in ('report.json', 'recording.npz', 'images.npz', 'overlay.mp4', 'contact_sheet.png'):
-        (args.output / stale).unlink(missing_ok=True)
+        try:
+            (args.output / stale).unlink(missing_ok=True)
+        except OSError as error:
+            raise unwritable(args.output / stale, error) from error
     print(f'cliff demo: camera, node and recorder, each a process, over DDS; logs in {args.output}/logs')
     try:
         play(scene, args.output, node)
@@ -52,14 +56,19 @@ def run(args: argparse.Namespace) -> int:
     report = make_report(recording, scene)
     problem = failure(report)
     report['worked'], report['problem'] = problem is None, problem
-    (args.output / 'report.json').write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')
-    pictures = draw_recording(recording, args.output, scene.rate)
+    unwritten, pictures = [], 0
+    with keeping(unwritten):
+        write_json(args.output / 'report.json', report)
+    with keeping(unwritten):
+        pictures = draw_recording(recording, args.output, scene.rate)
     print(f'\n{render(report)}\n')
-    print(f'Numbers:  {args.output / "report.json"}')
+    if (args.output / 'report.json').exists():
+        print(f'Numbers:  {args.output / "report.json"}')
     if pictures:
         print(f'Pictures: {args.output / "overlay.mp4"}, {args.output / "contact_sheet.png"}')
     if problem:
         print(f'\ncliff demo: it did not work: {problem}; see {args.output}/logs.', file=sys.stderr)
+    raise_all(unwritten)
     return 1 if problem else 0
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 import sys
 import time
@@ -22,6 +21,7 @@ from cliff_ros.commands.doctor_files import (
     how_to_export,
     is_checkpoint,
 )
+from cliff_ros.files import write_json
 
 OK, ABSENT, BROKEN = 'ok', 'absent', 'broken'
 
@@ -92,8 +92,7 @@ def run(args: argparse.Namespace) -> int:
         _print(finding)
     broken = [finding for finding in findings if finding.status == BROKEN]
     if args.report:
-        args.report.parent.mkdir(parents=True, exist_ok=True)
-        args.report.write_text(json.dumps([asdict(f) for f in findings], indent=2) + '\n', encoding='utf-8')
+        write_json(args.report, [asdict(f) for f in findings])
     print('\n' + (f'{len(broken)} broken: {", ".join(f.name for f in broken)}.' if broken
                   else 'All that the default needs works.'))
     return 1 if broken else 0

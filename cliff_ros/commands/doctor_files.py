@@ -52,7 +52,9 @@ def describe_graph(model: str) -> str:
     from cliff_ros.engine.onnx import OnnxEngine
     from cliff_ros.engine.onnx_file import OnnxFile
     from cliff_ros.engine.support import readers
+    from cliff_ros.engine.trial import check_graph
     path = find_graph(model)
+    check_graph(path)
     metadata = OnnxEngine(path).metadata
     versions, stopped = readers(OnnxFile(path))
     tensorrt = f'TensorRT {versions[0]} and later' if versions else \

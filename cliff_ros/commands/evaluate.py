@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from pathlib import Path
@@ -38,8 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from cliff_ros.errors import InputError
+    from cliff_ros.errors import InputError, keeping, raise_all
     from cliff_ros.evaluation.datasets import open_dataset
+    from cliff_ros.files import make_folder, write_json
     if args.sheet and args.sheet.suffix.lower() != '.png':
         raise InputError(f"--sheet is '{args.sheet}': name it *.png")
     dataset = open_dataset(args.dataset, args.seed, args.frames, args.size, args.look, args.visible)
@@ -54,8 +54,8 @@ def run(args: argparse.Namespace) -> int:
     evaluation, sheet = Evaluation(pipeline, true_boxes), None
     if args.sheet:
         sheet = Sheet(pipeline.body.faces, len(dataset))
-    for path in filter(None, (args.sheet, args.report)):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    for path in filter(None, (args.sheet, args.report)):  # said before an hour of work, not after it
+        make_folder(path.parent)
     engine = pipeline.engine
     print(f'{len(dataset)} images of {args.dataset}, model {args.model}, boxes from {args.detector}, '
           f'engine {engine.name}')
@@ -69,13 +69,18 @@ def run(args: argparse.Namespace) -> int:
         'engine': engine.name, 'cpu_cores': len(os.sched_getaffinity(0)), **evaluation.report(),
     }
     print(f'\n{render(report)}\n')
+    unwritten = []
     if args.report:
-        args.report.write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')
-        print(f'Numbers:  {args.report}')
-    if sheet and sheet.save(args.sheet, f'cliff evaluate: {args.dataset}, seed {args.seed}; white: the truth'):
-        print(f'Pictures: {args.sheet}')
+        with keeping(unwritten):
+            write_json(args.report, report)
+            print(f'Numbers:  {args.report}')
+    if sheet:
+        with keeping(unwritten):
+            if sheet.save(args.sheet, f'cliff evaluate: {args.dataset}, seed {args.seed}; white: the truth'):
+                print(f'Pictures: {args.sheet}')
     if not complete:
         print(f"cliff evaluate: interrupted after {report['frames']} of {len(dataset)} images", file=sys.stderr)
+    raise_all(unwritten)
     return 0 if complete else 1
 
 

@@ -10,10 +10,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import yaml
-
 from cliff_ros.assets import DATA
 from cliff_ros.errors import InputError, MissingExtra
+from cliff_ros.files import parse_yaml
 
 if TYPE_CHECKING:
     from cliff_ros.training.rendering import Renderers
@@ -104,8 +103,8 @@ def _train_config(name: str, changes: list[str]) -> int:
         if not equals:
             raise InputError(f"--set '{change}' has no '=': write it as KEY=VALUE")
         try:
-            values[key] = yaml.safe_load(value)
-        except yaml.YAMLError:
+            values[key] = parse_yaml(value)
+        except ValueError:
             raise InputError(f"--set '{change}': the value is not YAML: quote it as in a file") from None
     config = load_config(name, values)
     from cliff_ros.training.published.trainer import train

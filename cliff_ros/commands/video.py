@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from pathlib import Path
@@ -52,12 +51,13 @@ class _Run:
 
     def __init__(self, args: argparse.Namespace, source, pipeline) -> None:
         from cliff_ros.evaluation.plausibility import Plausibility
+        from cliff_ros.files import make_folder
         from cliff_ros.render.sheet import Picks
         from cliff_ros.results import PeopleLog
 
         self.args, self.source, self.pipeline, self.output = args, source, pipeline, args.output
         if self.output:
-            self.output.mkdir(parents=True, exist_ok=True)
+            make_folder(self.output)
         self.log = PeopleLog(source.camera, self.output)
         self.plausibility = Plausibility(source.camera)
         self.picks, self.video = Picks(), None
@@ -66,19 +66,29 @@ class _Run:
         self.seconds = 0.0
 
     def go(self) -> int:
-        stopped = None
+        from cliff_ros.errors import OutputError, raise_all
+        stopped, unwritten = None, []
         started = time.perf_counter()
         try:
             self._frames()
+            if self.source.missing:
+                stopped = (f'the video ended {self.source.missing} frames before the end that it states: it is cut '
+                           'off or damaged')
         except KeyboardInterrupt:
             # Stopping a camera is how its recording ends; a file was meant to be read to its end.
             stopped = None if self.source.live else 'interrupted'
+        except OutputError as error:
+            stopped = str(error)
+            unwritten.append(error)
         except Exception as error:
             stopped = f'{type(error).__name__}: {error}'
             raise
         finally:
             self.seconds = time.perf_counter() - started
-            self._finish(stopped)
+            self._finish(stopped, unwritten)
+        raise_all(unwritten)
+        if self.source.missing:
+            print(f'cliff video: {stopped}', file=sys.stderr)
         return 0 if stopped is None else 1
 
     def _frames(self) -> None:
@@ -117,19 +127,27 @@ class _Run:
         self.people_per_frame.append(len(people))
         return people
 
-    def _finish(self, stopped: str | None) -> None:
+    def _finish(self, stopped: str | None, unwritten: list) -> None:
+        """Write each of the results; what cannot be written keeps none of the others from it."""
+        from cliff_ros.errors import keeping
         from cliff_ros.render.sheet import save_png
 
-        self.log.close()
+        with keeping(unwritten):
+            self.log.close()
         if self.video:
-            self.video.close()
-            if self.video.frames:
-                sheet = self.picks.sheet(f'cliff video {Path(self.args.source).name}')
-                save_png(self.output / 'contact_sheet.png', sheet)
+            with keeping(unwritten):
+                self.video.close()
+            with keeping(unwritten):
+                if self.video.frames:
+                    sheet = self.picks.sheet(f'cliff video {Path(self.args.source).name}')
+                    save_png(self.output / 'contact_sheet.png', sheet)
+        if unwritten and not stopped:
+            stopped = str(unwritten[0])
         report = self._report(stopped)
         if self.args.report:
-            self.args.report.parent.mkdir(parents=True, exist_ok=True)
-            self.args.report.write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')
+            from cliff_ros.files import write_json
+            with keeping(unwritten):
+                write_json(self.args.report, report)
         self._print(report)
 
     def _report(self, stopped: str | None) -> dict:
@@ -161,5 +179,5 @@ class _Run:
         for stage, ms in report['stage_ms'].items():
             print(f"  {stage:<9} p50 {ms['p50']:7.1f} ms   p95 {ms['p95']:7.1f} ms")
         for path in (self.output, self.args.report):
-            if path:
+            if path and path.exists():
                 print(f'written: {path}')

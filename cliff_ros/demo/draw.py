@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from cliff_ros.body import BodyModel, load_body
 from cliff_ros.demo.recording import Recording
+from cliff_ros.files import write_bytes
 from cliff_ros.people import Person
 from cliff_ros.render.overlay import draw_people, draw_skeleton
 from cliff_ros.render.sheet import Picks, save_png
@@ -51,7 +52,7 @@ def received_body(recording: Recording, folder: Path) -> BodyModel:
     if not recording.body_npz:
         return load_body()
     path = folder / 'body.npz'
-    path.write_bytes(recording.body_npz)
+    write_bytes(path, recording.body_npz)
     return load_body(path)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from cliff_ros.camera import Camera
+from cliff_ros.files import write_aside
 from cliff_ros.people import Person
 from cliff_ros.results import PeopleTable, people_by_frame
 
@@ -65,10 +66,10 @@ class Recording:
     images: dict[int, bytes]
 
     def save(self, folder: Path) -> None:
-        """Write ``recording.npz`` and ``images.npz``."""
+        """Write ``recording.npz`` and ``images.npz``, each whole or not at all. OutputError."""
         camera = self.camera
-        np.savez_compressed(
-            folder / 'recording.npz', **_flat('truth', self.truth), **_flat('estimate', self.estimate),
+        arrays = dict(
+            **_flat('truth', self.truth), **_flat('estimate', self.estimate),
             tf_stamps=self.tf_stamps, tf_children=np.array(self.tf_children, str),
             tf_translations=self.tf_translations, mesh_markers=self.mesh_markers,
             mesh_stamps=self.mesh_stamps, timing=self.timing,
@@ -79,10 +80,13 @@ class Recording:
                     'width': camera.width, 'height': camera.height, 'K': np.asarray(camera.K).tolist(),
                     'distortion_model': camera.distortion_model, 'd': np.asarray(camera.d).tolist(),
                     'R': None if camera.R is None else np.asarray(camera.R).tolist()}}))
+        with write_aside(folder / 'recording.npz') as partial:
+            np.savez_compressed(partial, **arrays)
         jpegs = list(self.images.values())
-        np.savez(folder / 'images.npz', stamps=np.array(list(self.images), np.int64),
-                 lengths=np.array([len(jpeg) for jpeg in jpegs], np.int64),
-                 jpegs=np.frombuffer(b''.join(jpegs), np.uint8))
+        with write_aside(folder / 'images.npz') as partial:
+            np.savez(partial, stamps=np.array(list(self.images), np.int64),
+                     lengths=np.array([len(jpeg) for jpeg in jpegs], np.int64),
+                     jpegs=np.frombuffer(b''.join(jpegs), np.uint8))
 
     @classmethod
     def load(cls, folder: Path) -> Recording:

@@ -44,17 +44,26 @@ def load_detector(detector: str | Path = 'embedded', threshold: float | None = N
     layout) or YOLOX, or made by ``cliff train``; or ``'none'`` where boxes always come from outside.
     threshold: smallest score of a person; None takes the detector's default.
     threads: CPU threads; 0 chooses.
+
+    A file of somebody else's making runs first in a child process with limits (`cliff_ros.engine.trial`).
     """
     if threshold is not None and not 0 < threshold < 1:
         raise InputError(f'the detection threshold must lie between 0 and 1, got {threshold}')
     if str(detector) == 'none':
         return NoDetector()
-    from cliff_ros.detect.heatmap import EMBEDDED, OUTPUTS, HeatmapDetector
-    from cliff_ros.detect.yolo import YoloDetector
-    from cliff_ros.engine.onnx_file import OnnxFile
+    from cliff_ros.detect.heatmap import EMBEDDED
+    from cliff_ros.engine.trial import check_detector
 
     path = EMBEDDED if str(detector) == 'embedded' else Path(detector).expanduser()
     if not path.is_file():
         raise ModelError(f"detector file {path} does not exist: give an ONNX file, 'embedded' or 'none'")
-    kind = HeatmapDetector if set(OUTPUTS) <= set(OnnxFile(path).outputs) else YoloDetector
-    return kind(path, threshold, threads=threads)
+    check_detector(path)
+    return detector_kind(path)(path, threshold, threads=threads)
+
+
+def detector_kind(path: str | Path) -> type:
+    """The class that runs the detector in this ONNX file."""
+    from cliff_ros.detect.heatmap import OUTPUTS, HeatmapDetector
+    from cliff_ros.detect.yolo import YoloDetector
+    from cliff_ros.engine.onnx_file import OnnxFile
+    return HeatmapDetector if set(OUTPUTS) <= set(OnnxFile(path).outputs) else YoloDetector

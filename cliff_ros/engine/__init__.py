@@ -59,6 +59,8 @@ def load_engine(path: str | Path = 'embedded', engine: str = 'auto', max_people:
     threads: CPU threads; 0 chooses.
     progress: told (fraction, what) while TensorRT builds, which takes minutes; in any thread.
     body: for PyTorch, which takes the body from here and not from the graph; None: the embedded one.
+
+    A graph of somebody else's making runs first in a child process with limits (`cliff_ros.engine.trial`).
     """
     if engine not in ENGINES:
         raise InputError(f'engine must be one of {", ".join(ENGINES)}, not {engine!r}')
@@ -67,9 +69,13 @@ def load_engine(path: str | Path = 'embedded', engine: str = 'auto', max_people:
             raise InputError(f'{path} is a TensorRT engine, which {engine} cannot run: choose the engine tensorrt, or '
                              f'give the runtime graph (.onnx) it was built from')
         return _tensorrt(Path(path).expanduser(), max_people, progress, 'the model is a TensorRT engine')
+    from cliff_ros.engine.trial import check_graph
     if engine == 'torch':
+        if Path(path).suffix == '.onnx':
+            check_graph(find_graph(path))
         return _torch(path, threads, 'asked for', body)
     graph = find_graph(path)
+    check_graph(graph)
     if engine == 'tensorrt':
         return _tensorrt(graph, max_people, progress, 'asked for')
     if engine == 'onnx':

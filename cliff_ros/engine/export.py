@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from cliff_ros.body import NUM_JOINTS, BodyModel
 from cliff_ros.body.kinematics import Kinematics
 from cliff_ros.engine.graph import FORMAT, INPUTS, METADATA_KEY, PRESENCE, wanted
 from cliff_ros.errors import InputError, MissingExtra
+from cliff_ros.files import write_bytes
 
 HALF_SUFFIX = '.half'
 _MORE_THAN_SMPL = 10_000  # vertices: SMPL has 6890, SMPL-X 10475
@@ -123,6 +125,8 @@ def export_graph(model: nn.Module, body: BodyModel, path: str | Path, **extra: o
         when the body is not of the kind whose betas the network regresses: SMPL or SMPL-X.
     MissingExtra
         without the `onnx` package.
+    OutputError
+        where the graph cannot be written; then what was there stays.
     """
     try:
         import onnx
@@ -133,23 +137,20 @@ def export_graph(model: nn.Module, body: BodyModel, path: str | Path, **extra: o
     spec = model.spec
     example = (torch.zeros(2, spec.height, spec.width, 3, dtype=torch.uint8), torch.tensor([[.1, .1, .6]] * 2))
     outputs = wanted(metadata)
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix('.partial.onnx')
+    exported = io.BytesIO()
     with torch.no_grad():
-        torch.onnx.export(graph, example, str(partial), input_names=list(INPUTS), output_names=list(outputs),
+        torch.onnx.export(graph, example, exported, input_names=list(INPUTS), output_names=list(outputs),
                           opset_version=OPSET, dynamo=False,
                           # parameters keep their names and batch norms stay nodes (engines fuse them on load),
                           # so that the network can be read back from the graph
                           do_constant_folding=False, training=torch.onnx.TrainingMode.PRESERVE,
                           dynamic_axes={name: {0: 'people'} for name in (*INPUTS, *outputs)})
-    proto = onnx.load(str(partial))
+    proto = onnx.load_from_string(exported.getvalue())
     metadata['shared'] = _shared(graph, proto.graph)
     halve(proto.graph)
     proto.metadata_props.add(key=METADATA_KEY, value=json.dumps(metadata))
     onnx.checker.check_model(proto)
-    onnx.save(proto, str(partial))
-    partial.replace(path)
+    write_bytes(path, proto.SerializeToString())
     return metadata
 
 

@@ -31,6 +31,17 @@ ENCODER_PREFIX = '/encoder'
 ENGINE_SUFFIX = '.engine'  # of what `cliff build-engine` writes
 EMBEDDED = assets.NETWORK
 
+
+
+def _is_count(value: object, most: int) -> bool:
+    return type(value) is int and 0 < value <= most
+
+
+_KINDS = {
+    **dict.fromkeys(('model', 'body', 'body_sha256', 'dialect', 'licence'), lambda value: isinstance(value, str)),
+    'crop': lambda value: isinstance(value, list) and len(value) == 2 and all(_is_count(side, 4096) for side in value),
+    'margin': lambda value: type(value) in (int, float) and 0 < value < 100,
+    'num_vertices': lambda value: _is_count(value, 1 << 20), 'num_betas': lambda value: _is_count(value, 1 << 12)}
 _REQUIRED = ('model', 'crop', 'margin', 'body', 'body_sha256', 'num_vertices')
 
 
@@ -54,12 +65,21 @@ def read_metadata(file: OnnxFile, path: str | Path) -> dict:
     if text is None or not set(INPUTS) <= set(file.inputs) or not set(OUTPUTS) <= set(file.outputs):
         raise ModelError(f"{path} is an ONNX file but not a cliff_ros runtime graph (inputs {file.inputs}, "
                          f"outputs {file.outputs}): make one with 'cliff export'")
-    metadata = json.loads(text)
+    try:
+        metadata = json.loads(text)
+    except (ValueError, RecursionError):
+        metadata = None
+    if not isinstance(metadata, dict):
+        raise ModelError(f"{path} has damaged metadata: export it again with 'cliff export'")
     if metadata.get('format') != FORMAT:
         raise ModelError(f"{path} has format {metadata.get('format')}, this version runs format {FORMAT}: "
                          f"export it again with this version's 'cliff export'")
     if missing := [key for key in _REQUIRED if key not in metadata]:
         raise ModelError(f"{path} lacks the metadata {missing}: export it again with 'cliff export'")
+    wrong = [key for key, is_right in _KINDS.items() if key in metadata and not is_right(metadata[key])]
+    if wrong:
+        raise ModelError(f"{path} has metadata that no exporter writes ({', '.join(wrong)}): export it again with "
+                         "'cliff export'")
     return metadata | {'sha256': sha256(path)}
 
 

@@ -12,11 +12,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cliff_ros.errors import ModelError
+from cliff_ros.files import check_regular
 
 _MODEL_IR_VERSION, _MODEL_GRAPH, _MODEL_OPSET, _MODEL_METADATA = 1, 7, 8, 14
 _GRAPH_NODE, _GRAPH_INITIALIZER, _GRAPH_INPUT, _GRAPH_OUTPUT, _GRAPH_VALUE_INFO = 1, 5, 11, 12, 13
 _NODE_INPUT, _NODE_OUTPUT, _NODE_NAME, _NODE_KIND, _NODE_ATTRIBUTE, _NODE_DOMAIN = 1, 2, 3, 4, 5, 7
 _ATTRIBUTE_GRAPHS = (6, 11)
+_MODEL_FUNCTION, _FUNCTION_NODE = 25, 7
+_DAMAGE = (LookupError, StopIteration, TypeError, ValueError, RuntimeError)  # a RecursionError is a RuntimeError
+_DEEPEST = 16  # graphs inside of graphs
 _NAME_FIELD = {_GRAPH_INITIALIZER: 8, _GRAPH_OUTPUT: 1, _GRAPH_VALUE_INFO: 1}
 
 
@@ -37,8 +41,12 @@ class OnnxFile:
     """
 
     def __init__(self, path: str | Path) -> None:
+        self._path = path
         try:
+            check_regular(path)
             self.content = Path(path).read_bytes()
+        except ModelError as error:
+            raise ModelError(f'{path} {error}') from None
         except OSError as error:
             raise ModelError(f'{path} cannot be read: {error.strerror}') from error
         try:
@@ -48,11 +56,20 @@ class OnnxFile:
             self.inputs, self.outputs = self._names(_GRAPH_INPUT), self._names(_GRAPH_OUTPUT)
             self.metadata = self._metadata()
             self.opset = self._opset()
-        except (LookupError, StopIteration, TypeError, ValueError) as error:
-            raise ModelError(f'{path} is not an ONNX file, or is damaged: get or export it again') from error
+        except _DAMAGE as error:
+            raise self._damaged() from error
+
+    def _damaged(self) -> ModelError:
+        return ModelError(f'{self._path} is not an ONNX file, or is damaged: get or export it again')
 
     def without(self, output: str) -> bytes:
         """The file without an output and without all that only this output needs."""
+        try:
+            return self._without(output)
+        except _DAMAGE as error:
+            raise self._damaged() from error
+
+    def _without(self, output: str) -> bytes:
         graph = list(_fields(self._graph))
         needed = set(self.outputs) - {output}
         kept_nodes = set()
@@ -71,9 +88,16 @@ class OnnxFile:
         rest = b''.join(raw for number, _, raw in _fields(memoryview(self.content)) if number != _MODEL_GRAPH)
         return rest + _varint(_MODEL_GRAPH << 3 | 2) + _varint(len(trimmed)) + trimmed
 
-    def nodes(self) -> Iterator[Node]:
-        """All operations, also those inside of others (If, Loop)."""
-        return _nodes(self._graph)
+    def nodes(self) -> list[Node]:
+        """All operations, also those inside of others (If, Loop) and of the model's own functions."""
+        try:
+            found = list(_nodes(self._graph))
+            for number, function, _ in _fields(memoryview(self.content)):
+                if number == _MODEL_FUNCTION:
+                    found += _nodes(function, _FUNCTION_NODE)
+            return found
+        except _DAMAGE as error:
+            raise self._damaged() from error
 
     def _opset(self) -> int:
         versions = [dict((number, value) for number, value, _ in _fields(entry))
@@ -89,23 +113,27 @@ class OnnxFile:
         return [next(iter(_strings(value, 1))) for number, value, _ in _fields(self._graph) if number == kind]
 
 
-def _nodes(graph: memoryview) -> Iterator[Node]:
+def _nodes(graph: memoryview, field: int = _GRAPH_NODE, depth: int = 0) -> Iterator[Node]:
+    if depth > _DEEPEST:
+        raise ValueError('graphs inside of graphs without end')
     for number, node, _ in _fields(graph):
-        if number == _GRAPH_NODE:
+        if number == field:
             kind, name, domain = (next(iter(_strings(node, wanted)), '')
                                   for wanted in (_NODE_KIND, _NODE_NAME, _NODE_DOMAIN))
             yield Node(kind, name, domain, tuple(_strings(node, _NODE_INPUT)))
             for inner in _inner_graphs(node):
-                yield from _nodes(inner)
+                yield from _nodes(inner, depth=depth + 1)
 
 
-def _read_by(node: memoryview) -> Iterator[str]:
+def _read_by(node: memoryview, depth: int = 0) -> Iterator[str]:
     """Names a node reads, also those its inner graphs (of If, Loop) take from outside."""
+    if depth > _DEEPEST:
+        raise ValueError('graphs inside of graphs without end')
     yield from _strings(node, _NODE_INPUT)
     for graph in _inner_graphs(node):
         for part, inner, _ in _fields(graph):
             if part == _GRAPH_NODE:
-                yield from _read_by(inner)
+                yield from _read_by(inner, depth + 1)
 
 
 def _inner_graphs(node: memoryview) -> Iterator[memoryview]:
@@ -155,6 +183,8 @@ def _read_varint(message: memoryview, at: int) -> tuple[int, int]:
         if byte < 128:
             return value, at
         shift += 7
+        if shift >= 70:  # protocol buffers have 64 bits; more would make ever longer numbers
+            raise ValueError('a number without end')
 
 
 def _varint(value: int) -> bytes:

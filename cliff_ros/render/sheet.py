@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from cliff_ros.errors import InputError
+from cliff_ros.files import write_bytes
 from cliff_ros.render.overlay import put_text
 
 _PAPER = (24, 26, 30)
@@ -74,6 +75,5 @@ class Picks:
 
 
 def save_png(path: Path, image: np.ndarray) -> None:
-    """Write (H, W, 3) uint8 RGB as PNG."""
-    if not cv2.imwrite(str(path), cv2.cvtColor(image, cv2.COLOR_RGB2BGR)):
-        raise InputError(f"Cannot write '{path}': check that its folder exists and may be written.")
+    """Write (H, W, 3) uint8 RGB as PNG: all or nothing. OutputError."""
+    write_bytes(path, cv2.imencode('.png', cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes())

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from cliff_ros.files import write_aside
 from cliff_ros.synthetic import crops
 from cliff_ros.synthetic.stills import StillSampler
 
@@ -28,9 +29,8 @@ def render_shard(folder: Path, shard: int, count: int = SHARD_SIZE, **options) -
     path = shard_path(folder, shard)
     if not path.exists():
         images, labels = crops.generate(shard, count, **options)
-        partial = path.with_suffix('.partial.npz')
-        np.savez(partial, images=images, labels=labels)
-        partial.rename(path)  # a reader never meets half a file
+        with write_aside(path, sync=False) as partial:
+            np.savez(partial, images=images, labels=labels)
     return path
 
 
@@ -64,6 +64,5 @@ def render_stills(sampler: StillSampler, path: Path, count: int) -> None:
                 shrunk = (boxes + .5) / zoom - .5
                 rows.append(np.column_stack([np.full(len(boxes), i), shrunk, np.full(len(boxes), flag)]))
         arrays |= {f'images_{k}': images, f'boxes_{k}': np.concatenate(rows).astype(np.float32)}
-    partial = path.with_suffix('.partial.npz')
-    np.savez(partial, **arrays)
-    partial.rename(path)
+    with write_aside(path, sync=False) as partial:
+        np.savez(partial, **arrays)

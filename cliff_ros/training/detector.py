@@ -6,6 +6,7 @@ After CenterNet (Zhou et al. 2019) for the heatmap and FCOS (Tian et al. 2019) f
 from __future__ import annotations
 
 import copy
+import io
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 
 from cliff_ros.cliff.embedded import Residual, conv
 from cliff_ros.engine.export import halve
+from cliff_ros.files import write_bytes
 from cliff_ros.training.augment import recolor
 from cliff_ros.training.data import SIZES
 from cliff_ros.training.pool import Feeder
@@ -286,15 +288,13 @@ def export_detector(network: PersonDetector, path: Path) -> None:
     """Write the graph that cliff_ros.detect runs."""
     import onnx
     network = copy.deepcopy(network).to('cpu', memory_format=torch.contiguous_format)
-    path.parent.mkdir(parents=True, exist_ok=True)
     example = torch.zeros(1, 224, 384, 3, dtype=torch.uint8)
-    partial = path.with_suffix('.partial.onnx')
+    exported = io.BytesIO()
     with torch.no_grad():
-        torch.onnx.export(DetectorGraph(network).eval(), (example,), str(partial), input_names=['image'],
+        torch.onnx.export(DetectorGraph(network).eval(), (example,), exported, input_names=['image'],
                           output_names=['heatmap', 'ltrb'], opset_version=17, dynamo=False,
                           dynamic_axes={'image': {1: 'height', 2: 'width'}, 'heatmap': {2: 'rows', 3: 'columns'},
                                         'ltrb': {2: 'rows', 3: 'columns'}})
-    proto = onnx.load(str(partial))
+    proto = onnx.load_from_string(exported.getvalue())
     halve(proto.graph, rounding=True)
-    onnx.save(proto, str(partial))
-    partial.replace(path)
+    write_bytes(path, proto.SerializeToString())

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from cliff_ros.files import save_tensors, write_aside
+
 
 @dataclass(frozen=True)
 class Clock:
@@ -120,6 +122,5 @@ def rounded(figures: dict[str, float], digits: int = 2) -> dict[str, float]:
 
 def save(path: Path, **state) -> None:
     """Write a checkpoint whole or not at all."""
-    partial = path.with_name(path.name + '.partial')
-    torch.save(state, partial)
-    partial.replace(path)
+    with write_aside(path) as partial:
+        save_tensors(state, partial)

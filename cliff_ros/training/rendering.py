@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cliff_ros.files import write_aside
 from cliff_ros.training.data import VALIDATION_SHARD
 
 # Of the crops and of the detector's frames: wild poses, much in front of people, strong camera effects. The others are
@@ -191,9 +192,8 @@ def _crops(plan: Plan, seed: int, total: int, folder: Path, everyday: bool, over
                 return
             images[i], labels[i] = _tried(sampler.sample)
         if not path.exists():
-            partial = path.with_suffix('.partial.npz')
-            np.savez(partial, images=images, labels=labels)
-            partial.rename(path)  # a reader never meets half a file
+            with write_aside(path, sync=False) as partial:
+                np.savez(partial, images=images, labels=labels)
     if renderer == 0:
         passed = time.monotonic() - started
         print(f'renderer 0: {total} crops in {passed:.0f} s, {ready:.1f} of them until the first', flush=True)

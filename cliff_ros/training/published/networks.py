@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from cliff_ros.body import BodyModel
 from cliff_ros.cliff import load_model
-from cliff_ros.cliff.checkpoints import unpickle, write_model
+from cliff_ros.cliff.checkpoints import read_tensors, write_model
 from cliff_ros.cliff.network import Cliff, build
 from cliff_ros.errors import ModelError
 from cliff_ros.training.published.config import TrainingConfig
@@ -90,15 +90,10 @@ def _tensors(path: Path) -> dict[str, Tensor]:
             return load_file(path)
         except (SafetensorError, OSError) as error:
             raise ModelError(f"'{path}' is not a whole safetensors file ({error}): get it again") from None
-    content = unpickle(path)
-    if isinstance(content, dict):
-        for container in ('state_dict', 'model'):
-            if isinstance(content.get(container), dict):
-                content = content[container]
-        tensors = {str(key).removeprefix('module.'): value for key, value in content.items()
-                   if isinstance(value, Tensor)}
-        if tensors:
-            return tensors
+    tensors = {name.removeprefix('module.'): value for name, value in
+               read_tensors(path, ('state_dict', 'model')).items()}
+    if tensors:
+        return tensors
     raise ModelError(f"'{path}' holds no tensors: it is not a file of weights")
 
 
@@ -150,7 +145,5 @@ def write_network(model: nn.Module, body: BodyModel, folder: Path) -> Path:
         export_graph(round_to_half(model), body, path, licence=LICENCE)
         return path
     path = folder / f'{model.name}.safetensors'
-    partial = path.with_suffix('.partial')
-    write_model(model, partial, 'cliff train')
-    partial.replace(path)
+    write_model(model, path, 'cliff train')
     return path

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
 from cliff_ros.errors import InputError
+from cliff_ros.files import read_yaml
 
 Options = TypeVar('Options')
 _KINDS = {bool: 'true or false', int: 'a whole number', float: 'a number', str: 'a string'}
@@ -73,12 +72,13 @@ def build(kind: type[Options], values: Any, where: str = '') -> Options:
 def read(kind: type[Options], path: Path, changes: Mapping[str, Any] | None = None) -> Options:
     """The options of a YAML file, after ``changes`` of its top-level keys (``augmentation.flip`` goes one deeper)."""
     try:
-        values = yaml.safe_load(path.read_text())
+        values = read_yaml(path)
+    except InputError:
+        raise
     except OSError as error:
         raise InputError(f"cannot read the configuration '{path}' ({error.strerror}): check the path") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        line = ' '.join(str(error).split())
-        raise InputError(f"'{path}' is not YAML ({line}): correct it") from None
+    except ValueError as error:
+        raise InputError(f"'{path}' is not YAML ({error}): correct it") from None
     if not isinstance(values, dict):
         raise InputError(f"'{path}' holds no options: start from one of the files in config/training")
     for name, value in (changes or {}).items():

@@ -17,6 +17,7 @@ from cliff_ros.body import NUM_JOINTS
 from cliff_ros.body.pickled_arrays import to_array
 from cliff_ros.body.pickles import read_pickle
 from cliff_ros.errors import InputError, ModelError
+from cliff_ros.files import check_npz
 from cliff_ros.track.so3 import exp
 from cliff_ros.training.published.sample import NUM_BETAS, NUM_KEYPOINTS, Sample
 
@@ -37,11 +38,14 @@ class _Table:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
+            check_npz(path, ('imgname',))
             with np.load(path, allow_pickle=False) as file:
                 self._present = set(file.files)
                 self.names = file['imgname'].astype(str)
         except KeyError:
             raise InputError(f"'{path}' has no array 'imgname': it is not a file of labels") from None
+        except ModelError as error:
+            raise InputError(f"'{path}' {error}") from None
         except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise InputError(f"'{path}' is not an .npz file of plain arrays ({error}): check the path, or get the "
                              'file again') from None
@@ -54,8 +58,11 @@ class _Table:
         if name not in self._present:
             raise InputError(f"'{self.path}' has no array '{name}': it has another layout than the one asked for")
         try:
+            check_npz(self.path, (name,))
             with np.load(self.path, allow_pickle=False) as file:
                 value = file[name]
+        except ModelError as error:
+            raise InputError(f"'{self.path}' {error}") from None
         except (OSError, ValueError, zipfile.BadZipFile, zlib.error) as error:
             raise InputError(f"'{self.path}' has a damaged array '{name}' ({error}): get the file again") from None
         want = (len(self.names), *shape)

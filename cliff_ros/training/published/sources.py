@@ -20,6 +20,7 @@ from cliff_ros.body import NUM_JOINTS, BodyModel, load_body
 from cliff_ros.camera import Camera
 from cliff_ros.cliff.features import CropSpec, View, crop, view_of
 from cliff_ros.errors import InputError
+from cliff_ros.files import read_image
 from cliff_ros.people import Box
 from cliff_ros.synthetic import crops
 from cliff_ros.training.data import VALIDATION_SHARD, load_shard, render_shard, shard_path
@@ -85,7 +86,7 @@ class Photographs:
     def crop(self, index: int, rng: np.random.Generator, augmentation: Augmentation | None
              ) -> tuple[np.ndarray, np.ndarray]:
         sample = self.samples[index]
-        image = cv2.imread(str(sample.image))
+        image = read_image(sample.image, cv2.IMREAD_COLOR)
         if image is None:
             raise InputError(f"cannot read the image '{sample.image}': get it again, or leave it out of the labels")
         if sample.turn:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,19 +10,16 @@ import torch
 
 from cliff_ros.cliff.checkpoints import unpickle
 from cliff_ros.errors import InputError, ModelError
+from cliff_ros.files import save_tensors, write_aside
 from cliff_ros.training.published.config import TrainingConfig, changed
 
 FORMAT = 1
 
 
 def save(path: Path, state: dict[str, Any], config: TrainingConfig) -> None:
-    """Write a checkpoint; whoever reads meets the old one or the new one, never half a file."""
-    partial = path.with_suffix('.partial')
-    with partial.open('wb') as file:
-        torch.save(state | dict(format=FORMAT, config=asdict(config)), file)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    """Write a checkpoint; whoever reads meets the old one or the new one. OutputError."""
+    with write_aside(path) as partial:
+        save_tensors(state | dict(format=FORMAT, config=asdict(config)), partial)
 
 
 def load(path: Path, config: TrainingConfig) -> dict[str, Any]:

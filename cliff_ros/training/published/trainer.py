@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import signal
 import time
@@ -17,6 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from cliff_ros.errors import InputError, ModelError
+from cliff_ros.files import write_json
 from cliff_ros.training.published import state
 from cliff_ros.training.published.batches import BatchPlan, Mixture, in_sentences, loader
 from cliff_ros.training.published.config import TrainingConfig
@@ -227,7 +227,7 @@ class Training:
     def _finish(self, figures: dict[str, float]) -> Path:
         path = write_network(self.average.model.cpu(), self.bodies.neutral, self.output)
         report = dict(network=path.name, steps=self.step, validation=figures, config=asdict(self.config))
-        (self.output / REPORT).write_text(json.dumps(report, indent=1) + '\n')
+        write_json(self.output / REPORT, report)
         return path
 
 
