@@ -130,7 +130,8 @@ def test_a_checkpoint_on_a_full_disk_leaves_the_one_before(tmp_path, small_files
     save(path, step=1)
     with pytest.raises(OutputError, match='last.pt. cannot be written'):
         save(path, step=2, weights=torch.zeros(100_000))
-    assert torch.load(path, weights_only=True) == {'step': 1} and [file.name for file in tmp_path.iterdir()] == ['last.pt']
+    assert torch.load(path, weights_only=True) == {'step': 1}
+    assert [file.name for file in tmp_path.iterdir()] == ['last.pt']
 
 
 # ---- names
