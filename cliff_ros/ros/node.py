@@ -33,7 +33,7 @@ from cliff_ros.people import Frame
 from cliff_ros.pipeline import Pipeline
 from cliff_ros.ros.batch import Batch
 from cliff_ros.ros.calibration import Calibration
-from cliff_ros.ros.complaints import Complaints, sentence_of
+from cliff_ros.ros.complaints import Complaints, harmless, sentence_of
 from cliff_ros.ros.core_log import CoreLog
 from cliff_ros.ros.detections import Placement
 from cliff_ros.ros.diagnostics import Diagnostics, State
@@ -44,7 +44,9 @@ from cliff_ros.ros.outputs import Outputs
 from cliff_ros.ros.parameters import Parameters
 from cliff_ros.ros.patience import Abandoned, serve_until_done
 from cliff_ros.ros.settings import CliffSettings
+from cliff_ros.ros.spinning import spin_once
 from cliff_ros.ros.timing import Stopwatch, timing_message
+from cliff_ros.ros.transitions import guard_lifecycle
 from cliff_ros.ros.tuning import load_pipeline, tune_pipeline
 from cliff_ros.ros.watchdog import Watchdog
 from cliff_ros.ros.worker import Worker
@@ -66,6 +68,7 @@ class CliffNode(Guarded, LifecycleNode):
         LifecycleNodeMixin.__init__(self, callback_group=ReentrantCallbackGroup())
         self._stop_request = stop or StopRequest()
         self.complain = Complaints(self.get_logger())
+        guard_lifecycle(self)
         self.parameters = Parameters(self, CliffSettings, self._on_settings_changed)
         self.diagnostics = Diagnostics(self, self.complain)
         self.worker: Worker[Incoming] | None = None
@@ -119,6 +122,16 @@ class CliffNode(Guarded, LifecycleNode):
         self._release()
         return SUCCESS
 
+    @property
+    def lifecycle_state(self) -> tuple[int, str]:
+        """Number and name of the state, also of one that is a transition."""
+        return self._state_machine.current_state
+
+    @property
+    def lifecycle_transitions(self) -> list[tuple]:
+        """(number, name, ...) of what rclpy would begin now, the outcomes of a transition under way included."""
+        return self._state_machine.available_transitions
+
     def bring_up(self) -> None:
         """Configure and activate; where that fails the node waits for whoever mends it."""
         if self.trigger_configure() is SUCCESS:
@@ -138,7 +151,7 @@ class CliffNode(Guarded, LifecycleNode):
         self._core_log = CoreLog(self.worker.ident, self.complain)
         self._core_log.open()
         loading = self.worker.submit(lambda: load_pipeline(settings, self._progress))
-        self.pipeline = serve_until_done(self, loading, self._stop_request)
+        self.pipeline = serve_until_done(self, loading, self._stop_request, self.complain)
         # What was changed while it loaded.
         self.worker.call(lambda: tune_pipeline(self.pipeline, self.parameters.current()))
         self.outputs = Outputs(self, settings, self.pipeline, self.complain)
@@ -193,7 +206,7 @@ class CliffNode(Guarded, LifecycleNode):
             self._doing = None
             undo()
             known = isinstance(error, CliffError)
-            self._failure = sentence_of(error) if known else f'{type(error).__name__}: {error}'
+            self._failure = harmless(sentence_of(error) if known else f'{type(error).__name__}: {error}')
             self.get_logger().error(self._failure)
             self.get_logger().debug(traceback.format_exc())
             return FAILURE
@@ -247,7 +260,7 @@ class CliffNode(Guarded, LifecycleNode):
     def _refuse(self, error: Exception) -> None:
         """An image that cannot be used, or a station that failed on it."""
         if isinstance(error, EngineError) and error.lost:
-            self._failure = sentence_of(error)
+            self._failure = harmless(sentence_of(error))
             self._lost.trigger()   # lifecycle is the executor's thread's
         else:
             self.complain.failure('Image', error)
@@ -299,7 +312,7 @@ def main(args: list[str] | None = None) -> int:
         if not stop and node.parameters.current().autostart:
             node.bring_up()
         while not stop and rclpy.ok():
-            executor.spin_once(timeout_sec=0.2)   # signals are heard in between
+            spin_once(executor, node, node.complain, 0.2)   # signals are heard in between
     except ExternalShutdownException:
         pass
     finally:
