@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -11,13 +12,14 @@ from conftest import cell_picture
 pytest.importorskip('rclpy', reason='needs ROS 2')
 pytest.importorskip('cliff_ros.msg', reason='needs the generated messages: install the package')
 
-from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus  # noqa: E402
 from lifecycle_msgs.srv import ChangeState, GetState  # noqa: E402
 from rcl_interfaces.msg import Parameter, ParameterValue  # noqa: E402
 from rcl_interfaces.srv import GetParameters, SetParameters, SetParametersAtomically  # noqa: E402
 
 from cliff_ros.msg import SmplArray  # noqa: E402
 from cliff_ros.ros import node as node_module  # noqa: E402
+from cliff_ros.ros.neighbors import Namesakes  # noqa: E402
 
 ONE = cell_picture((2, 2))
 NAN, INFINITE = float('nan'), float('inf')
@@ -54,6 +56,10 @@ VALUES = [
 
 def answers(peer) -> list[SmplArray]:
     return peer.listen(SmplArray, '/cliff/people')
+
+
+def kinds(node) -> set[str]:
+    return {complaint.kind for complaint in node.complain.all()}
 
 
 def is_answered(peer, people, second: int) -> bool:
@@ -201,3 +207,20 @@ def test_what_rclpy_cannot_take_or_answer_is_said_and_waited_for_again(cliff, pe
     assert peer.state() == 'unconfigured'
     assert peer.call(GetParameters, '/cliff/get_parameters', GetParameters.Request(names=['coast'])).values
     peer.bring_up()
+
+
+def test_two_nodes_of_one_name_are_noticed(cliff, peer, monkeypatch):
+    monkeypatch.setattr(Namesakes, 'STARTING', 1.5)
+    monkeypatch.setattr(Namesakes, 'LEASE', 4.0)
+    first = cliff(diagnostics_rate=10.0)
+    said = peer.listen(DiagnosticArray, '/diagnostics')
+    assert peer.until(lambda: time.monotonic() - first.namesakes._since > 1.5)
+    cliff(namespace='/left')   # of the same base name
+    peer.spin(0.5)
+    assert not first.complain.all()
+    second = cliff(diagnostics_rate=10.0)
+    assert peer.until(lambda: 'same name' in kinds(first), 5.0)
+    assert peer.until(lambda: any("the name '/cliff'" in status.message and 'namespace:=' in status.message
+                                  and status.level == DiagnosticStatus.WARN for m in said for status in m.status))
+    assert 'same name' not in kinds(second)   # who was there may be a ghost
+    assert peer.until(lambda: 'same name' in kinds(second), 10.0)

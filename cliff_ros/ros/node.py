@@ -40,6 +40,7 @@ from cliff_ros.ros.diagnostics import Diagnostics, State
 from cliff_ros.ros.guard import Guarded
 from cliff_ros.ros.images import to_array
 from cliff_ros.ros.inputs import Incoming, Inputs
+from cliff_ros.ros.neighbors import Namesakes
 from cliff_ros.ros.outputs import Outputs
 from cliff_ros.ros.parameters import Parameters
 from cliff_ros.ros.patience import Abandoned, serve_until_done
@@ -71,6 +72,7 @@ class CliffNode(Guarded, LifecycleNode):
         guard_lifecycle(self)
         self.parameters = Parameters(self, CliffSettings, self._on_settings_changed)
         self.diagnostics = Diagnostics(self, self.complain)
+        self.namesakes = Namesakes(self, self.complain)
         self.worker: Worker[Incoming] | None = None
         self.pipeline: Pipeline | None = None
         self.inputs: Inputs | None = None
@@ -275,6 +277,7 @@ class CliffNode(Guarded, LifecycleNode):
     def _report(self) -> None:
         if self.watchdog:
             self.watchdog.check(self.parameters.current())
+        self.namesakes.check()
         doing = self._doing
         seconds = f'{doing[0]} ({time.monotonic() - doing[1]:.0f} s)' if doing else ''
         self.diagnostics.publish(State(self._lifecycle, self._failure, seconds, self._facts()))
