@@ -224,3 +224,16 @@ def test_two_nodes_of_one_name_are_noticed(cliff, peer, monkeypatch):
                                   and status.level == DiagnosticStatus.WARN for m in said for status in m.status))
     assert 'same name' not in kinds(second)   # who was there may be a ghost
     assert peer.until(lambda: 'same name' in kinds(second), 10.0)
+
+
+def test_a_node_that_was_destroyed_leaves_no_service_behind(ros, peer):
+    from cliff_ros.ros.node import CliffNode
+    node = CliffNode()
+
+    def services() -> list[str]:
+        return [name for name, _ in peer.node.get_service_names_and_types() if name.startswith('/cliff/')]
+
+    assert peer.until(lambda: '/cliff/change_state' in services())
+    node.destroy_node()
+    assert peer.until(lambda: not services(), 5.0), services()
+    assert node is not None   # Python has not collected it

@@ -142,6 +142,8 @@ class CliffNode(Guarded, LifecycleNode):
     def destroy_node(self) -> None:
         self._stop()
         self._release()
+        # rclpy leaves the lifecycle's services in the graph until Python collects the node: nobody would answer there.
+        self._state_machine.destroy_when_not_in_use()
         super().destroy_node()
 
     def _load(self) -> None:
