@@ -76,7 +76,7 @@ def read(kind: type[Options], path: Path, changes: Mapping[str, Any] | None = No
         values = yaml.safe_load(path.read_text())
     except OSError as error:
         raise InputError(f"cannot read the configuration '{path}' ({error.strerror}): check the path") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:   # ValueError: a date that there is not
         line = ' '.join(str(error).split())
         raise InputError(f"'{path}' is not YAML ({line}): correct it") from None
     if not isinstance(values, dict):
@@ -99,7 +99,7 @@ def _value(name: str, value: Any, spec: Spec, kind: type) -> Any:
     if kind is float and type(value) in (int, str):  # YAML takes 1e-4 for a string
         try:
             value = float(value)
-        except ValueError:
+        except (ValueError, OverflowError):
             pass
     if type(value) is not kind:
         raise InputError(f"'{name}' must be {_KINDS[kind]}, not {value!r}")
