@@ -37,7 +37,8 @@ BOARD_SIZE, LARGEST = 1 << 22, 1 << 21
 MEMORY = 8 << 30
 TOKENS = [b'null', b'[]', b'{}', b'-1', b'0', b'1e999', b'.nan', b'.inf', b'"x"', b'true', b'[[1]]', b'{a: 1}',
           b'&a [*a]', b'9' * 400, b'!!binary x', b'!!python/object:os.system x', b"''", b'\xff\xfe', b'1.5', b'[1, x]',
-          b'2021-01-01', b'2021-99-99', b'[' * 3000, b'[[[[[[1]]]]]]', b'!!int x', b'!!float x', b'? a', b'<<: 1']
+          b'2021-01-01', b'2021-99-99', b'[[[[[[1]]]]]]', b'!!int x', b'!!float x', b'? a', b'<<: 1']
+DEEP = b'[' * 3000   # takes long
 
 
 class Target(NamedTuple):
@@ -320,7 +321,8 @@ def damaged(rng: random.Random, seeds: list[bytes], text: bool) -> bytes:
         words = list(re.finditer(rb'[^\s,:\[\]{}]+|\[[^\[\]]*\]', raw))
         if words:
             word = rng.choice(words)
-            raw = raw[:word.start()] + rng.choice(TOKENS) + raw[word.end():]
+            token = DEEP if rng.random() < 0.003 else rng.choice(TOKENS)
+            raw = raw[:word.start()] + token + raw[word.end():]
     return raw[:LARGEST]
 
 

@@ -15,6 +15,7 @@ from cliff_ros import signals
 if __name__ == '__main__':
     signals.end_at_once(0)  # before the imports that take long
 
+import os
 import time
 import traceback
 from collections.abc import Callable
@@ -44,6 +45,7 @@ from cliff_ros.ros.neighbors import Namesakes
 from cliff_ros.ros.outputs import Outputs
 from cliff_ros.ros.parameters import Parameters
 from cliff_ros.ros.patience import Abandoned, serve_until_done
+from cliff_ros.ros.restarts import Restarts, note_start
 from cliff_ros.ros.settings import CliffSettings
 from cliff_ros.ros.spinning import spin_once
 from cliff_ros.ros.timing import Stopwatch, timing_message
@@ -59,15 +61,16 @@ SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FA
 class CliffNode(Guarded, LifecycleNode):
     """See the module; topics and parameters are described in README.md.
 
-    stop: what asks the process to end; loading is given up then.
+    stop: what asks the process to end; loading is given up then. restarts: how often the launch file started it again.
     """
 
-    def __init__(self, stop: StopRequest | None = None, **kwargs) -> None:
+    def __init__(self, stop: StopRequest | None = None, restarts: Restarts | None = None, **kwargs) -> None:
         # As LifecycleNode does, which cannot be told the group of its services: all else goes on while a transition
         # takes long, and asking for the state too.
         Node.__init__(self, 'cliff', **kwargs)
         LifecycleNodeMixin.__init__(self, callback_group=ReentrantCallbackGroup())
         self._stop_request = stop or StopRequest()
+        self.restarts = restarts or Restarts()
         self.complain = Complaints(self.get_logger())
         guard_lifecycle(self)
         self.parameters = Parameters(self, CliffSettings, self._on_settings_changed)
@@ -138,6 +141,20 @@ class CliffNode(Guarded, LifecycleNode):
         """Configure and activate; where that fails the node waits for whoever mends it."""
         if self.trigger_configure() is SUCCESS:
             self.trigger_activate()
+
+    def recover(self, spin: Callable[[], None]) -> None:
+        """Say that the process before this one died; bring up after a while, which is longer each time."""
+        number, delay = self.restarts.count, self.restarts.delay
+        self.complain('restarted', (
+            f'The process of this node ended and was started again, {number} times since the launch: look above for '
+            'the cause.'))
+        end = time.monotonic() + delay
+        self._doing = f'waiting {delay:.0f} s after restart {number}', time.monotonic()
+        while time.monotonic() < end and not self._stop_request and self.lifecycle_state[1] == 'unconfigured':
+            spin()
+        self._doing = None
+        if self.restarts.bring_up and not self._stop_request and self.lifecycle_state[1] == 'unconfigured':
+            self.bring_up()
 
     def destroy_node(self) -> None:
         self._stop()
@@ -285,7 +302,7 @@ class CliffNode(Guarded, LifecycleNode):
         self.diagnostics.publish(State(self._lifecycle, self._failure, seconds, self._facts()))
 
     def _facts(self) -> tuple[tuple[str, str], ...]:
-        facts = []
+        facts = [('restarts', str(self.restarts.count))]
         if self.pipeline:
             engine = self.pipeline.engine
             facts += [('network', str(engine.metadata['model'])),
@@ -310,14 +327,19 @@ def main(args: list[str] | None = None) -> int:
     stop = StopRequest().listen()
     # rclpy's own handlers would take the context away before the node could clear up.
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    node = CliffNode(stop)
+    node = CliffNode(stop, note_start(os.environ))
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     try:
-        if not stop and node.parameters.current().autostart:
+        def spin() -> None:
+            spin_once(executor, node, node.complain, 0.2)   # signals are heard in between
+
+        if node.restarts.count:
+            node.recover(spin)
+        elif not stop and node.parameters.current().autostart:
             node.bring_up()
         while not stop and rclpy.ok():
-            spin_once(executor, node, node.complain, 0.2)   # signals are heard in between
+            spin()
     except ExternalShutdownException:
         pass
     finally:
