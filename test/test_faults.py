@@ -296,3 +296,23 @@ def test_killed_in_any_state_and_started_again_it_works(ros, start, tiny_files, 
         assert people and after.state() == 'active'
     finally:
         after.close()
+
+
+def test_room_for_a_giant_image_is_not_kept(world, monkeypatch):
+    from cliff_ros.ros import delivery
+    monkeypatch.setattr(delivery, 'GIANT', 2_000_000)
+    world = world()
+    images = world.node.inputs.images
+    before = images._subscription
+    giant = np.zeros((4 * HEIGHT, 4 * WIDTH, 3), np.uint8)
+    world.camera = Camera(pixels=giant, info_size=(4 * WIDTH, 4 * HEIGHT), focal=4 * FOCAL)
+    assert world.until(lambda: images._largest > giant.nbytes)
+    assert images._subscription is before   # as long as they come
+    world.camera = Camera()
+    world.recover('giant')
+    assert world.until(lambda: images._subscription is not before and images._handover is None)
+    world.recover('another subscription')
+    received, largest = world.node.inputs.received, images._largest
+    assert world.until(lambda: world.node.inputs.received > received + 20)
+    assert largest < 2_000_000
+    assert len({s for s in world.node.subscriptions if s.topic_name == '/image'}) == 1
