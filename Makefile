@@ -3,6 +3,7 @@
 # make weights train the embedded network and detector anew: hours
 # make bench   the node against an obvious one, and where its time goes (docs/performance.md); takes minutes
 # make soak    half an hour at camera rate: does its memory grow? (SOAK_SECONDS=1800)
+# make fuzz    ten minutes of damaged input for everything that reads what others wrote (FUZZ_SECONDS=600)
 # make lint    check style and types
 # make clean   remove everything that make made
 #
@@ -12,6 +13,7 @@ PYTHON       ?= python3
 DEMO_SECONDS ?= 20
 DEMO_OUTPUT  ?= out/demo
 SOAK_SECONDS ?= 1800
+FUZZ_SECONDS ?= 600
 PYTEST_ARGS  ?=
 
 VENV := .venv
@@ -30,7 +32,7 @@ if { $(2); } >>$(LOG) 2>&1; then echo "$$(( $$(date +%s) - start )) s"; \
 else echo 'failed:'; tail -n 25 $(LOG); echo 'All of it is in $(LOG).'; exit 1; fi
 endef
 
-.PHONY: demo test weights bench soak lint clean FORCE
+.PHONY: demo test weights bench soak fuzz lint clean FORCE
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/installed
@@ -48,6 +50,9 @@ bench: $(VENV)/tools
 
 soak: $(VENV)/tools
 	@$(RUN) -m bench.soak --output out/bench --seconds $(SOAK_SECONDS)
+
+fuzz: $(VENV)/tools
+	@$(RUN) -m bench.fuzz --output out/fuzz --seconds $(FUZZ_SECONDS)
 
 lint: $(VENV)/linters
 	@$(RUN) -m ruff check .

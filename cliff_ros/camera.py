@@ -59,7 +59,7 @@ class Camera:
     def __post_init__(self) -> None:
         for name, shape in (('K', (3, 3)), ('d', (-1,)), ('R', (3, 3)), ('P', (3, 4))):
             value = getattr(self, name)
-            if value is not None:
+            if value is not None or name in 'Kd':
                 object.__setattr__(self, name, _numbers(name, value, shape))
         for name, value in zip(('width', 'height'), _numbers('size', self.size, (2,)), strict=True):
             object.__setattr__(self, name, int(value))
@@ -123,7 +123,7 @@ class Camera:
         except OSError as error:
             raise InputError(f'cannot read the camera file {path} ({error.strerror}): give the YAML that'
                              ' camera_calibration wrote.') from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:   # also: a date that there is not
             raise InputError(f'{path} is not YAML: give the YAML that camera_calibration wrote ({error}).') from error
         try:
             matrix = {key: content[f'{key}_matrix']['data'] if f'{key}_matrix' in content else None

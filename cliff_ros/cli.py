@@ -10,12 +10,16 @@ import argparse
 import logging
 import os
 import sys
+from contextlib import nullcontext
 from importlib import import_module
 from types import ModuleType
 
 from cliff_ros import __version__, signals
 from cliff_ros.commands import COMMANDS
 from cliff_ros.errors import CliffError
+from cliff_ros.private import private_files
+
+SHOW_PEOPLE = ('demo', 'video')   # what these write is for the user's eyes only
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -31,7 +35,9 @@ def main(argv: list[str] | None = None) -> int:
     level = logging.DEBUG if args.debug else logging.WARNING
     logging.basicConfig(format='%(levelname)s: %(message)s', level=level)
     try:
-        with signals.interrupting() as request:  # a command writes what it has so far
+        private = args.command in SHOW_PEOPLE and not args.readable
+        with private_files() if private else nullcontext(), signals.interrupting() as request:
+            # Interrupted, a command writes what it has so far.
             return module.run(args)
     except KeyboardInterrupt:
         print('\ninterrupted', file=sys.stderr)
@@ -66,6 +72,9 @@ def _parser(argv: list[str]) -> tuple[argparse.ArgumentParser, ModuleType | None
         if name == wanted:
             module = import_module(f'cliff_ros.commands.{name.replace("-", "_")}')
             module.add_arguments(sub)
+            if name in SHOW_PEOPLE:
+                sub.add_argument('--readable', action='store_true', help='let other users read what is written, as far '
+                                 'as the umask does; without it nobody else may')
     return parser, module
 
 

@@ -21,6 +21,7 @@ from launch_ros.event_handlers import OnStateTransition
 from launch_ros.events.lifecycle import ChangeState
 from lifecycle_msgs.msg import Transition
 
+from cliff_ros.ros import restarts
 from cliff_ros.ros.middleware import beside_the_network
 
 CONFIG = Path(__file__).resolve().parents[1] / 'config'
@@ -35,6 +36,7 @@ OVERRIDES = {
     'tf_prefix': "goes before smpl_<id> in names of frames, such as 'robot/'; 'auto': the namespace",
 }
 CHOICES = {'engine': ['', 'auto', 'onnx', 'tensorrt', 'torch'], 'image_transport': ['', 'raw', 'compressed']}
+RESPAWN_DELAY = 1.0   # [s]; the node itself waits longer each time
 TRUE_OR_FALSE = ['true', 'false', 'True', 'False']
 
 
@@ -56,6 +58,8 @@ def generate_launch_description() -> LaunchDescription:
           for name, text in OVERRIDES.items()),
         DeclareLaunchArgument('autostart', default_value='true', choices=TRUE_OR_FALSE,
                               description='configure and activate the node; false leaves that to you'),
+        DeclareLaunchArgument('respawn', default_value='true', choices=TRUE_OR_FALSE,
+                              description='start the node again when its process ends, and activate it again'),
         DeclareLaunchArgument('rviz', default_value='false', choices=[*TRUE_OR_FALSE, 'auto'],
                               description='show the people in RViz; auto: where it is installed'),
         DeclareLaunchArgument('rviz_frame', default_value='',
@@ -88,7 +92,9 @@ def start(context: LaunchContext) -> list:
     node = LifecycleNode(
         package='cliff_ros', executable='cliff_node', name='cliff', namespace=argument('namespace'),
         output='screen', parameters=[params_file(argument('params_file')), sim_time | overrides],
-        remappings=list(topics.items()), additional_env=beside_the_network(dict(os.environ), folder),
+        remappings=list(topics.items()), respawn=is_true(argument('respawn')), respawn_delay=RESPAWN_DELAY,
+        additional_env=beside_the_network(dict(os.environ), folder) | restarts.environment(
+            folder, bring_up=is_true(argument('autostart'))),
         arguments=['--ros-args', '--log-level', f'{logger}:={argument("log_level")}'])
     actions = [node, *(bring_up(node, full_name) if is_true(argument('autostart')) else [])]
     wanted = argument('rviz').lower()
@@ -117,14 +123,18 @@ def params_file(path: str) -> str:
 
 
 def bring_up(node: LifecycleNode, name: str) -> list:
-    """Configure the node, activate it when it is configured, and say so if either fails."""
+    """Configure the node, activate it when it is configured, and say so if either fails.
+
+    Once: a process that was started again does so itself (restarts.py).
+    """
     def request(transition: int) -> EmitEvent:
         return EmitEvent(event=ChangeState(
             lifecycle_node_matcher=matches_action(node), transition_id=transition))
 
-    def on(start_state: str, goal_state: str, action) -> RegisterEventHandler:
+    def on(start_state: str, goal_state: str, action, once: bool = False) -> RegisterEventHandler:
         return RegisterEventHandler(OnStateTransition(
-            target_lifecycle_node=node, start_state=start_state, goal_state=goal_state, entities=[action]))
+            target_lifecycle_node=node, start_state=start_state, goal_state=goal_state, entities=[action],
+            handle_once=once))
 
     def failed(what: str, again: str) -> LogInfo:
         return LogInfo(msg=f'{name} could not be {what}: its log above says why. Correct that, then run '
@@ -132,7 +142,7 @@ def bring_up(node: LifecycleNode, name: str) -> list:
 
     return [
         # Handlers first: none of what the request sets off may be missed.
-        on('configuring', 'inactive', request(Transition.TRANSITION_ACTIVATE)),
+        on('configuring', 'inactive', request(Transition.TRANSITION_ACTIVATE), once=True),
         on('activating', 'active', LogInfo(msg=f'{name} is active.')),
         on('configuring', 'unconfigured', failed('configured', 'configure')),
         on('activating', 'inactive', failed('activated', 'activate')),

@@ -267,6 +267,7 @@ def cliff(ros, tiny_files):
     from rclpy.parameter import Parameter
 
     from cliff_ros.ros.node import CliffNode
+    from cliff_ros.ros.spinning import spin_once
     nodes = []
 
     def make(namespace: str = '', **parameters) -> CliffNode:
@@ -281,7 +282,7 @@ def cliff(ros, tiny_files):
 
         def spin() -> None:
             while running.is_set():
-                executor.spin_once(timeout_sec=0.05)
+                spin_once(executor, node, node.complain, 0.05)
 
         thread = threading.Thread(target=spin, daemon=True)
         thread.start()

@@ -1,6 +1,7 @@
 """The command line as a user meets it: exit codes, one sentence, no traceback."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -136,3 +137,18 @@ def test_doctor_finds_the_default_in_order():
     result = cliff('doctor')
     assert result.returncode == 0, result.stdout
     assert 'All that the default needs works.' in result.stdout
+
+
+@pytest.mark.parametrize('options, mode', [((), 0o600), (('--readable',), 0o644)])
+def test_what_shows_people_is_for_the_user_alone_unless_asked_for(tmp_path, options, mode):
+    before = os.umask(0o022)
+    try:
+        code = cli.main(['video', 'synthetic:1', '--max-frames', '1', '--output', str(tmp_path / 'out'),
+                         '--report', str(tmp_path / 'out' / 'report.json'), *options])
+        assert os.umask(0o022) == 0o022   # put back
+    finally:
+        os.umask(before)
+    files = sorted((tmp_path / 'out').iterdir())
+    assert code == 0 and len(files) >= 4
+    assert {file.name: file.stat().st_mode & 0o777 for file in files} == {file.name: mode for file in files}
+    assert (tmp_path / 'out').stat().st_mode & 0o777 == (0o700 if mode == 0o600 else 0o755)

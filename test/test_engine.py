@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import replace
 from importlib.util import find_spec
@@ -293,3 +294,49 @@ def test_tensorrt_logs_as_we_do(trt, caplog):
     assert 'slow' in caplog.text and log.last_error == 'no reason given'
     log.log(trt.ILogger.ERROR, 'no tactics')
     assert log.last_error == 'no tactics'
+
+
+def test_engines_that_somebody_else_could_have_written_are_not_read(tmp_path, caplog):
+    folder = tmp_path / 'cache'
+    built = cache.Built(KEY, METADATA, b'plan')
+    path = cache.store(built, folder)
+
+    def refused(words: str) -> bool:
+        caplog.clear()
+        return cache.load(KEY, folder) is None and words in caplog.text
+
+    path.chmod(0o620)
+    assert refused('others may write')
+    path.chmod(0o600)
+    folder.chmod(0o777)
+    assert refused('others may write')
+    with pytest.raises(ModelError, match='chmod go-w'):
+        cache.store(built, folder)
+    folder.chmod(0o700)
+    assert cache.load(KEY, folder) == b'plan'
+    path.rename(tmp_path / 'elsewhere.engine')
+    path.symlink_to(tmp_path / 'elsewhere.engine')
+    assert refused('is not used')
+    path.unlink()
+    path.symlink_to(tmp_path / 'nowhere')
+    assert refused('is not used')
+    path.unlink()
+    os.mkfifo(path, 0o600)
+    assert refused('no plain file')
+    path.unlink()
+    path.mkdir()
+    assert refused('is not used')
+    path.rmdir()
+    (tmp_path / 'elsewhere.engine').rename(path)
+    if os.geteuid() == 0:
+        for thing in (path, folder):
+            os.chown(thing, 12345, -1)
+            assert refused('belongs to another user (12345)')
+            os.chown(thing, 0, -1)
+        folder.rename(tmp_path / 'real')
+        folder.symlink_to(tmp_path / 'real')
+        assert cache.load(KEY, folder) == b'plan'   # a link of our own
+        os.chown(folder, 12345, -1, follow_symlinks=False)
+        assert refused('belongs to another user')
+        os.chown(folder, 0, -1, follow_symlinks=False)
+    assert cache.load(KEY, folder) == b'plan'

@@ -422,7 +422,7 @@ def corpus(vision) -> dict[str, list[str]]:
 
 def test_ten_thousand_mutations_of_each_message_crash_nothing(vision, tmp_path):
     (tmp_path / 'seeds.json').write_text(json.dumps(corpus(vision)))
-    done = subprocess.run([sys.executable, Path(__file__).with_name('mutations.py'), tmp_path / 'seeds.json', '10000'],
+    done = subprocess.run([sys.executable, '-m', 'bench.mutations', tmp_path / 'seeds.json', '10000'],
                           capture_output=True, text=True, timeout=600, cwd=Path(__file__).parents[1],
                           env={**os.environ, 'PYTHONPATH': str(Path(__file__).parents[1])})
     assert done.returncode == 0, done.stderr[-3000:]

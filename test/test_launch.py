@@ -46,7 +46,7 @@ def test_cliff_launch_describes_its_arguments() -> None:
     arguments = declared('cliff.launch.py')
     assert set(arguments) == {
         'image', 'camera_info', 'detections', 'params_file', 'namespace', 'model', 'body', 'engine', 'detector',
-        'image_transport', 'tf_prefix', 'autostart', 'rviz', 'rviz_frame', 'use_sim_time', 'log_level'}
+        'image_transport', 'tf_prefix', 'autostart', 'respawn', 'rviz', 'rviz_frame', 'use_sim_time', 'log_level'}
     assert arguments['engine'].choices == ['', *ENGINES]
     assert arguments['rviz'].choices == ['true', 'false', 'True', 'False', 'auto']
     for argument in arguments.values():
@@ -74,6 +74,7 @@ class Launched:
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
         self.lines: list[str] = []
+        self.deaths = 0   # processes that the test has killed
         threading.Thread(target=lambda: self.lines.extend(self.process.stdout), daemon=True).start()
 
     @property
@@ -108,7 +109,8 @@ def launched(*arguments: str, domain: int, **environment: str) -> Iterator[Launc
         yield launch
         launch.process.send_signal(signal.SIGINT)
         assert launch.process.wait(20) == 0, launch.output
-        assert launch.output.count('has finished cleanly') == launch.output.count('started with pid')
+        clean = launch.output.count('has finished cleanly')
+        assert clean + launch.deaths == launch.output.count('started with pid'), launch.output
     finally:
         launch.kill()
 
@@ -238,6 +240,42 @@ def test_launch_says_what_to_do_when_the_node_cannot_be_configured(domain: int) 
     with launched(*arguments, domain=domain) as launch:
         launch.wait_for('/robot/cliff could not be configured.*ros2 lifecycle set /robot/cliff configure')
         assert '/nowhere/model.onnx' in launch.output
+
+
+@pytest.mark.slow
+@real_launch
+def test_a_node_that_is_killed_comes_back_to_active_and_says_how_often(domain: int, peer: Peer) -> None:
+    from diagnostic_msgs.msg import DiagnosticArray
+
+    said = peer.listen(DiagnosticArray, '/diagnostics')
+
+    def values() -> dict[str, str]:
+        return {value.key: value.value for value in said[-1].status[0].values} if said else {}
+
+    with launched('cliff.launch.py', 'engine:=onnx', domain=domain) as launch:
+        launch.wait_for('/cliff is active')
+        for count in (1, 2):
+            assert peer.until(lambda count=count: values().get('restarts') == str(count - 1), 30.0), launch.output
+            pids = re.findall(r'cliff_node-\d+\].*started with pid \[(\d+)\]', launch.output)
+            os.kill(int(pids[-1]), signal.SIGKILL)
+            assert peer.until(lambda count=count: values() and values()['restarts'] == str(count)
+                              and values()['lifecycle'] == 'active', 60.0), launch.output
+            assert any(f'{count} times since the launch' in status.message for m in said for status in m.status)
+        launch.wait_for('(?s)/cliff is active.*/cliff is active.*/cliff is active')
+        launch.deaths = 2
+
+
+@pytest.mark.slow
+@real_launch
+def test_without_respawn_a_node_that_dies_stays_away(domain: int) -> None:
+    with launched('cliff.launch.py', 'respawn:=false', 'autostart:=false', domain=domain) as launch:
+        launch.environment('cliff_node')
+        pid = re.search(r'started with pid \[(\d+)\]', launch.output)[1]
+        os.kill(int(pid), signal.SIGKILL)
+        launch.wait_for('process has died')
+        time.sleep(2.0)   # twice the delay after which it would be there again
+        assert launch.output.count('started with pid') == 1
+        launch.deaths = 1
 
 
 @pytest.mark.slow

@@ -2,7 +2,8 @@
 
 Building takes minutes, and a built engine fits one graph, one TensorRT and one kind of GPU. The key holds
 everything that matters; it is compared when a file is read, so a file that was renamed, left from an
-older version, cut off or damaged is never run but built anew.
+older version, cut off or damaged is never run but built anew. TensorRT runs what is in an engine as a program: one
+that somebody else could have written is not read either.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import hashlib
 import json
 import logging
 import os
+import stat
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -61,10 +63,11 @@ def cache_folder() -> Path:
 def load(key: EngineKey, folder: Path | None = None) -> bytes | None:
     """The engine built for exactly this key; None where there is none that can be trusted."""
     path = _path(key, folder)
-    if not path.exists():
+    if not os.path.lexists(path):
         return None
     try:
-        built = read(path)
+        _check_folder(path.parent)
+        built = read(path, ours=True)
     except ModelError as error:
         logger.warning('The cached engine is not used and will be built anew: %s', error)
         return None
@@ -75,17 +78,21 @@ def load(key: EngineKey, folder: Path | None = None) -> bytes | None:
 
 
 def store(built: Built, folder: Path | None = None) -> Path:
-    """Keep an engine in the cache; returns where."""
+    """Keep an engine in the cache; returns where. ModelError where others may write into its folder."""
     path = _path(built.key, folder)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _check_folder(path.parent)
     write(path, built)
     return path
 
 
-def read(path: Path) -> Built:
-    """An engine's file. ModelError where it is missing, cut off, damaged, or no engine."""
+def read(path: Path, ours: bool = False) -> Built:
+    """An engine's file. ModelError where it is missing, cut off, damaged, or no engine.
+
+    ours: refuse links, what is no plain file, and files that another user owns or may write.
+    """
     try:
-        with path.open('rb') as file:
+        with open(path, 'rb', opener=_open_ours if ours else None) as file:
             header, plan = json.loads(file.readline(1 << 24)), file.read()
         if header['format'] != FORMAT:
             raise ModelError(f'{path} was written by another version of cliff_ros: build it again')
@@ -117,6 +124,34 @@ def write(path: Path, built: Built) -> None:
     except BaseException:
         Path(temporary).unlink()
         raise
+
+
+def _open_ours(path: str, flags: int) -> int:
+    # Not waiting: somebody's FIFO would keep us for ever.
+    handle = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            raise ModelError(f'{path} is no plain file: delete it')
+        _check_owner(Path(path), found)
+    except BaseException:
+        os.close(handle)
+        raise
+    return handle
+
+
+def _check_folder(folder: Path) -> None:
+    for found in (folder.lstat(), folder.stat()):   # of a link, too
+        _check_owner(folder, found, link=stat.S_ISLNK(found.st_mode))
+
+
+def _check_owner(path: Path, found: os.stat_result, link: bool = False) -> None:
+    if found.st_uid not in (os.geteuid(), 0):
+        raise ModelError(f'{path} belongs to another user ({found.st_uid}), who could have any program run here: '
+                         'delete it, or set XDG_CACHE_HOME to a folder of your own')
+    if not link and found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):   # of links the mode says nothing
+        raise ModelError(f'others may write {path}, and have any program run here: chmod go-w it, or set '
+                         'XDG_CACHE_HOME to a folder of your own')
 
 
 def _path(key: EngineKey, folder: Path | None) -> Path:

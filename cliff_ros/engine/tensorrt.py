@@ -105,7 +105,7 @@ class TensorRTEngine:
         if kept:
             try:
                 logger.info('Kept the engine as %s', cache.store(built))
-            except OSError as error:
+            except (OSError, ModelError) as error:
                 logger.warning('The engine cannot be kept and will be built again next time: %s', error)
         return built
 

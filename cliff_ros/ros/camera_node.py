@@ -37,6 +37,7 @@ from cliff_ros.ros.images import to_message_array
 from cliff_ros.ros.parameters import Parameters, When, parameter
 from cliff_ros.ros.people import PeopleMessage
 from cliff_ros.ros.playback import Shot, shots
+from cliff_ros.ros.spinning import spin_once
 from cliff_ros.signals import StopRequest
 from cliff_ros.sources import Source, SyntheticSource, open_source
 
@@ -218,7 +219,7 @@ def main(args: list[str] | None = None) -> int:
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         while not stop and player.is_alive() and rclpy.ok():
-            executor.spin_once(timeout_sec=0.1)
+            spin_once(executor, node, node.complain, 0.1)
     except CliffError as error:
         failure.append(str(error))
     except ExternalShutdownException:

@@ -43,7 +43,7 @@ class Complaints:
 
     def __call__(self, kind: str, sentence: str) -> None:
         """Complain; the same ``kind`` is not logged again for a while, whatever the sentence."""
-        sentence = _harmless(sentence, self.LONGEST)
+        sentence = harmless(sentence, self.LONGEST)
         now = time.monotonic()
         with self._lock:
             if kind not in self._latest and len(self._latest) >= self.MOST_KINDS:
@@ -88,12 +88,16 @@ def sentence_of(error: Exception) -> str:
     return text[0].upper() + text[1:] + ('' if text.endswith('.') else '.')
 
 
-def shortened(text: str, longest: int = 40) -> str:
-    """Text from a message as it may stand in a sentence: quoted, and not longer than a name."""
-    return repr(text if len(text) <= longest else f'{text[:longest]}...')
+def shortened(value: object, longest: int = 40) -> str:
+    """A value from outside as it may stand in a sentence: as in Python, text quoted, and not longer than a name."""
+    if isinstance(value, str):
+        return repr(value if len(value) <= longest else f'{value[:longest]}...')
+    # An array may have millions of values.
+    text = repr(list(value[:longest]) if hasattr(value, '__len__') else value)
+    return text if len(text) <= longest else f'{text[:longest]}...'
 
 
-def _harmless(sentence: str, longest: int) -> str:
+def harmless(sentence: str, longest: int = Complaints.LONGEST) -> str:
     """Without control characters, which could forge lines of a log; not longer than that."""
     if len(sentence) > longest:
         sentence = f'{sentence[:longest]}...'

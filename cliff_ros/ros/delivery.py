@@ -31,6 +31,8 @@ _SILENCE = 1.0    # [s] without a message after which the old subscription of a 
 _PATIENCE = 5.0   # [s] in which the new subscription must deliver, and names be known
 
 _BEGINNING = 4096   # bytes
+GIANT = 32 << 20    # [bytes] of a message for which room is not kept ...
+SMALLER = 15        # ... when so many in a row need less than half of it
 _UNKNOWN = '_NODE_NAME_UNKNOWN_'   # rmw's
 
 
@@ -93,6 +95,7 @@ class Delivery:
         self._handover: _Handover | None = None
         self._said: tuple | None = None
         self._unnamed = 0
+        self._largest = self._smaller = 0   # bytes of the largest message, and how many of less than half came since
 
     def open(self) -> None:
         """Subscribe, and from then on follow the publishers."""
@@ -139,6 +142,12 @@ class Delivery:
             self.wanted = wanted
             self._handover = _Handover(self._subscription)
             self._subscription = self._subscribe()
+        elif self._largest > GIANT and self._smaller >= SMALLER and self._handover is None \
+                and wanted.durability != LATCHED:   # which would come a second time
+            # The middleware keeps room for the largest message that a topic's subscriptions ever got, as long as there
+            # is one: no handover, rather miss an image.
+            self._node.destroy_subscription(self._subscription)
+            self._subscription = self._subscribe()
         self._say(publishers)
         self._check(publishers)
 
@@ -158,6 +167,7 @@ class Delivery:
         profile = QoSProfile(depth=self._depth, reliability=self.wanted.reliability,
                              durability=self.wanted.durability)
         made: list[Subscription] = []
+        self._largest = self._smaller = 0
 
         def lost(event) -> None:
             if made and made[0] is self._subscription:
@@ -175,6 +185,9 @@ class Delivery:
         return subscription
 
     def _receive(self, subscription: Subscription, message: Any) -> None:
+        if self._raw:
+            is_smaller = 2 * len(message) < self._largest
+            self._largest, self._smaller = max(self._largest, len(message)), self._smaller + 1 if is_smaller else 0
         handover = self._handover
         if handover is not None:
             if subscription is handover.old:

@@ -43,9 +43,11 @@ class Guarded:
         return super().create_guard_condition(self._guard('What was asked for', callback), *args, **kwargs)
 
     def create_service(self, srv_type: type, srv_name: str, callback: Callable, *args, **kwargs) -> Any:
-        # Who asked gets an answer all the same: the empty one.
-        guarded = self._guard(f"Request to '{srv_name}'", callback, lambda error, request, response: response)
-        return super().create_service(srv_type, srv_name, guarded, *args, **kwargs)
+        return super().create_service(srv_type, srv_name, self.guard_request(srv_name, callback), *args, **kwargs)
+
+    def guard_request(self, srv_name: str, callback: Callable) -> Callable:
+        """The callback of a service, guarded. Who asked gets an answer all the same: the empty one."""
+        return self._guard(f"Request to '{srv_name}'", callback, lambda error, request, response: response)
 
     def add_on_set_parameters_callback(self, callback: Callable) -> None:
         super().add_on_set_parameters_callback(self._guard(

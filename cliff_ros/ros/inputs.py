@@ -28,6 +28,7 @@ from cliff_ros.ros.limits import (
 from cliff_ros.ros.loss import Losses
 from cliff_ros.ros.matching import BoxPairing, InfoPairing
 from cliff_ros.ros.settings import CliffSettings
+from cliff_ros.ros.stamps import StampWatch
 from cliff_ros.ros.wire import RawPicture, read_camera_info, read_compressed_image, read_detections, read_image
 
 
@@ -72,6 +73,7 @@ class Inputs:
         self.image_type = CompressedImage if compressed else Image
         self.info_topic, self.image_topic, self.detections_topic = map(
             node.resolve_topic_name, ('camera_info', 'image', 'detections'))
+        self._stamps = StampWatch(self.image_topic, node.get_clock(), complain)
         if settings.detector == 'topic':
             self._boxes = BoxPairing(settings.detections_tolerance)
 
@@ -126,6 +128,7 @@ class Inputs:
         check_bytes(raw, 'an image', self._most_image_bytes, 'check the camera driver, or raise max_image_pixels')
         image = self._read(raw)
         check_stamp(image.stamp)
+        self._stamps(image.stamp)
         self.losses.image(image.stamp, len(raw))
         incoming = Incoming(image, self._node.get_clock().now().to_msg(), clock)
         if not self.has_info and self._settings.uncalibrated_fallback \

@@ -15,6 +15,7 @@ from cliff_ros import signals
 if __name__ == '__main__':
     signals.end_at_once(0)  # before the imports that take long
 
+import os
 import time
 import traceback
 from collections.abc import Callable
@@ -33,18 +34,22 @@ from cliff_ros.people import Frame
 from cliff_ros.pipeline import Pipeline
 from cliff_ros.ros.batch import Batch
 from cliff_ros.ros.calibration import Calibration
-from cliff_ros.ros.complaints import Complaints, sentence_of
+from cliff_ros.ros.complaints import Complaints, harmless, sentence_of
 from cliff_ros.ros.core_log import CoreLog
 from cliff_ros.ros.detections import Placement
 from cliff_ros.ros.diagnostics import Diagnostics, State
 from cliff_ros.ros.guard import Guarded
 from cliff_ros.ros.images import to_array
 from cliff_ros.ros.inputs import Incoming, Inputs
+from cliff_ros.ros.neighbors import Namesakes
 from cliff_ros.ros.outputs import Outputs
 from cliff_ros.ros.parameters import Parameters
 from cliff_ros.ros.patience import Abandoned, serve_until_done
+from cliff_ros.ros.restarts import Restarts, note_start
 from cliff_ros.ros.settings import CliffSettings
+from cliff_ros.ros.spinning import spin_once
 from cliff_ros.ros.timing import timing_message
+from cliff_ros.ros.transitions import guard_lifecycle
 from cliff_ros.ros.tuning import load_pipeline
 from cliff_ros.ros.watchdog import Watchdog
 from cliff_ros.ros.worker import Worker
@@ -57,18 +62,21 @@ SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FA
 class CliffNode(Guarded, LifecycleNode):
     """See the module; topics and parameters are described in README.md.
 
-    stop: what asks the process to end; loading is given up then.
+    stop: what asks the process to end; loading is given up then. restarts: how often the launch file started it again.
     """
 
-    def __init__(self, stop: StopRequest | None = None, **kwargs) -> None:
+    def __init__(self, stop: StopRequest | None = None, restarts: Restarts | None = None, **kwargs) -> None:
         # As LifecycleNode does, which cannot be told the group of its services: all else goes on while a transition
         # takes long, and asking for the state too.
         Node.__init__(self, 'cliff', **kwargs)
         LifecycleNodeMixin.__init__(self, callback_group=ReentrantCallbackGroup())
         self._stop_request = stop or StopRequest()
+        self.restarts = restarts or Restarts()
         self.complain = Complaints(self.get_logger())
+        guard_lifecycle(self)
         self.parameters = Parameters(self, CliffSettings, self._on_settings_changed)
         self.diagnostics = Diagnostics(self, self.complain)
+        self.namesakes = Namesakes(self, self.complain)
         self.worker: Worker[Incoming] | None = None
         self.pipeline: Pipeline | None = None
         self.inputs: Inputs | None = None
@@ -120,14 +128,40 @@ class CliffNode(Guarded, LifecycleNode):
         self._release()
         return SUCCESS
 
+    @property
+    def lifecycle_state(self) -> tuple[int, str]:
+        """Number and name of the state, also of one that is a transition."""
+        return self._state_machine.current_state
+
+    @property
+    def lifecycle_transitions(self) -> list[tuple]:
+        """(number, name, ...) of what rclpy would begin now, the outcomes of a transition under way included."""
+        return self._state_machine.available_transitions
+
     def bring_up(self) -> None:
         """Configure and activate; where that fails the node waits for whoever mends it."""
         if self.trigger_configure() is SUCCESS:
             self.trigger_activate()
 
+    def recover(self, spin: Callable[[], None]) -> None:
+        """Say that the process before this one died; bring up after a while, which is longer each time."""
+        number, delay = self.restarts.count, self.restarts.delay
+        self.complain('restarted', (
+            f'The process of this node ended and was started again, {number} times since the launch: look above for '
+            'the cause.'))
+        end = time.monotonic() + delay
+        self._doing = f'waiting {delay:.0f} s after restart {number}', time.monotonic()
+        while time.monotonic() < end and not self._stop_request and self.lifecycle_state[1] == 'unconfigured':
+            spin()
+        self._doing = None
+        if self.restarts.bring_up and not self._stop_request and self.lifecycle_state[1] == 'unconfigured':
+            self.bring_up()
+
     def destroy_node(self) -> None:
         self._stop()
         self._release()
+        # rclpy leaves the lifecycle's services in the graph until Python collects the node: nobody would answer there.
+        self._state_machine.destroy_when_not_in_use()
         super().destroy_node()
 
     def _load(self) -> None:
@@ -139,7 +173,7 @@ class CliffNode(Guarded, LifecycleNode):
         self._core_log = CoreLog(self.worker.ident, self.complain)
         self._core_log.open()
         loading = self.worker.submit(lambda: load_pipeline(settings, self._progress))
-        self.pipeline = serve_until_done(self, loading, self._stop_request)
+        self.pipeline = serve_until_done(self, loading, self._stop_request, self.complain)
         # What was changed while it loaded.
         self._use_options(self.parameters.current())
         self.outputs = Outputs(self, settings, self.pipeline, self.complain)
@@ -194,7 +228,7 @@ class CliffNode(Guarded, LifecycleNode):
             self._doing = None
             undo()
             known = isinstance(error, CliffError)
-            self._failure = sentence_of(error) if known else f'{type(error).__name__}: {error}'
+            self._failure = harmless(sentence_of(error) if known else f'{type(error).__name__}: {error}')
             self.get_logger().error(self._failure)
             self.get_logger().debug(traceback.format_exc())
             return FAILURE
@@ -248,7 +282,7 @@ class CliffNode(Guarded, LifecycleNode):
     def _refuse(self, error: Exception) -> None:
         """An image that cannot be used, or a station that failed on it."""
         if isinstance(error, EngineError) and error.lost:
-            self._failure = sentence_of(error)
+            self._failure = harmless(sentence_of(error))
             self._lost.trigger()   # lifecycle is the executor's thread's
         else:
             self.complain.failure('Image', error)
@@ -270,12 +304,13 @@ class CliffNode(Guarded, LifecycleNode):
     def _report(self) -> None:
         if self.watchdog:
             self.watchdog.check(self.parameters.current())
+        self.namesakes.check()
         doing = self._doing
         seconds = f'{doing[0]} ({time.monotonic() - doing[1]:.0f} s)' if doing else ''
         self.diagnostics.publish(State(self._lifecycle, self._failure, seconds, self._facts()))
 
     def _facts(self) -> tuple[tuple[str, str], ...]:
-        facts = []
+        facts = [('restarts', str(self.restarts.count))]
         if self.pipeline:
             engine = self.pipeline.engine
             facts += [('network', str(engine.metadata['model'])),
@@ -300,14 +335,19 @@ def main(args: list[str] | None = None) -> int:
     stop = StopRequest().listen()
     # rclpy's own handlers would take the context away before the node could clear up.
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    node = CliffNode(stop)
+    node = CliffNode(stop, note_start(os.environ))
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     try:
-        if not stop and node.parameters.current().autostart:
+        def spin() -> None:
+            spin_once(executor, node, node.complain, 0.2)   # signals are heard in between
+
+        if node.restarts.count:
+            node.recover(spin)
+        elif not stop and node.parameters.current().autostart:
             node.bring_up()
         while not stop and rclpy.ok():
-            executor.spin_once(timeout_sec=0.2)   # signals are heard in between
+            spin()
     except ExternalShutdownException:
         pass
     finally:

@@ -14,9 +14,11 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from cliff_ros.errors import InputError
+from cliff_ros.ros.complaints import shortened
 
 Settings = TypeVar('Settings')
 _KINDS = {bool: 'true or false', int: 'a whole number', float: 'a number', str: 'a string'}
+LONGEST_TEXT = 4096   # as long as a path can be
 _NOT_OURS = ('use_sim_time', 'qos_overrides.', 'start_type_description_service')
 
 
@@ -97,17 +99,22 @@ class Parameters(Generic[Settings]):
         """A sentence on what is wrong with a value, or None."""
         spec, kind = self._specs[name], self._types[name]
         if type(value) is not kind:
-            return f"parameter '{name}' must be {_KINDS[kind]}, not {value!r}: correct it"
+            return f"parameter '{name}' must be {_KINDS[kind]}, not {shortened(value)}: correct it"
+        if kind is str and (len(value) > LONGEST_TEXT or '\0' in value):
+            return (f"parameter '{name}' must be a string of at most {LONGEST_TEXT} characters without zero bytes, not "
+                    f'{shortened(value)}: correct it')
         if spec.range and not spec.range[0] <= value <= spec.range[1]:
             low, high = spec.range
             return f"parameter '{name}' must lie in {low} .. {high}, not {value}: correct it"
         if spec.choices and value not in spec.choices:
             choices = ', '.join(map(str, spec.choices))
-            return f"parameter '{name}' must be one of {choices}, not {value!r}: correct it"
+            return f"parameter '{name}' must be one of {choices}, not {shortened(value)}: correct it"
         wrong = spec.check(value) if spec.check else None
         return f"parameter '{name}' {wrong}" if wrong else None
 
     def _review(self, changed: list[Parameter]) -> SetParametersResult:
+        if any(not p.name for p in changed):   # rclpy would make one
+            return SetParametersResult(successful=False, reason='there is no parameter without a name')
         ours = [p for p in changed if p.name in self._specs]
         for p in ours:
             if self.locked and self._specs[p.name].when is When.SETUP:
@@ -130,7 +137,7 @@ class Parameters(Generic[Settings]):
                 near = difflib.get_close_matches(name, self._specs, 1)
                 hint = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(self._specs)}"
                 self._node.get_logger().warning(
-                    f"there is no parameter '{name}' ({hint}): it has no effect.")
+                    f"there is no parameter {shortened(name)} ({hint}): it has no effect.")
 
 
 def _descriptor(spec: Spec, default: Any) -> ParameterDescriptor:

@@ -8,6 +8,7 @@ from typing import TypeVar
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
+from cliff_ros.ros.spinning import Complain, spin_once
 from cliff_ros.signals import StopRequest
 
 Result = TypeVar('Result')
@@ -17,7 +18,7 @@ class Abandoned(Exception):
     """The process was told to end while it waited."""
 
 
-def serve_until_done(node: Node, future: Future[Result], stop: StopRequest) -> Result:
+def serve_until_done(node: Node, future: Future[Result], stop: StopRequest, complain: Complain) -> Result:
     """The result, or exception, of what another thread works on; the node's callbacks run in the meantime.
 
     For callbacks that legitimately take minutes, as configuring does while an engine is built. The node moves to an
@@ -30,7 +31,7 @@ def serve_until_done(node: Node, future: Future[Result], stop: StopRequest) -> R
     future.add_done_callback(lambda _: inner.wake())
     try:
         while not future.done():
-            inner.spin_once(timeout_sec=0.1)
+            spin_once(inner, node, complain, 0.1)
             if stop:
                 raise Abandoned
     finally:

@@ -9,6 +9,7 @@ from typing import Any
 from cliff_ros import options
 from cliff_ros.engine import ENGINES
 from cliff_ros.options import PipelineOptions
+from cliff_ros.ros.complaints import shortened
 from cliff_ros.ros.delivery import RELIABILITIES
 from cliff_ros.ros.images import MAX_PIXELS
 from cliff_ros.ros.parameters import When, parameter
@@ -16,7 +17,7 @@ from cliff_ros.ros.parameters import When, parameter
 
 def _frame_prefix(value: str) -> str | None:
     if value.startswith('/') or re.search(r'\s', value):
-        return f"is no beginning of a tf frame's name ({value!r}): leave out the leading / and any blanks"
+        return f"is no beginning of a tf frame's name ({shortened(value)}): leave out the leading / and any blanks"
     return None
 
 

@@ -77,7 +77,7 @@ def read(kind: type[Options], path: Path, changes: Mapping[str, Any] | None = No
         raise
     except OSError as error:
         raise InputError(f"cannot read the configuration '{path}' ({error.strerror}): check the path") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:   # also: a date that there is not
         raise InputError(f"'{path}' is not YAML ({error}): correct it") from None
     if not isinstance(values, dict):
         raise InputError(f"'{path}' holds no options: start from one of the files in config/training")
@@ -99,7 +99,7 @@ def _value(name: str, value: Any, spec: Spec, kind: type) -> Any:
     if kind is float and type(value) in (int, str):  # YAML takes 1e-4 for a string
         try:
             value = float(value)
-        except ValueError:
+        except (ValueError, OverflowError):
             pass
     if type(value) is not kind:
         raise InputError(f"'{name}' must be {_KINDS[kind]}, not {value!r}")

@@ -1,6 +1,6 @@
 """Damages serialised messages and has our readers take them: run as a process of its own, so that a crash is seen.
 
-    python mutations.py SEEDS.json COUNT
+    python -m bench.mutations SEEDS.json COUNT
 
 SEEDS.json: {kind: [hexadecimal bytes of good messages]}. Prints {kind: {outcome: count}} as JSON; only InputError may
 leave a reader, and none may take a second of the CPU's time ("slow"). The same damages every time.

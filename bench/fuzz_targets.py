@@ -1,0 +1,369 @@
+"""What `make fuzz` feeds damaged input to, in a process of its own.
+
+    python -m bench.fuzz_targets NAME SEED BOARD NOTES
+
+A target is a list of good inputs, made here, and a function that takes bytes; only CliffError may leave it. BOARD is a
+file of shared memory in which the parent sees how far we are and what we were given last, also when we have died; NOTES
+gets one line of JSON for each kind of escape.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import io
+import itertools
+import json
+import mmap
+import pickle
+import random
+import re
+import resource
+import struct
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from bench.mutations import CALIBRATION, READERS, mutate, repaired
+from cliff_ros.errors import CliffError
+
+HEADER = struct.Struct('<QQQQ')   # iterations, refused, escapes, length of the input under way
+BOARD_SIZE, LARGEST = 1 << 22, 1 << 21
+MEMORY = 8 << 30
+TOKENS = [b'null', b'[]', b'{}', b'-1', b'0', b'1e999', b'.nan', b'.inf', b'"x"', b'true', b'[[1]]', b'{a: 1}',
+          b'&a [*a]', b'9' * 400, b'!!binary x', b'!!python/object:os.system x', b"''", b'\xff\xfe', b'1.5', b'[1, x]',
+          b'2021-01-01', b'2021-99-99', b'[[[[[[1]]]]]]', b'!!int x', b'!!float x', b'? a', b'<<: 1']
+DEEP = b'[' * 3000   # takes long
+
+
+class Target(NamedTuple):
+    """seeds: good inputs. run: takes one. text: words are exchanged too."""
+
+    seeds: Callable[[], list[bytes]]
+    run: Callable[[bytes], object]
+    text: bool = False
+
+
+# ---- messages, written as a middleware does
+
+class Cdr:
+    """Writes plain little-endian CDR."""
+
+    def __init__(self, frame: str = 'camera') -> None:
+        self.raw = bytearray(b'\0\1\0\0')
+        self.add('iI', 5, 6)
+        self.text(frame)
+
+    def add(self, form: str, *values) -> Cdr:
+        for code, value in zip(form, values, strict=True):
+            self.raw += bytes(-(len(self.raw) - 4) % struct.calcsize(code)) + struct.pack('<' + code, value)
+        return self
+
+    def text(self, value: str) -> Cdr:
+        self.add('I', len(value) + 1)
+        self.raw += value.encode() + b'\0'
+        return self
+
+    def blob(self, data: bytes) -> Cdr:
+        self.add('I', len(data))
+        self.raw += data
+        return self
+
+
+def images() -> list[bytes]:
+    from cliff_ros.ros.images import _ENCODINGS
+    pixels = np.random.default_rng(0).integers(0, 255, 16 * 8 * 8, np.uint8).tobytes()
+    return [bytes(Cdr().add('II', 8, 16).text(encoding).add('BI', 0, 16 * size).blob(pixels[:16 * size * rows]).raw)
+            for encoding in _ENCODINGS for size, rows in ((1, 12), (2, 8), (3, 8), (4, 8), (6, 8), (8, 8))]
+
+
+def compressed() -> list[bytes]:
+    import cv2
+    picture = np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8)
+    return [bytes(Cdr().text(form).blob(cv2.imencode(codec, picture[..., :channels], options)[1].tobytes()).raw)
+            for channels, form, codec, options in (
+                (3, 'jpeg', '.jpg', []), (3, 'rgb8; jpeg compressed bgr8', '.jpg', [cv2.IMWRITE_JPEG_PROGRESSIVE, 1]),
+                (3, 'png', '.png', []), (1, 'mono8; png compressed ', '.png', []))]
+
+
+def camera_infos() -> list[bytes]:
+    k = [50.0, 0.0, 31.5, 0.0, 50.0, 23.5, 0.0, 0.0, 1.0]
+    p = [50.0, 0.0, 31.5, 0.0, 0.0, 50.0, 23.5, 0.0, 0.0, 0.0, 1.0, 0.0]
+    return [bytes(Cdr().add('II', 48, 64).text(model).add('I', len(d)).add('d' * len(d), *d)
+                  .add('d' * 30, *k, *np.eye(3).reshape(-1), *p).add('IIIIIIB', *binning, *roi, 0).raw)
+            for binning, roi in (((0, 0), (0,) * 4), ((2, 2), (0, 0, 48, 64)))
+            for model, d in (('plumb_bob', [-0.3, 0.1, 0.001, 0.002, 0.0]), ('plumb_bob', []),
+                             ('rational_polynomial', [0.1, 0.1, 0.0, 0.0, 0.1, 0.2, 0.1, 0.0]),
+                             ('equidistant', [0.1, 0.01, 0.0, 0.0]))]
+
+
+def detections() -> list[bytes]:
+    out = []
+    for count, hypotheses in ((0, 0), (1, 1), (3, 2), (1, 0)):
+        cdr = Cdr().add('I', count)
+        for _ in range(count):
+            cdr.add('iI', 5, 6).text('camera').add('I', hypotheses)
+            for _ in range(hypotheses):
+                cdr.text('person').add('d' * 44, 0.9, *[0.0] * 43)
+            cdr.add('d' * 5, 30.0, 20.0, 0.0, 20.0, 30.0).text('7')
+        out.append(bytes(cdr.raw))
+    return out
+
+
+def frames() -> list[bytes]:
+    cdr = Cdr()
+    del cdr.raw[4:]   # a TFMessage has no header
+    cdr.add('I', 3)
+    for name in ('smpl_1', 'smpl_1/head', 'odom'):
+        cdr.add('iI', 5, 6).text('camera').text(name).add('d' * 7, *[0.0] * 6, 1.0)
+    return [bytes(cdr.raw)]
+
+
+def clocks() -> list[bytes]:
+    return [struct.pack('<4siI', b'\0\1\0\0', 77, 8)]
+
+
+def read_frames(raw: bytes) -> None:
+    from cliff_ros.ros.frame_names import parents_and_children
+    parents_and_children(raw)
+
+
+# ---- files
+
+@cache
+def folder() -> Path:
+    return Path(tempfile.mkdtemp(prefix='cliff_fuzz_'))   # the parent takes it away
+
+
+def from_file(name: str, read: Callable[[Path], object]) -> Callable[[bytes], object]:
+    def run(raw: bytes) -> object:
+        path = folder() / name
+        path.write_bytes(raw)
+        return read(path)
+    return run
+
+
+def camera_files() -> list[bytes]:
+    from cliff_ros.camera import Camera
+    from cliff_ros.ros.wire import read_camera_info
+    path, out = folder() / 'good.yaml', []
+    for raw in camera_infos()[:4]:
+        Camera.from_info(read_camera_info(raw)).to_yaml(path)
+        out.append(path.read_bytes())
+    return out
+
+
+def read_camera_file(path: Path) -> None:
+    from cliff_ros.camera import Camera
+    Camera.from_yaml(path).ray(np.zeros((1, 2)))
+
+
+def training_configs() -> list[bytes]:
+    return [path.read_bytes() for path in sorted((Path(__file__).parents[1] / 'config' / 'training').glob('*.yaml'))]
+
+
+def read_training_config(path: Path) -> None:
+    from cliff_ros.training.published.config import load_config
+    load_config(path)
+
+
+def body_arrays() -> dict[str, np.ndarray]:
+    """A body of 30 vertices."""
+    from cliff_ros.body.names import PARENTS
+    rng = np.random.default_rng(0)
+    weights = rng.random((30, 24))
+    return {'v_template': rng.random((30, 3)), 'shapedirs': rng.random((30, 3, 10)),
+            'posedirs': rng.random((30, 3, 207)), 'weights': weights / weights.sum(1, keepdims=True),
+            'J_regressor': np.full((24, 30), 1 / 30), 'kintree_table': np.array([PARENTS, range(24)]),
+            'f': rng.integers(0, 30, (20, 3)).astype(np.uint32)}
+
+
+def pickles() -> list[bytes]:
+    from scipy.sparse import csc_matrix
+    small = {name: array if array.size < 1000 else array[..., :2] for name, array in body_arrays().items()}
+    mixed = {'J_regressor': csc_matrix(small['J_regressor']), 'f': small['f'], 'kintree_table': [1, 2.5, 'x', None]}
+    return [pickle.dumps(content, protocol=protocol) for protocol in (0, 2, 4) for content in (small, mixed)]
+
+
+def zips() -> list[bytes]:
+    out = []
+    for save in (np.savez, np.savez_compressed):
+        file = io.BytesIO()
+        save(file, **body_arrays())
+        out.append(file.getvalue())
+    return out
+
+
+def read_body_file(path: Path) -> None:
+    from cliff_ros.body.files import read_body
+    from cliff_ros.body.model import BodyModel
+    BodyModel.from_arrays(read_body(path))
+
+
+METADATA = {'format': 1, 'model': 'tiny', 'dialect': 'embedded', 'crop': [64, 48], 'margin': 1.1, 'body': 'embedded',
+            'body_sha256': 'ab' * 32, 'num_vertices': 30}
+
+
+def onnx_file(metadata: bytes) -> bytes:
+    """A runtime graph without operations, in protocol buffers."""
+    from cliff_ros.engine import graph
+
+    def field(number: int, value: bytes | int) -> bytes:
+        if isinstance(value, int):
+            return bytes([number << 3, value])
+        length, size = len(value), b''
+        while length > 127:
+            size, length = size + bytes([length & 127 | 128]), length >> 7
+        return bytes([number << 3 | 2]) + size + bytes([length]) + value
+
+    inside = b''.join(field(11, field(1, name.encode())) for name in graph.INPUTS)
+    inside += b''.join(field(12, field(1, name.encode())) for name in graph.OUTPUTS)
+    inside += field(1, field(1, b'a') + field(2, b'b') + field(4, b'Identity'))
+    prop = field(1, graph.METADATA_KEY.encode()) + field(2, metadata)
+    return field(1, 8) + field(7, inside) + field(8, field(1, b'') + field(2, 17)) + field(14, prop)
+
+
+def read_graph(path: Path) -> None:
+    from cliff_ros.engine import graph
+    from cliff_ros.engine.onnx_file import OnnxFile
+    file = OnnxFile(path)
+    list(file.nodes())
+    file.without('vertices')
+    metadata = graph.read_metadata(file, path)
+    graph.crop_spec(metadata)
+    graph.nobody(metadata, True)
+
+
+def safetensors() -> list[bytes]:
+    from safetensors.numpy import save
+    return [save({'w': np.zeros((2, 3), np.float32)}, metadata={'dialect': 'embedded'}), save({})]
+
+
+def read_checkpoint(path: Path) -> None:
+    from cliff_ros.cliff.checkpoints import read_model
+    read_model(path)
+
+
+# ---- parameters
+
+def parameter_values() -> list[bytes]:
+    from cliff_ros.ros.settings import CliffSettings
+    return [name.encode() + b'\0' + bytes([kind]) + value for name in CliffSettings.__dataclass_fields__
+            for kind, value in ((1, b'\1'), (2, struct.pack('<q', 3)), (3, struct.pack('<d', 0.5)), (4, b'embedded'))]
+
+
+class _Parameters:
+    node = None
+
+    def __call__(self, raw: bytes) -> None:
+        import rclpy
+        from rclpy.parameter import Parameter
+
+        from cliff_ros.ros.parameters import Parameters
+        from cliff_ros.ros.settings import CliffSettings
+        if self.node is None:
+            rclpy.init(args=['--ros-args', '--log-level', 'fatal'])
+            type(self).node = rclpy.create_node('fuzzed', enable_rosout=False)
+            self.parameters = Parameters(self.node, CliffSettings)
+        name, _, rest = raw.partition(b'\0')
+        kind, data = (rest[0] if rest else 0) % 10, rest[1:]
+        numbers = np.frombuffer(data[:len(data) // 8 * 8], '<i8')
+        floats = np.frombuffer(data[:len(data) // 8 * 8], '<f8')
+        text = data.decode('latin-1')
+        value = (None, bool(data[:1] > b'\0'), int(numbers[0]) if len(numbers) else 0,
+                 float(floats[0]) if len(floats) else 0.0, text, [data[i:i + 1] for i in range(len(data))],
+                 [bool(byte & 1) for byte in data], numbers.tolist(), floats.tolist(), text.split())[kind]
+        parameter = Parameter(name.decode('latin-1'), Parameter.Type(kind), value)
+        from rclpy.exceptions import ParameterNotDeclaredException
+        self.parameters.locked = bool(len(raw) & 1)
+        try:
+            result = self.node.set_parameters_atomically([parameter])
+        except ParameterNotDeclaredException:   # rclpy's service answers with it
+            return
+        assert result.successful or result.reason
+        self.parameters.current()
+
+
+def compressed_input(raw: bytes) -> object:
+    return READERS['compressed'](repaired(raw) if len(raw) % 3 else raw)
+
+
+TARGETS: dict[str, Target] = {
+    'image': Target(images, READERS['image']),
+    'compressed': Target(compressed, compressed_input),
+    'camera_info': Target(camera_infos, READERS['camera_info']),
+    'detections': Target(detections, READERS['detections']),
+    'tf': Target(frames, read_frames),
+    'clock': Target(clocks, READERS['clock']),
+    'camera_yaml': Target(camera_files, from_file('camera.yaml', read_camera_file), text=True),
+    'training_yaml': Target(training_configs, from_file('training.yaml', read_training_config), text=True),
+    'pickle': Target(pickles, from_file('body.pkl', read_body_file)),
+    'npz': Target(zips, from_file('body.npz', read_body_file)),
+    'onnx': Target(lambda: [onnx_file(json.dumps(METADATA).encode())], from_file('graph.onnx', read_graph)),
+    'graph_metadata': Target(lambda: [json.dumps(METADATA).encode()], from_file(
+        'metadata.onnx', lambda path: read_graph(path) if path.write_bytes(onnx_file(path.read_bytes())) else None),
+        text=True),
+    'safetensors': Target(safetensors, from_file('network.safetensors', read_checkpoint)),
+    'parameters': Target(parameter_values, _Parameters()),
+}
+
+
+def damaged(rng: random.Random, seeds: list[bytes], text: bool) -> bytes:
+    if not text or rng.random() < 0.3:
+        return mutate(rng, seeds)[:LARGEST]
+    raw = rng.choice(seeds)
+    for _ in range(rng.choice((1, 1, 2, 4))):
+        words = list(re.finditer(rb'[^\s,:\[\]{}]+|\[[^\[\]]*\]', raw))
+        if words:
+            word = rng.choice(words)
+            token = DEEP if rng.random() < 0.003 else rng.choice(TOKENS)
+            raw = raw[:word.start()] + token + raw[word.end():]
+    return raw[:LARGEST]
+
+
+def main(name: str, seed: int, board_path: str, notes_path: str) -> None:
+    faulthandler.enable()
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    np.seterr(all='ignore')
+    import warnings
+
+    import cv2
+    warnings.simplefilter('ignore')
+    cv2.setNumThreads(1)
+    target = TARGETS[name]
+    seeds = target.seeds()
+    if name in ('camera_info', 'detections'):
+        import bench.mutations
+        bench.mutations.CAMERA = CALIBRATION.camera(camera_infos()[0], 'camera', (64, 48))
+    rng, known = random.Random(f'{name} {seed}'), set()
+    with open(board_path, 'r+b') as file:
+        board = mmap.mmap(file.fileno(), BOARD_SIZE)
+    iterations, refused, escapes, _ = HEADER.unpack_from(board)
+    for turn in itertools.count():
+        raw = seeds[turn] if turn < len(seeds) and not iterations else damaged(rng, seeds, target.text)
+        board[HEADER.size:HEADER.size + len(raw)] = raw
+        HEADER.pack_into(board, 0, iterations, refused, escapes, len(raw))
+        try:
+            target.run(raw)
+        except CliffError:
+            refused += 1
+        except Exception as error:
+            escapes += 1
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            place = f'{type(error).__name__} {Path(where.filename).name}:{where.lineno}'
+            if place not in known and len(known) < 20:
+                known.add(place)
+                with open(notes_path, 'a') as notes:
+                    notes.write(json.dumps({'place': place, 'error': traceback.format_exc()[-1500:],
+                                            'input': raw[:4000].hex()}) + '\n')
+        iterations += 1
+
+
+if __name__ == '__main__':
+    main(sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4])
