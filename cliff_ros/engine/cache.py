@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from cliff_ros.engine.graph import ENGINE_SUFFIX
 from cliff_ros.errors import ModelError
+from cliff_ros.files import check_regular
 
 FORMAT = 2
 logger = logging.getLogger(__name__)
@@ -84,6 +85,12 @@ def store(built: Built, folder: Path | None = None) -> Path:
 
 def read(path: Path) -> Built:
     """An engine's file. ModelError where it is missing, cut off, damaged, or no engine."""
+    try:
+        check_regular(path)
+    except OSError:
+        pass  # said below
+    except ModelError as error:
+        raise ModelError(f'{path} {error}') from None
     try:
         with path.open('rb') as file:
             header, plan = json.loads(file.readline(1 << 24)), file.read()

@@ -64,7 +64,7 @@ class CliffNode(Guarded, LifecycleNode):
         # takes long, and asking for the state too.
         Node.__init__(self, 'cliff', **kwargs)
         LifecycleNodeMixin.__init__(self, callback_group=ReentrantCallbackGroup())
-        self._stop_request = stop or StopRequest()
+        self._stop_request = StopRequest() if stop is None else stop   # falsy until somebody asks
         self.complain = Complaints(self.get_logger())
         self.parameters = Parameters(self, CliffSettings, self._on_settings_changed)
         self.diagnostics = Diagnostics(self, self.complain)
