@@ -179,6 +179,14 @@ def test_pipes_among_images_are_passed_over_and_named_alone(tmp_path):
         Camera.from_yaml('/dev/zero')
 
 
+def test_an_engine_that_is_a_pipe_is_not_waited_for(tmp_path):
+    from cliff_ros.engine import cache
+    from cliff_ros.errors import ModelError
+    os.mkfifo(tmp_path / 'pipe.engine')
+    with pytest.raises(ModelError, match='pipe.engine is a pipe, not a file'):
+        cache.read(tmp_path / 'pipe.engine')
+
+
 # ---- YAML
 
 def laughs() -> str:

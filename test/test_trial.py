@@ -87,7 +87,46 @@ def test_a_graph_that_never_ends_is_deaf_to_no_signal(tmp_path):
     began = time.monotonic()
     program.communicate(timeout=60)
     assert program.returncode == 143 and time.monotonic() - began < 20
-    assert not any(Path(f'/proc/{child}/exe').exists() for child in found)
+    assert not gone_later(found)
+
+
+def test_a_node_is_told_why_and_ends_when_told_to(start, peer, tmp_path):
+    """A Loop is named; a graph that takes minutes keeps nobody from ending the node, and goes with it."""
+    pytest.importorskip('rclpy', reason='needs ROS 2')
+    from diagnostic_msgs.msg import DiagnosticArray
+    reports = peer.listen(DiagnosticArray, '/diagnostics')
+    node = start('cliff_ros.ros.node', autostart='true', detector=endless(tmp_path / 'endless.onnx'))
+    assert peer.until(lambda: any('holds a Loop' in status.message for r in reports for status in r.status), 60.)
+    assert node.poll() is None and peer.state() == 'unconfigured'
+    node.send_signal(signal.SIGTERM)
+    assert 'holds a Loop' in node.communicate(timeout=30)[0] and node.returncode == 0
+
+    node = start('cliff_ros.ros.node', autostart='true', detector=slow(tmp_path / 'slow.onnx'))
+    found: list[str] = []
+    until = time.monotonic() + 60
+    while not found:
+        assert time.monotonic() < until and node.poll() is None
+        found = [child for file in Path(f'/proc/{node.pid}/task').glob('*/children')
+                 for child in file.read_text().split()]
+        time.sleep(0.05)
+    time.sleep(1.)
+    node.send_signal(signal.SIGTERM)
+    log = node.communicate(timeout=30)[0]
+    assert node.returncode == 0 and 'Traceback' not in log, log
+    assert not gone_later(found)
+
+
+def gone_later(children: list[str]) -> list[str]:
+    """Those who still run after a while; a zombie whose parent is gone waits for the machine's init only."""
+    def running(child: str) -> bool:
+        try:
+            return Path(f'/proc/{child}/stat').read_text().rpartition(')')[2].split()[0] != 'Z'
+        except OSError:
+            return False
+    until = time.monotonic() + 20
+    while any(map(running, children)) and time.monotonic() < until:
+        time.sleep(0.05)
+    return [child for child in children if running(child)]
 
 
 def test_a_good_graph_is_tried_once(tmp_path, monkeypatch):

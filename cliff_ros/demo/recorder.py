@@ -33,6 +33,7 @@ from visualization_msgs.msg import MarkerArray
 
 from cliff_ros.camera import Camera
 from cliff_ros.demo.recording import COUNTERS, STEPS, Messages, Recording
+from cliff_ros.errors import OutputError
 from cliff_ros.msg import Smpl, SmplArray, SmplInfo, Timing
 from cliff_ros.people import Person, TrackState
 from cliff_ros.ros.wire import read_image
@@ -172,11 +173,16 @@ def main(argv: list[str] | None = None) -> int:
             told = time.monotonic()
             print(json.dumps(recorder.counts()), flush=True)
     print(json.dumps(recorder.counts()), flush=True)
-    recorder.recording().save(args.folder)
+    status = 0
+    try:
+        recorder.recording().save(args.folder)
+        print('saved', flush=True)
+    except OutputError as error:
+        print(f'recorder: {error}', flush=True)
+        status = 1
     recorder.destroy_node()
     rclpy.try_shutdown()
-    print('saved', flush=True)
-    return 0
+    return status
 
 
 if __name__ == '__main__':

@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from cliff_ros.engine.graph import ENGINE_SUFFIX
 from cliff_ros.errors import ModelError
+from cliff_ros.files import check_regular
 
 FORMAT = 2
 logger = logging.getLogger(__name__)
@@ -91,6 +92,12 @@ def read(path: Path, ours: bool = False) -> Built:
 
     ours: refuse links, what is no plain file, and files that another user owns or may write.
     """
+    try:
+        check_regular(path)
+    except OSError:
+        pass  # said below
+    except ModelError as error:
+        raise ModelError(f'{path} {error}') from None
     try:
         with open(path, 'rb', opener=_open_ours if ours else None) as file:
             header, plan = json.loads(file.readline(1 << 24)), file.read()

@@ -70,7 +70,7 @@ class CliffNode(Guarded, LifecycleNode):
         # takes long, and asking for the state too.
         Node.__init__(self, 'cliff', **kwargs)
         LifecycleNodeMixin.__init__(self, callback_group=ReentrantCallbackGroup())
-        self._stop_request = stop or StopRequest()
+        self._stop_request = StopRequest() if stop is None else stop   # falsy until somebody asks
         self.restarts = restarts or Restarts()
         self.complain = Complaints(self.get_logger())
         guard_lifecycle(self)
