@@ -64,6 +64,7 @@ def fuzz(name: str, seconds: float, seed: int, output: Path) -> dict:
                     break
                 time.sleep(0.02)
             else:
+                said += child.stderr.read() or b''   # its last words
                 deaths += 1
                 causes.append(f'{_keep(output, f"{name}-death-{deaths}", board)}: exit status {child.returncode}: '
                               f'{said.decode(errors="replace").strip()[-600:]}')

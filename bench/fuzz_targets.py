@@ -200,9 +200,10 @@ def zips() -> list[bytes]:
 
 
 def read_body_file(path: Path) -> None:
-    from cliff_ros.body.files import read_body
+    from cliff_ros.body import files
     from cliff_ros.body.model import BodyModel
-    BodyModel.from_arrays(read_body(path))
+    # In this process, where there is a choice: starting a child for each file would take most of the time.
+    BodyModel.from_arrays(getattr(files, 'parse_body', files.read_body)(path))
 
 
 METADATA = {'format': 1, 'model': 'tiny', 'dialect': 'embedded', 'crop': [64, 48], 'margin': 1.1, 'body': 'embedded',
