@@ -322,7 +322,7 @@ def test_engines_that_somebody_else_could_have_written_are_not_read(tmp_path, ca
     assert refused('is not used')
     path.unlink()
     os.mkfifo(path, 0o600)
-    assert refused('no plain file')
+    assert refused('is a pipe')
     path.unlink()
     path.mkdir()
     assert refused('is not used')

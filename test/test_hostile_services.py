@@ -84,14 +84,14 @@ def test_hostile_values_of_parameters_change_nothing(cliff, peer):
         request = SetParametersAtomically.Request(parameters=[
             Parameter(name='max_people', value=ParameterValue(type=2, integer_value=7)), parameter])
         assert not peer.call(SetParametersAtomically, '/cliff/set_parameters_atomically', request).result.successful
-        assert node.pipeline.max_people == before['max_people']
+        assert node.pipeline.options.max_people == before['max_people']
     assert {name: node.get_parameter(name).value for name in node.parameters._specs} == before
     names = ['x' * 10_000, '', *before]
     assert peer.call(GetParameters, '/cliff/get_parameters', GetParameters.Request(names=names)) is not None
     many = [Parameter(name='max_people', value=ParameterValue(type=2, integer_value=i % 5 + 1)) for i in range(2000)]
     results = peer.call(SetParameters, '/cliff/set_parameters', SetParameters.Request(parameters=many)).results
     assert len(results) == 2000 and all(result.successful for result in results)
-    assert node.pipeline.max_people == 5 and peer.state() == 'active'
+    assert node.pipeline.options.max_people == 5 and peer.state() == 'active'
     assert is_answered(peer, people, 5)
 
 
@@ -147,7 +147,7 @@ def test_while_it_loads_nobody_changes_its_state_but_itself(cliff, peer, slow_lo
     assert not configuring.done()
     slow_loading.set()
     assert peer.until(configuring.done, 60.0) and configuring.result().success
-    assert peer.state() == 'inactive' and (node.pipeline.max_people, node.pipeline.coast) == (3, 0.5)
+    assert peer.state() == 'inactive' and (node.pipeline.options.max_people, node.pipeline.options.coast) == (3, 0.5)
     assert peer.change('activate')
     assert peer.until(peer.images.get_subscription_count)
     assert is_answered(peer, people, 5)

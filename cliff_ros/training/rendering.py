@@ -118,7 +118,7 @@ def jobs(index: int, count: int) -> Iterator[tuple[str, int]]:
         yield 'validation crops', 0
     if index == count - 1:
         yield 'validation stills', 0
-    drawers = round(STILLS * count)  # of stills, where there are enough renderers for each to do one thing
+    drawers = int(STILLS * count)  # of stills, where there are enough renderers for each to do one thing
     if drawers:
         kind, index, count = ('stills', index - (count - drawers), drawers) if index >= count - drawers else (
             'crops', index, count - drawers)
