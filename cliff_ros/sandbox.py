@@ -119,7 +119,7 @@ def _read(result: BinaryIO, what: str, limits: Limits) -> dict[str, Any]:
                 raise ValueError('arrays that are not there')
             arrays[name] = np.empty(shape, kind)
             if arrays[name].nbytes:
-                result.readinto(memoryview(arrays[name].reshape(-1).view(np.uint8)))
+                result.readinto(arrays[name].reshape(-1).view(np.uint8).data)  # type: ignore[attr-defined]
         return arrays
     except (LookupError, TypeError, ValueError, RecursionError) as error:
         if isinstance(error, (ModelError, InputError)):

@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     from cliff_ros.demo.report import make_report
     from cliff_ros.demo.run import play
     from cliff_ros.demo.table import failure, render
-    from cliff_ros.errors import keeping, raise_all
+    from cliff_ros.errors import OutputError, keeping, raise_all
     from cliff_ros.files import make_folder, unwritable, write_json
 
     make_folder(args.output)
@@ -56,7 +56,8 @@ def run(args: argparse.Namespace) -> int:
     report = make_report(recording, scene)
     problem = failure(report)
     report['worked'], report['problem'] = problem is None, problem
-    unwritten, pictures = [], 0
+    unwritten: list[OutputError] = []
+    pictures = 0
     with keeping(unwritten):
         write_json(args.output / 'report.json', report)
     with keeping(unwritten):

@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from cliff_ros.errors import InputError, keeping, raise_all
+    from cliff_ros.errors import InputError, OutputError, keeping, raise_all
     from cliff_ros.evaluation.datasets import open_dataset
     from cliff_ros.files import make_folder, write_json
     if args.sheet and args.sheet.suffix.lower() != '.png':
@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
         'engine': engine.name, 'cpu_cores': len(os.sched_getaffinity(0)), **evaluation.report(),
     }
     print(f'\n{render(report)}\n')
-    unwritten = []
+    unwritten: list[OutputError] = []
     if args.report:
         with keeping(unwritten):
             write_json(args.report, report)

@@ -59,7 +59,7 @@ def try_graph(path: str) -> dict[str, np.ndarray]:
     spec = crop_spec(read_metadata(file, path))
     _refuse_loops(file, path)
     crops = np.zeros((2, spec.height, spec.width, 3), np.uint8)
-    location = np.tile(np.float32([0, 0, 0.5]), (2, 1))
+    location = np.tile(np.array([0, 0, 0.5], np.float32), (2, 1))
     try:
         engine = OnnxEngine(path, threads=1, on=['CPUExecutionProvider'])
         for vertices in (False, True):

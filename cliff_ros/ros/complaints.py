@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 import time
 import traceback
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from cliff_ros.errors import CliffError
@@ -93,7 +95,7 @@ def shortened(value: object, longest: int = 40) -> str:
     if isinstance(value, str):
         return repr(value if len(value) <= longest else f'{value[:longest]}...')
     # An array may have millions of values.
-    text = repr(list(value[:longest]) if hasattr(value, '__len__') else value)
+    text = repr(list(islice(value, longest)) if isinstance(value, Iterable) else value)
     return text if len(text) <= longest else f'{text[:longest]}...'
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import chain
+from typing import Any
 
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
@@ -34,6 +35,7 @@ def spin_once(executor: SingleThreadedExecutor, node: Node, complain: Complain, 
 
 def _wait_again(node: Node) -> None:
     """Have the executor look again at what it was about to take; rclpy forgets to, and its whole group stays out."""
+    entity: Any   # of kinds that share these attributes, which rclpy does not declare
     for entity in chain(node.services, node.subscriptions, node.clients, node.timers, node.guards, node.waitables):
         if getattr(entity, '_executor_event', False):
             entity._executor_event = False
