@@ -56,6 +56,7 @@ fuzz: $(VENV)/tools
 
 lint: $(VENV)/linters
 	@$(RUN) -m ruff check .
+	@$(RUN) -m ruff format --check .
 	@$(RUN) -m mypy
 
 clean:

@@ -46,6 +46,17 @@ def test_triangles_are_the_same_pixels(seed, faces, most):
     np.testing.assert_allclose(drawn[0][1].numpy()[same], image[same], atol=.3)
 
 
+def _triangles(rng, vertices, pinhole):
+    """Up to 25 that are wider than a pixel and of which no two are the same: of others, rounding decides what is seen."""
+    triangles = rng.integers(0, 20, (200, 3)).astype(np.int32)
+    _, first = np.unique(np.sort(triangles, 1), axis=0, return_index=True)
+    triangles = triangles[np.sort(first)]
+    x, y = (pinhole[i] * vertices[triangles, i] / vertices[triangles, 2] + pinhole[2 + i] for i in range(2))
+    area = np.abs((x[:, 1] - x[:, 0]) * (y[:, 2] - y[:, 0]) - (x[:, 2] - x[:, 0]) * (y[:, 1] - y[:, 0]))
+    longest = np.hypot(x - np.roll(x, 1, 1), y - np.roll(y, 1, 1)).max(1)
+    return triangles[area > np.maximum(longest, 1)][:25]
+
+
 @settings(deadline=None, max_examples=30)
 @given(st.integers(0, 2 ** 32 - 1), st.booleans(), st.sampled_from([.5, 90.]))
 def test_textured_triangles_are_the_same_pixels(seed, two_sided, scale):
@@ -54,9 +65,9 @@ def test_textured_triangles_are_the_same_pixels(seed, two_sided, scale):
     meshes, k = [], (20., 25., 15.5, 12.)
     for i in range(3):
         vertices = rng.uniform([-1, -1, .3], [1, 1, 3], (20, 3)).astype(np.float32)
-        triangles = rng.integers(0, 20, (25, 3)).astype(np.int32)
+        triangles = _triangles(rng, vertices, k)
         material = Material(
-            rng.uniform(0, 1, (25, 3, 2)).astype(np.float32), pyramid(rng.integers(0, 255, (64, 32, 4), np.uint8), 8),
+            rng.uniform(0, 1, (len(triangles), 3, 2)).astype(np.float32), pyramid(rng.integers(0, 255, (64, 32, 4), np.uint8), 8),
             1.5, rng.normal(.4, .5, (3, 4)).astype(np.float32),
             pyramid(rng.uniform(-1, 1, (32, 32, 3)).astype(np.float32), 4), rng.uniform(.5, 4), .4, two_sided)
         unlit = rng.uniform(0, 1 if i != 1 else 255, (20, 3)).astype(np.float32)
@@ -76,9 +87,9 @@ def test_textured_triangles_are_the_same_pixels(seed, two_sided, scale):
         torch.from_numpy(np.concatenate([f + 20 * i for i, (_, f, _, _) in enumerate(meshes)])).long(),
         torch.from_numpy(np.concatenate([c for _, _, c, _ in meshes])), torch.zeros(60, dtype=torch.int64),
         torch.tensor([k]), *drawn, torch.tensor([3], dtype=torch.uint8), surfaces)
-    assert labels.any() and (drawn[2][0].numpy() != labels).mean() < .03
+    assert labels.any() and (drawn[2][0].numpy() != labels).mean() < .01
     # Rounding decides which of two texels a point on their border takes, and this texture is noise.
-    assert (np.abs(drawn[0][0].numpy() - image).max(2) > 1).mean() < .03
+    assert (np.abs(drawn[0][0].numpy() - image).max(2) > 1).mean() < .02
 
 
 def test_normals_are_the_same():
