@@ -54,13 +54,17 @@ class CMakeBuild(build_py):
 
     def run(self) -> None:
         if self.editable_mode:
-            raise SystemExit('cliff_ros has no editable install, because its messages are compiled: run '
-                             '`pip install .` once and start Python in the checkout (its modules win there), '
-                             'or use `colcon build --symlink-install`.')
+            raise SystemExit(
+                'cliff_ros has no editable install, because its messages are compiled: run '
+                '`pip install .` once and start Python in the checkout (its modules win there), '
+                'or use `colcon build --symlink-install`.'
+            )
         self.prefixes = ament_prefixes()
         if not self.prefixes:
-            raise SystemExit('No ROS 2 found: leave out --no-build-isolation, or source a ROS 2 setup file, '
-                             'or install the build requirements that pyproject.toml lists.')
+            raise SystemExit(
+                'No ROS 2 found: leave out --no-build-isolation, or source a ROS 2 setup file, '
+                'or install the build requirements that pyproject.toml lists.'
+            )
         self.work = (ROOT / self.get_finalized_command('build').build_temp).resolve()
         self.stage = self.work / 'stage'
         self.forget_other_environments()
@@ -83,9 +87,13 @@ class CMakeBuild(build_py):
 
     def cmake(self, source: Path) -> None:
         prefix_path = os.pathsep.join(map(str, self.prefixes))
-        env = {**os.environ, 'AMENT_PREFIX_PATH': prefix_path, 'CMAKE_PREFIX_PATH': prefix_path,
-               # The environment need not be activated for its own cmake and ninja to be found.
-               'PATH': os.pathsep.join([str(Path(sys.executable).parent), os.environ.get('PATH', '')])}
+        env = {
+            **os.environ,
+            'AMENT_PREFIX_PATH': prefix_path,
+            'CMAKE_PREFIX_PATH': prefix_path,
+            # The environment need not be activated for its own cmake and ninja to be found.
+            'PATH': os.pathsep.join([str(Path(sys.executable).parent), os.environ.get('PATH', '')]),
+        }
         build = self.work / source.name
 
         def run(*command: object) -> None:
@@ -94,8 +102,17 @@ class CMakeBuild(build_py):
 
         configured = build / 'configured'
         if not configured.exists():  # afterwards the build step configures again where it must
-            run('cmake', '-S', source, '-B', build, f'-DCMAKE_INSTALL_PREFIX={self.stage}',
-                '-DCMAKE_BUILD_TYPE=Release', '-DBUILD_TESTING=OFF', f'-DPython3_EXECUTABLE={sys.executable}')
+            run(
+                'cmake',
+                '-S',
+                source,
+                '-B',
+                build,
+                f'-DCMAKE_INSTALL_PREFIX={self.stage}',
+                '-DCMAKE_BUILD_TYPE=Release',
+                '-DBUILD_TESTING=OFF',
+                f'-DPython3_EXECUTABLE={sys.executable}',
+            )
             configured.touch()
         run('cmake', '--build', build, '--parallel', os.cpu_count() or 1)
         run('cmake', '--install', build)

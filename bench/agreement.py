@@ -22,12 +22,12 @@ from cliff_ros.people import TrackState
 SMPL = [16, 17, 18, 19, 20, 21, 1, 2, 4, 5, 7, 8]
 MEDIAPIPE = [11, 12, 13, 14, 15, 16, 23, 24, 25, 26, 27, 28]
 NAMES = ('shoulders', 'elbows', 'wrists', 'hips', 'knees', 'ankles')
-VISIBLE, ENOUGH = .5, 6  # of a landmark; landmarks of a person who counts
-SITS = .1  # mean distance of the joints, in sizes of the person, below which the mesh sits on the person
-OVERLAP = .3  # IoU of boxes from which on somebody is found: landmarks end at the ankles and the nose, bodies do not
-TOO_FAST = 8.  # [m/s] of a pelvis: nobody near a robot runs like this
-LINKED = 1.  # [s] that the referee may lose somebody who stays the same person
-LEAST_SEEN = .5  # [s] with the referee of a person whose ids count
+VISIBLE, ENOUGH = 0.5, 6  # of a landmark; landmarks of a person who counts
+SITS = 0.1  # mean distance of the joints, in sizes of the person, below which the mesh sits on the person
+OVERLAP = 0.3  # IoU of boxes from which on somebody is found: landmarks end at the ankles and the nose, bodies do not
+TOO_FAST = 8.0  # [m/s] of a pelvis: nobody near a robot runs like this
+LINKED = 1.0  # [s] that the referee may lose somebody who stays the same person
+LEAST_SEEN = 0.5  # [s] with the referee of a person whose ids count
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,15 @@ class Labels:
     def of(cls, entry: dict) -> Labels:
         """From an entry of real_clips.json."""
         people = entry.get('people')
-        return cls(empty=entry.get('empty', ()),
-                   seen=people and [person['seen'] for person in people],
-                   whole=people and [person['whole'] for person in people],
-                   **{name: {int(n): np.array(boxes, float) for n, boxes in entry.get(name, {}).items()}
-                      for name in ('boxes', 'ignored')})
+        return cls(
+            empty=entry.get('empty', ()),
+            seen=people and [person['seen'] for person in people],
+            whole=people and [person['whole'] for person in people],
+            **{
+                name: {int(n): np.array(boxes, float) for n, boxes in entry.get(name, {}).items()}
+                for name in ('boxes', 'ignored')
+            },
+        )
 
     def is_empty(self, frame: int) -> bool:
         return _within(frame, self.empty)
@@ -87,8 +91,12 @@ class Clip:
         """Every frame."""
         order = np.argsort(self.people['frame'], kind='stable')
         edges = np.searchsorted(self.people['frame'][order], np.arange(len(self.reference) + 1))
-        return [judge(order[edges[n]:edges[n + 1]], self.people['box'], self.people['joints2d'], reference, self.labels,
-                      n) for n, reference in enumerate(self.reference)]
+        return [
+            judge(
+                order[edges[n] : edges[n + 1]], self.people['box'], self.people['joints2d'], reference, self.labels, n
+            )
+            for n, reference in enumerate(self.reference)
+        ]
 
     @property
     def real(self) -> np.ndarray:
@@ -100,13 +108,18 @@ class Clip:
     def figures(self) -> dict:
         """The report of a clip, as `bench.referee` writes it."""
         frames, rows = len(self.reference), len(self.people['id'])
-        return {'frames': frames, 'people_per_frame': rows / frames if frames else 0.,
-                **counts(self.judged), **joints(self.judged, self.people['joints2d']),
-                **identities(self.judged, self.people['id'], self.fps), **emptiness(self.judged, self.labels),
-                **full_view(self.judged, self.labels),
-                **motion(self.people, self.fps, self.real),
-                'referee_acceleration_percent': _percent(referee_acceleration(self.judged, self.fps)),
-                'coasting_share': _share(self.people['track_state'] == TrackState.COASTING)}
+        return {
+            'frames': frames,
+            'people_per_frame': rows / frames if frames else 0.0,
+            **counts(self.judged),
+            **joints(self.judged, self.people['joints2d']),
+            **identities(self.judged, self.people['id'], self.fps),
+            **emptiness(self.judged, self.labels),
+            **full_view(self.judged, self.labels),
+            **motion(self.people, self.fps, self.real),
+            'referee_acceleration_percent': _percent(referee_acceleration(self.judged, self.fps)),
+            'coasting_share': _share(self.people['track_state'] == TrackState.COASTING),
+        }
 
 
 @dataclass(frozen=True)
@@ -125,11 +138,19 @@ class Judged:
     referee_wrong: int = 0
 
 
-def judge(rows: np.ndarray, boxes: np.ndarray, joints2d: np.ndarray, reference: Sequence[np.ndarray],
-          labels: Labels = Labels(), n: int = 0) -> Judged:
+def judge(
+    rows: np.ndarray,
+    boxes: np.ndarray,
+    joints2d: np.ndarray,
+    reference: Sequence[np.ndarray],
+    labels: Labels = Labels(),
+    n: int = 0,
+) -> Judged:
     """Who is who in frame n. rows: (R,) of ours in boxes (N, 4) and joints2d (N, 24, 2) [px]."""
-    known = sorted((points for points in reference if (points[MEDIAPIPE, 2] > VISIBLE).sum() >= ENOUGH),
-                   key=lambda points: -points[MEDIAPIPE, 2].mean())
+    known = sorted(
+        (points for points in reference if (points[MEDIAPIPE, 2] > VISIBLE).sum() >= ENOUGH),
+        key=lambda points: -points[MEDIAPIPE, 2].mean(),
+    )
     seen = labels.people_seen(n)
     wrong = 0
     if n in labels.boxes:
@@ -160,24 +181,33 @@ def size(points: np.ndarray) -> float:
 def counts(judged: Sequence[Judged]) -> dict:
     """How many were found, and how many are nobody."""
     asked = sum(frame.asked for frame in judged)
-    return {'asked': asked, 'found_share': _ratio(sum(frame.found for frame in judged), asked),
-            'too_many_per_frame': _ratio(sum(frame.too_many for frame in judged), len(judged)),
-            'frames_with_too_many': _share([frame.too_many > 0 for frame in judged]),
-            'missed_per_frame': _ratio(sum(frame.asked - frame.found for frame in judged), len(judged)),
-            'referee_wrong': sum(frame.referee_wrong for frame in judged)}
+    return {
+        'asked': asked,
+        'found_share': _ratio(sum(frame.found for frame in judged), asked),
+        'too_many_per_frame': _ratio(sum(frame.too_many for frame in judged), len(judged)),
+        'frames_with_too_many': _share([frame.too_many > 0 for frame in judged]),
+        'missed_per_frame': _ratio(sum(frame.asked - frame.found for frame in judged), len(judged)),
+        'referee_wrong': sum(frame.referee_wrong for frame in judged),
+    }
 
 
 def joints(judged: Sequence[Judged], joints2d: np.ndarray) -> dict:
     """How far our joints are from the referee's, of all who were found; joints2d (N, 24, 2) [px]."""
-    errors = np.array([distance(joints2d[row], frame.referee[person])
-                       for frame in judged for row, person in frame.pairs.items()]).reshape(-1, len(SMPL))
+    errors = np.array(
+        [distance(joints2d[row], frame.referee[person]) for frame in judged for row, person in frame.pairs.items()]
+    ).reshape(-1, len(SMPL))
     every, pairs = errors[np.isfinite(errors)], errors.reshape(-1, len(NAMES), 2)
     sits = np.array([np.nanmean(row) < SITS for row in errors], bool)
-    return {'joints_compared': int(every.size), 'sits_share': _ratio(sits.sum(), sum(len(f.referee) for f in judged)),
-            'joints_median_percent': _percent(every), 'joints_within_5_percent': _share(every < .05),
-            'joints_within_10_percent': _share(every < .1),
-            'joint_medians_percent': {name: _percent(pairs[:, i][np.isfinite(pairs[:, i])])
-                                      for i, name in enumerate(NAMES)}}
+    return {
+        'joints_compared': int(every.size),
+        'sits_share': _ratio(sits.sum(), sum(len(f.referee) for f in judged)),
+        'joints_median_percent': _percent(every),
+        'joints_within_5_percent': _share(every < 0.05),
+        'joints_within_10_percent': _share(every < 0.1),
+        'joint_medians_percent': {
+            name: _percent(pairs[:, i][np.isfinite(pairs[:, i])]) for i, name in enumerate(NAMES)
+        },
+    }
 
 
 def identities(judged: Sequence[Judged], ids: np.ndarray, fps: float) -> dict:
@@ -189,8 +219,13 @@ def identities(judged: Sequence[Judged], ids: np.ndarray, fps: float) -> dict:
     named = [[id for id in track if id >= 0] for track in tracks]
     switches = [sum(a != b for a, b in zip(track, track[1:], strict=False)) for track in named]
     number = [len(set(track)) for track in named if track]
-    return {'referee_people': len(tracks), 'ids_per_person': float(np.mean(number)) if number else None,
-            'most_ids': max(number, default=0), 'id_switches': sum(switches), 'ids': len(np.unique(ids))}
+    return {
+        'referee_people': len(tracks),
+        'ids_per_person': float(np.mean(number)) if number else None,
+        'most_ids': max(number, default=0),
+        'id_switches': sum(switches),
+        'ids': len(np.unique(ids)),
+    }
 
 
 def link(judged: Sequence[Judged], fps: float) -> list[tuple[int, int, int]]:
@@ -199,7 +234,7 @@ def link(judged: Sequence[Judged], fps: float) -> list[tuple[int, int, int]]:
     rows, count = [], 0
     for n, frame in enumerate(judged):
         alive = {person: points for person, (when, points) in last.items() if n - when <= max(1, LINKED * fps)}
-        gain = np.array([[max(0., 1 - _apart(points, old)) for old in alive.values()] for points in frame.referee])
+        gain = np.array([[max(0.0, 1 - _apart(points, old)) for old in alive.values()] for points in frame.referee])
         known = dict(assign(gain)) if gain.size else {}
         for i, points in enumerate(frame.referee):
             person = list(alive)[known[i]] if i in known else (count := count + 1)
@@ -228,24 +263,28 @@ def motion(people: dict[str, np.ndarray], fps: float, real: np.ndarray) -> dict:
     ``jitter``: mean third derivative of all joints in the camera's frame [10 m/s^3] (EMDB).
     ``acceleration_percent``: median second difference of joints in the image, per cent of the person's size.
     """
-    fastest, too_fast, jerks, bends = 0., 0, [], []
+    fastest, too_fast, jerks, bends = 0.0, 0, [], []
     for rows in tracks(people):
         frames, joints = people['frame'][rows], people['joints'][rows].astype(float)
         step = np.diff(frames)
         speed = np.linalg.norm(np.diff(joints[:, 0], axis=0), axis=-1) * fps / np.maximum(step, 1)
         speed = speed[people['track_state'][rows][1:] == TrackState.OK]
         too_fast += int((speed > TOO_FAST).sum())
-        fastest = max(fastest, speed.max(initial=0.))
+        fastest = max(fastest, speed.max(initial=0.0))
         pixels = people['joints2d'][rows].astype(float)
         good = real[rows]
         for run in np.split(np.arange(len(rows)), np.flatnonzero((step != 1) | (good[1:] != good[:-1])) + 1):
             if not good[run[0]]:
                 continue
-            jerks.append(np.linalg.norm(np.diff(joints[run], 3, axis=0), axis=-1).ravel() * fps ** 3 / 10)
+            jerks.append(np.linalg.norm(np.diff(joints[run], 3, axis=0), axis=-1).ravel() * fps**3 / 10)
             bends.append(_bends(pixels[run][:, SMPL]))
     jerk, bend = (np.concatenate([*some, np.zeros(0)]) for some in (jerks, bends))
-    return {'too_fast': too_fast, 'fastest_m_s': float(fastest), 'jitter': float(jerk.mean()) if jerk.size else None,
-            'acceleration_percent': _percent(bend)}
+    return {
+        'too_fast': too_fast,
+        'fastest_m_s': float(fastest),
+        'jitter': float(jerk.mean()) if jerk.size else None,
+        'acceleration_percent': _percent(bend),
+    }
 
 
 def referee_acceleration(judged: Sequence[Judged], fps: float) -> np.ndarray:
@@ -257,15 +296,18 @@ def referee_acceleration(judged: Sequence[Judged], fps: float) -> np.ndarray:
     for track in followed.values():
         frames = np.array([n for n, _ in track])
         points = np.array([judged[n].referee[i][MEDIAPIPE, :2] for n, i in track])
-        bends += [_bends(points[run]) for run in np.split(np.arange(len(track)), np.flatnonzero(np.diff(frames) != 1)
-                                                          + 1)]
+        bends += [
+            _bends(points[run]) for run in np.split(np.arange(len(track)), np.flatnonzero(np.diff(frames) != 1) + 1)
+        ]
     return np.concatenate([*bends, np.zeros(0)])
 
 
 def tracks(people: dict[str, np.ndarray]) -> list[np.ndarray]:
     """The rows of each id in the order of their frames."""
-    return [rows[np.argsort(people['frame'][rows], kind='stable')]
-            for rows in (np.flatnonzero(people['id'] == id) for id in np.unique(people['id']))]
+    return [
+        rows[np.argsort(people['frame'][rows], kind='stable')]
+        for rows in (np.flatnonzero(people['id'] == id) for id in np.unique(people['id']))
+    ]
 
 
 def _bends(pixels: np.ndarray) -> np.ndarray:
@@ -277,8 +319,9 @@ def _bends(pixels: np.ndarray) -> np.ndarray:
     return bends[np.isfinite(bends)]
 
 
-def _pairs(rows: np.ndarray, boxes: np.ndarray, joints2d: np.ndarray,
-           known: Sequence[np.ndarray]) -> list[tuple[int, int]]:
+def _pairs(
+    rows: np.ndarray, boxes: np.ndarray, joints2d: np.ndarray, known: Sequence[np.ndarray]
+) -> list[tuple[int, int]]:
     """(row, person of the referee) who are the same: their boxes overlap, or all joints agree."""
     if not len(rows) or not known:
         return []
@@ -286,7 +329,7 @@ def _pairs(rows: np.ndarray, boxes: np.ndarray, joints2d: np.ndarray,
     overlap = iou(np.maximum(boxes[rows], 0).astype(float), theirs)
     apart = np.array([[np.nanmean(distance(joints2d[row], points)) for points in known] for row in rows])
     apart = np.where(np.isfinite(apart), apart, np.inf)
-    gain = np.where(overlap >= OVERLAP, overlap, 0) + np.where(apart < SITS, 1., 0.) * (1 - np.minimum(apart, 1))
+    gain = np.where(overlap >= OVERLAP, overlap, 0) + np.where(apart < SITS, 1.0, 0.0) * (1 - np.minimum(apart, 1))
     return [(int(rows[i]), j) for i, j in assign(gain)]
 
 
@@ -307,8 +350,10 @@ def _by_boxes(ours: np.ndarray, true: np.ndarray) -> tuple[int, np.ndarray]:
 
 def _apart(one: np.ndarray, other: np.ndarray) -> float:
     """Distance of the middles of two finds of the referee, in sizes of the smaller."""
-    return float(np.linalg.norm(one[MEDIAPIPE, :2].mean(0) - other[MEDIAPIPE, :2].mean(0))
-                 / max(min(size(one), size(other)), 1.))
+    return float(
+        np.linalg.norm(one[MEDIAPIPE, :2].mean(0) - other[MEDIAPIPE, :2].mean(0))
+        / max(min(size(one), size(other)), 1.0)
+    )
 
 
 def _within(frame: int, spans: Sequence[tuple[int, int]]) -> bool:

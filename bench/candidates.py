@@ -23,8 +23,8 @@ from cliff_ros.engine.graph import PRESENCE
 from cliff_ros.people import Frame
 from cliff_ros.track import same_as
 
-LOWEST = .1  # score of a detection that is looked at
-MIN_OVERLAP, MEMORY = .2, .5  # of boxes of the same person in two frames (IoU); how long somebody is remembered [s]
+LOWEST = 0.1  # score of a detection that is looked at
+MIN_OVERLAP, MEMORY = 0.2, 0.5  # of boxes of the same person in two frames (IoU); how long somebody is remembered [s]
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ class Candidates:
 class Thresholds:
     """As the pipeline's parameters of these names."""
 
-    score: float = .3
-    presence: float = .7
+    score: float = 0.3
+    presence: float = 0.7
     hits: int = 1
 
 
@@ -55,6 +55,7 @@ class Finder:
 
     def __init__(self, model: str = 'embedded', detector: str = 'embedded') -> None:
         from cliff_ros.body import load_body
+
         self.body = load_body('embedded')
         self.detector = load_detector(detector, LOWEST)
         self.engine = load_engine(model, 'onnx', body=self.body)
@@ -65,8 +66,11 @@ class Finder:
         views = views_of(found, frame.camera, self.engine.spec, 0)
         kept = [i for i, view in enumerate(views) if view is not None]
         views = [views[i] for i in kept]
-        out = self.engine(crops(frame.image, frame.camera, views, self.engine.spec, frame.order),
-                          np.array([view.location for view in views], np.float32).reshape(-1, 3), False)
+        out = self.engine(
+            crops(frame.image, frame.camera, views, self.engine.spec, frame.order),
+            np.array([view.location for view in views], np.float32).reshape(-1, 3),
+            False,
+        )
         joints, rotations = out['joints'].astype(float), out['rotations'].astype(float)
         translation = out['translation'].astype(float)
         for i, view in enumerate(views):
@@ -93,8 +97,9 @@ def stills(images: Iterable[Candidates], thresholds: Thresholds) -> Iterator[np.
         yield rows[once(image, rows)]
 
 
-def over_time(images: Iterable[Candidates], thresholds: Thresholds, fps: float,
-              cuts: frozenset[int] = frozenset()) -> Iterator[np.ndarray]:
+def over_time(
+    images: Iterable[Candidates], thresholds: Thresholds, fps: float, cuts: frozenset[int] = frozenset()
+) -> Iterator[np.ndarray]:
     """Which are reported of each frame of a recording: of somebody who was there before, half the presence is enough;
     somebody new has to be believed in `hits` frames, without a gap longer than `MEMORY`, to be reported.
     cuts: frames at which another recording begins, and nobody is remembered.

@@ -36,20 +36,34 @@ class Contestants(Processes):
 
     def launch(self, link: Link, module: str, *arguments: str, **parameters: object) -> None:
         """Start the node at the other end of a link."""
-        parameters = {'tf_prefix': '', **parameters}   # names of frames of one length, whatever the namespace
+        parameters = {'tf_prefix': '', **parameters}  # names of frames of one length, whatever the namespace
         values = [word for key, value in parameters.items() for word in ('-p', f'{key}:={json.dumps(value)}')]
         link.forget()
-        self.start(link.name, ['-m', module, *arguments, '--ros-args', '-r', f'__ns:=/{link.name}',
-                               '-r', f'/tf:=/{link.name}/tf', *values])
+        self.start(
+            link.name,
+            [
+                '-m',
+                module,
+                *arguments,
+                '--ros-args',
+                '-r',
+                f'__ns:=/{link.name}',
+                '-r',
+                f'/tf:=/{link.name}/tf',
+                *values,
+            ],
+        )
 
     def join(self, link: Link, warm_up: int = 3, patience: float = 90.0) -> int:
         """Wait until a node listens, have it answer a few images, and return its process id.
 
         ProcessFailed where the node ends or never listens, NoAnswer where it does not answer.
         """
+
         def ready() -> bool:
             self.check(link.name)
             return link.connected
+
         if not self._driver.until(ready, patience):
             raise self.failure(link.name, f'{link.name} does not listen to images')
         self._greet(link, patience)

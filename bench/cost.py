@@ -65,8 +65,11 @@ def cost(graph: str | Path, people: int) -> Cost:
     module, metadata = load(graph, load_body())
     height, width = metadata['crop']
     sizes: list[int] = []
-    hooks = [layer.register_forward_hook(lambda layer, inputs, output: sizes.append(output.numel()))
-             for layer in module.modules() if isinstance(layer, (torch.nn.Conv2d, torch.nn.Linear))]
+    hooks = [
+        layer.register_forward_hook(lambda layer, inputs, output: sizes.append(output.numel()))
+        for layer in module.modules()
+        if isinstance(layer, (torch.nn.Conv2d, torch.nn.Linear))
+    ]
     counter = FlopCounterMode(display=False)
     with torch.inference_mode(), counter:
         module(torch.zeros(people, height, width, 3, dtype=torch.uint8), torch.tensor([[0, 0, 0.5]]).expand(people, 3))
@@ -82,8 +85,9 @@ def orins(networks: dict[str, str | Path]) -> str:
     for name, graph in networks.items():
         for people in (1, 4):
             needed = cost(graph, people)
-            times = [f'{1e3 * needed.floor(device):.2f} / {1e3 * needed.floor(device) / USUAL_SHARE:.1f}'
-                     for device in ORINS]
+            times = [
+                f'{1e3 * needed.floor(device):.2f} / {1e3 * needed.floor(device) / USUAL_SHARE:.1f}' for device in ORINS
+            ]
             rows.append([f'{name}, {people}', f'{needed.flops / 1e9:.2f}', f'{needed.bytes / 1e6:.0f}', *times])
     return table(['network, people', 'GFLOP', 'MB', *(device.name for device in ORINS)], rows)
 

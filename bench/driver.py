@@ -57,8 +57,7 @@ class Link:
     def load(self, camera: Camera, images: Sequence[np.ndarray]) -> None:
         """Have these images (H, W, 3) RGB ready to be sent, as bgr8."""
         header = Header(stamp=SENTINEL_STAMP, frame_id=FRAME_ID)
-        self._templates = [Template(image_message(image, 'bgr8', header), {'stamp': stamp_slot(1)})
-                           for image in images]
+        self._templates = [Template(image_message(image, 'bgr8', header), {'stamp': stamp_slot(1)}) for image in images]
         self._info = info_message(camera)
 
     def send(self, index: int) -> Stamp:
@@ -108,6 +107,7 @@ class Link:
                 stamp = struct.unpack_from('<iI', raw, _STAMP_AT[output])
                 self.answers[stamp][output] = raw
                 self._seen[stamp] = time.time()
+
         return listen
 
     def _on_timing(self, message: Timing) -> None:
@@ -149,8 +149,14 @@ class Driver:
         """Receive for a while."""
         self.until(lambda: False, seconds)
 
-    def play(self, link: Link, seconds: float, rate: float, choose: Callable[[int], int] = lambda count: count,
-             each: Callable[[int], None] = lambda count: None) -> int:
+    def play(
+        self,
+        link: Link,
+        seconds: float,
+        rate: float,
+        choose: Callable[[int], int] = lambda count: count,
+        each: Callable[[int], None] = lambda count: None,
+    ) -> int:
         """Send images at a fixed rate whether or not answers come; how many were sent.
 
         choose: which image the n-th one is; each: called after the n-th was sent.

@@ -58,15 +58,26 @@ def main() -> None:
         for name, options in CANDIDATES.items():
             torch.manual_seed(0)
             encoder = keypoints.train(
-                crops, validation, KeypointEncoder(**options), lambda step: step / steps, batch=BATCH,
-                log=lambda *words, name=name: print(name, *words, flush=True))
+                crops,
+                validation,
+                KeypointEncoder(**options),
+                lambda step: step / steps,
+                batch=BATCH,
+                log=lambda *words, name=name: print(name, *words, flush=True),
+            )
             graph = Path(folder) / f'{name}.onnx'
-            torch.onnx.export(OneLook(encoder.eval().to(memory_format=torch.contiguous_format)),
-                              (torch.zeros(1, 3, CROP_HEIGHT, CROP_WIDTH),), str(graph), input_names=['crop'],
-                              dynamo=False, opset_version=17)
+            torch.onnx.export(
+                OneLook(encoder.eval().to(memory_format=torch.contiguous_format)),
+                (torch.zeros(1, 3, CROP_HEIGHT, CROP_WIDTH),),
+                str(graph),
+                input_names=['crop'],
+                dynamo=False,
+                opset_version=17,
+            )
             sessions[name] = open_session(graph, threads=1)
             report[name] = keypoints.validate(encoder, validation) | {
-                'parameters': sum(p.numel() for p in encoder.parameters())}
+                'parameters': sum(p.numel() for p in encoder.parameters())
+            }
         for name, ms in interleaved(sessions).items():
             report[name]['ms'] = ms
     for name, figures in report.items():

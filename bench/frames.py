@@ -37,8 +37,9 @@ def filmed(people: int) -> tuple[Camera, list[np.ndarray]]:
         pixels = np.stack(np.meshgrid(np.arange(WIDTH), np.arange(HEIGHT)), -1).astype(np.float32)
         bend = cv2.undistortPoints(pixels.reshape(-1, 1, 2), camera.K, camera.d, P=scene.camera.K).reshape(pixels.shape)
         for moment in _MOMENTS:
-            image = cv2.remap(scene.image(int(moment * scene.fps)), bend, None, cv2.INTER_LINEAR,
-                              borderMode=cv2.BORDER_REPLICATE)
+            image = cv2.remap(
+                scene.image(int(moment * scene.fps)), bend, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+            )
             images = [_pan(image, _PAN * np.sin(angle)) for angle in np.linspace(0, 2 * np.pi, FRAMES, endpoint=False)]
             if all(_finds(pipeline, image, camera, people) for image in images):
                 return camera, images
@@ -64,7 +65,7 @@ def crowd(image: np.ndarray, box: np.ndarray, people: int) -> tuple[np.ndarray, 
     order = [(row, column) for start in (0, 1) for column in range(start, columns, 2) for row in range(rows)]
     for row, column in order[:people]:
         left, top = np.array([column, row]) * cell + (cell - size) // 2
-        out[top:top + size[1], left:left + size[0]] = figure
+        out[top : top + size[1], left : left + size[0]] = figure
         boxes.append([left - 0.5, top - 0.5, left + size[0] - 0.5, top + size[1] - 0.5])
     return out, np.array(boxes)
 

@@ -24,8 +24,8 @@ from pathlib import Path
 
 from bench.fuzz_targets import BOARD_SIZE, HEADER, TARGETS
 
-HANG = 5.0     # [s] for one input
-START = 60.0   # [s] for imports and the good inputs
+HANG = 5.0  # [s] for one input
+START = 60.0  # [s] for imports and the good inputs
 CHILD = [sys.executable, '-m', 'bench.fuzz_targets']
 
 
@@ -43,16 +43,24 @@ def fuzz(name: str, seconds: float, seed: int, output: Path) -> dict:
             HEADER.pack_into(board, 0, *HEADER.unpack_from(board)[:3], 0)
             child = subprocess.Popen(
                 [*CHILD, name, str(seed + deaths + hangs), file.name, str(notes)],
-                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
-                env={**os.environ, 'OMP_NUM_THREADS': '1', 'OPENBLAS_NUM_THREADS': '1', 'TMPDIR': folder,
-                     'ROS_AUTOMATIC_DISCOVERY_RANGE': 'OFF'})
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+                env={
+                    **os.environ,
+                    'OMP_NUM_THREADS': '1',
+                    'OPENBLAS_NUM_THREADS': '1',
+                    'TMPDIR': folder,
+                    'ROS_AUTOMATIC_DISCOVERY_RANGE': 'OFF',
+                },
+            )
             os.set_blocking(child.stderr.fileno(), False)
             said, at, since = b'', -1, time.monotonic()
             while child.poll() is None:
                 iterations, *_, length = HEADER.unpack_from(board)
                 now = time.monotonic()
                 if length and end is None:
-                    end = now + seconds   # imports do not count
+                    end = now + seconds  # imports do not count
                 said = (said + (child.stderr.read() or b''))[-4000:]
                 if iterations != at or (not length and now - since < START):
                     at, since = (iterations, now) if iterations != at else (at, since)
@@ -64,26 +72,35 @@ def fuzz(name: str, seconds: float, seed: int, output: Path) -> dict:
                     break
                 time.sleep(0.02)
             else:
-                said += child.stderr.read() or b''   # its last words
+                said += child.stderr.read() or b''  # its last words
                 deaths += 1
-                causes.append(f'{_keep(output, f"{name}-death-{deaths}", board)}: exit status {child.returncode}: '
-                              f'{said.decode(errors="replace").strip()[-600:]}')
-                if end is None or deaths > 50:   # it does not even start
+                causes.append(
+                    f'{_keep(output, f"{name}-death-{deaths}", board)}: exit status {child.returncode}: '
+                    f'{said.decode(errors="replace").strip()[-600:]}'
+                )
+                if end is None or deaths > 50:  # it does not even start
                     break
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGKILL)
             child.wait()
         iterations, refused, escapes, _ = HEADER.unpack_from(board)
     places = [json.loads(line)['place'] for line in notes.read_text().splitlines()] if notes.exists() else []
-    return {'iterations': iterations, 'refused': refused, 'escapes': escapes + deaths, 'deaths': deaths, 'hangs': hangs,
-            'places': sorted(set(places)), 'causes': causes}
+    return {
+        'iterations': iterations,
+        'refused': refused,
+        'escapes': escapes + deaths,
+        'deaths': deaths,
+        'hangs': hangs,
+        'places': sorted(set(places)),
+        'causes': causes,
+    }
 
 
 def _keep(output: Path, name: str, board: mmap.mmap) -> str:
     """Write the input under way aside."""
     *_, length = HEADER.unpack_from(board)
     path = output / f'{name}.bin'
-    path.write_bytes(board[HEADER.size:HEADER.size + length])
+    path.write_bytes(board[HEADER.size : HEADER.size + length])
     return path.name
 
 
@@ -101,8 +118,11 @@ def main() -> int:
     report = {}
     for name in names:
         report[name] = result = fuzz(name, args.seconds / len(names), args.seed, args.output)
-        print(f'{name:15s} {result["iterations"]:9d} iterations  {result["escapes"]:6d} escapes'
-              f'  {result["hangs"]:3d} hangs  {", ".join(result["places"][:3])}', flush=True)
+        print(
+            f'{name:15s} {result["iterations"]:9d} iterations  {result["escapes"]:6d} escapes'
+            f'  {result["hangs"]:3d} hangs  {", ".join(result["places"][:3])}',
+            flush=True,
+        )
         (args.output / 'report.json').write_text(json.dumps(report, indent=2) + '\n')
     bad = sum(result['escapes'] + result['hangs'] for result in report.values())
     print(f'{sum(result["iterations"] for result in report.values())} iterations; {args.output / "report.json"}')

@@ -32,13 +32,39 @@ import numpy as np
 from bench.mutations import CALIBRATION, READERS, mutate, repaired
 from cliff_ros.errors import CliffError
 
-HEADER = struct.Struct('<QQQQ')   # iterations, refused, escapes, length of the input under way
+HEADER = struct.Struct('<QQQQ')  # iterations, refused, escapes, length of the input under way
 BOARD_SIZE, LARGEST = 1 << 22, 1 << 21
 MEMORY = 8 << 30
-TOKENS = [b'null', b'[]', b'{}', b'-1', b'0', b'1e999', b'.nan', b'.inf', b'"x"', b'true', b'[[1]]', b'{a: 1}',
-          b'&a [*a]', b'9' * 400, b'!!binary x', b'!!python/object:os.system x', b"''", b'\xff\xfe', b'1.5', b'[1, x]',
-          b'2021-01-01', b'2021-99-99', b'[[[[[[1]]]]]]', b'!!int x', b'!!float x', b'? a', b'<<: 1']
-DEEP = b'[' * 3000   # takes long
+TOKENS = [
+    b'null',
+    b'[]',
+    b'{}',
+    b'-1',
+    b'0',
+    b'1e999',
+    b'.nan',
+    b'.inf',
+    b'"x"',
+    b'true',
+    b'[[1]]',
+    b'{a: 1}',
+    b'&a [*a]',
+    b'9' * 400,
+    b'!!binary x',
+    b'!!python/object:os.system x',
+    b"''",
+    b'\xff\xfe',
+    b'1.5',
+    b'[1, x]',
+    b'2021-01-01',
+    b'2021-99-99',
+    b'[[[[[[1]]]]]]',
+    b'!!int x',
+    b'!!float x',
+    b'? a',
+    b'<<: 1',
+]
+DEEP = b'[' * 3000  # takes long
 
 
 class Target(NamedTuple):
@@ -50,6 +76,7 @@ class Target(NamedTuple):
 
 
 # ---- messages, written as a middleware does
+
 
 class Cdr:
     """Writes plain little-endian CDR."""
@@ -77,29 +104,52 @@ class Cdr:
 
 def images() -> list[bytes]:
     from cliff_ros.ros.images import _ENCODINGS
+
     pixels = np.random.default_rng(0).integers(0, 255, 16 * 8 * 8, np.uint8).tobytes()
-    return [bytes(Cdr().add('II', 8, 16).text(encoding).add('BI', 0, 16 * size).blob(pixels[:16 * size * rows]).raw)
-            for encoding in _ENCODINGS for size, rows in ((1, 12), (2, 8), (3, 8), (4, 8), (6, 8), (8, 8))]
+    return [
+        bytes(Cdr().add('II', 8, 16).text(encoding).add('BI', 0, 16 * size).blob(pixels[: 16 * size * rows]).raw)
+        for encoding in _ENCODINGS
+        for size, rows in ((1, 12), (2, 8), (3, 8), (4, 8), (6, 8), (8, 8))
+    ]
 
 
 def compressed() -> list[bytes]:
     import cv2
+
     picture = np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8)
-    return [bytes(Cdr().text(form).blob(cv2.imencode(codec, picture[..., :channels], options)[1].tobytes()).raw)
-            for channels, form, codec, options in (
-                (3, 'jpeg', '.jpg', []), (3, 'rgb8; jpeg compressed bgr8', '.jpg', [cv2.IMWRITE_JPEG_PROGRESSIVE, 1]),
-                (3, 'png', '.png', []), (1, 'mono8; png compressed ', '.png', []))]
+    return [
+        bytes(Cdr().text(form).blob(cv2.imencode(codec, picture[..., :channels], options)[1].tobytes()).raw)
+        for channels, form, codec, options in (
+            (3, 'jpeg', '.jpg', []),
+            (3, 'rgb8; jpeg compressed bgr8', '.jpg', [cv2.IMWRITE_JPEG_PROGRESSIVE, 1]),
+            (3, 'png', '.png', []),
+            (1, 'mono8; png compressed ', '.png', []),
+        )
+    ]
 
 
 def camera_infos() -> list[bytes]:
     k = [50.0, 0.0, 31.5, 0.0, 50.0, 23.5, 0.0, 0.0, 1.0]
     p = [50.0, 0.0, 31.5, 0.0, 0.0, 50.0, 23.5, 0.0, 0.0, 0.0, 1.0, 0.0]
-    return [bytes(Cdr().add('II', 48, 64).text(model).add('I', len(d)).add('d' * len(d), *d)
-                  .add('d' * 30, *k, *np.eye(3).reshape(-1), *p).add('IIIIIIB', *binning, *roi, 0).raw)
-            for binning, roi in (((0, 0), (0,) * 4), ((2, 2), (0, 0, 48, 64)))
-            for model, d in (('plumb_bob', [-0.3, 0.1, 0.001, 0.002, 0.0]), ('plumb_bob', []),
-                             ('rational_polynomial', [0.1, 0.1, 0.0, 0.0, 0.1, 0.2, 0.1, 0.0]),
-                             ('equidistant', [0.1, 0.01, 0.0, 0.0]))]
+    return [
+        bytes(
+            Cdr()
+            .add('II', 48, 64)
+            .text(model)
+            .add('I', len(d))
+            .add('d' * len(d), *d)
+            .add('d' * 30, *k, *np.eye(3).reshape(-1), *p)
+            .add('IIIIIIB', *binning, *roi, 0)
+            .raw
+        )
+        for binning, roi in (((0, 0), (0,) * 4), ((2, 2), (0, 0, 48, 64)))
+        for model, d in (
+            ('plumb_bob', [-0.3, 0.1, 0.001, 0.002, 0.0]),
+            ('plumb_bob', []),
+            ('rational_polynomial', [0.1, 0.1, 0.0, 0.0, 0.1, 0.2, 0.1, 0.0]),
+            ('equidistant', [0.1, 0.01, 0.0, 0.0]),
+        )
+    ]
 
 
 def detections() -> list[bytes]:
@@ -117,7 +167,7 @@ def detections() -> list[bytes]:
 
 def frames() -> list[bytes]:
     cdr = Cdr()
-    del cdr.raw[4:]   # a TFMessage has no header
+    del cdr.raw[4:]  # a TFMessage has no header
     cdr.add('I', 3)
     for name in ('smpl_1', 'smpl_1/head', 'odom'):
         cdr.add('iI', 5, 6).text('camera').text(name).add('d' * 7, *[0.0] * 6, 1.0)
@@ -130,14 +180,16 @@ def clocks() -> list[bytes]:
 
 def read_frames(raw: bytes) -> None:
     from cliff_ros.ros.frame_names import parents_and_children
+
     parents_and_children(raw)
 
 
 # ---- files
 
+
 @cache
 def folder() -> Path:
-    return Path(tempfile.mkdtemp(prefix='cliff_fuzz_'))   # the parent takes it away
+    return Path(tempfile.mkdtemp(prefix='cliff_fuzz_'))  # the parent takes it away
 
 
 def from_file(name: str, read: Callable[[Path], object]) -> Callable[[bytes], object]:
@@ -145,12 +197,14 @@ def from_file(name: str, read: Callable[[Path], object]) -> Callable[[bytes], ob
         path = folder() / name
         path.write_bytes(raw)
         return read(path)
+
     return run
 
 
 def camera_files() -> list[bytes]:
     from cliff_ros.camera import Camera
     from cliff_ros.ros.wire import read_camera_info
+
     path, out = folder() / 'good.yaml', []
     for raw in camera_infos()[:4]:
         Camera.from_info(read_camera_info(raw)).to_yaml(path)
@@ -160,6 +214,7 @@ def camera_files() -> list[bytes]:
 
 def read_camera_file(path: Path) -> None:
     from cliff_ros.camera import Camera
+
     Camera.from_yaml(path).ray(np.zeros((1, 2)))
 
 
@@ -169,22 +224,30 @@ def training_configs() -> list[bytes]:
 
 def read_training_config(path: Path) -> None:
     from cliff_ros.training.published.config import load_config
+
     load_config(path)
 
 
 def body_arrays() -> dict[str, np.ndarray]:
     """A body of 30 vertices."""
     from cliff_ros.body.names import PARENTS
+
     rng = np.random.default_rng(0)
     weights = rng.random((30, 24))
-    return {'v_template': rng.random((30, 3)), 'shapedirs': rng.random((30, 3, 10)),
-            'posedirs': rng.random((30, 3, 207)), 'weights': weights / weights.sum(1, keepdims=True),
-            'J_regressor': np.full((24, 30), 1 / 30), 'kintree_table': np.array([PARENTS, range(24)]),
-            'f': rng.integers(0, 30, (20, 3)).astype(np.uint32)}
+    return {
+        'v_template': rng.random((30, 3)),
+        'shapedirs': rng.random((30, 3, 10)),
+        'posedirs': rng.random((30, 3, 207)),
+        'weights': weights / weights.sum(1, keepdims=True),
+        'J_regressor': np.full((24, 30), 1 / 30),
+        'kintree_table': np.array([PARENTS, range(24)]),
+        'f': rng.integers(0, 30, (20, 3)).astype(np.uint32),
+    }
 
 
 def pickles() -> list[bytes]:
     from scipy.sparse import csc_matrix
+
     small = {name: array if array.size < 1000 else array[..., :2] for name, array in body_arrays().items()}
     mixed = {'J_regressor': csc_matrix(small['J_regressor']), 'f': small['f'], 'kintree_table': [1, 2.5, 'x', None]}
     return [pickle.dumps(content, protocol=protocol) for protocol in (0, 2, 4) for content in (small, mixed)]
@@ -202,12 +265,21 @@ def zips() -> list[bytes]:
 def read_body_file(path: Path) -> None:
     from cliff_ros.body import files
     from cliff_ros.body.model import BodyModel
+
     # In this process, where there is a choice: starting a child for each file would take most of the time.
     BodyModel.from_arrays(getattr(files, 'parse_body', files.read_body)(path))
 
 
-METADATA = {'format': 1, 'model': 'tiny', 'dialect': 'embedded', 'crop': [64, 48], 'margin': 1.1, 'body': 'embedded',
-            'body_sha256': 'ab' * 32, 'num_vertices': 30}
+METADATA = {
+    'format': 1,
+    'model': 'tiny',
+    'dialect': 'embedded',
+    'crop': [64, 48],
+    'margin': 1.1,
+    'body': 'embedded',
+    'body_sha256': 'ab' * 32,
+    'num_vertices': 30,
+}
 
 
 def onnx_file(metadata: bytes) -> bytes:
@@ -232,6 +304,7 @@ def onnx_file(metadata: bytes) -> bytes:
 def read_graph(path: Path) -> None:
     from cliff_ros.engine import graph
     from cliff_ros.engine.onnx_file import OnnxFile
+
     file = OnnxFile(path)
     list(file.nodes())
     file.without('vertices')
@@ -242,20 +315,27 @@ def read_graph(path: Path) -> None:
 
 def safetensors() -> list[bytes]:
     from safetensors.numpy import save
+
     return [save({'w': np.zeros((2, 3), np.float32)}, metadata={'dialect': 'embedded'}), save({})]
 
 
 def read_checkpoint(path: Path) -> None:
     from cliff_ros.cliff.checkpoints import read_model
+
     read_model(path)
 
 
 # ---- parameters
 
+
 def parameter_values() -> list[bytes]:
     from cliff_ros.ros.settings import CliffSettings
-    return [name.encode() + b'\0' + bytes([kind]) + value for name in CliffSettings.__dataclass_fields__
-            for kind, value in ((1, b'\1'), (2, struct.pack('<q', 3)), (3, struct.pack('<d', 0.5)), (4, b'embedded'))]
+
+    return [
+        name.encode() + b'\0' + bytes([kind]) + value
+        for name in CliffSettings.__dataclass_fields__
+        for kind, value in ((1, b'\1'), (2, struct.pack('<q', 3)), (3, struct.pack('<d', 0.5)), (4, b'embedded'))
+    ]
 
 
 class _Parameters:
@@ -267,24 +347,35 @@ class _Parameters:
 
         from cliff_ros.ros.parameters import Parameters
         from cliff_ros.ros.settings import CliffSettings
+
         if self.node is None:
             rclpy.init(args=['--ros-args', '--log-level', 'fatal'])
             type(self).node = rclpy.create_node('fuzzed', enable_rosout=False)
             self.parameters = Parameters(self.node, CliffSettings)
         name, _, rest = raw.partition(b'\0')
         kind, data = (rest[0] if rest else 0) % 10, rest[1:]
-        numbers = np.frombuffer(data[:len(data) // 8 * 8], '<i8')
-        floats = np.frombuffer(data[:len(data) // 8 * 8], '<f8')
+        numbers = np.frombuffer(data[: len(data) // 8 * 8], '<i8')
+        floats = np.frombuffer(data[: len(data) // 8 * 8], '<f8')
         text = data.decode('latin-1')
-        value = (None, bool(data[:1] > b'\0'), int(numbers[0]) if len(numbers) else 0,
-                 float(floats[0]) if len(floats) else 0.0, text, [data[i:i + 1] for i in range(len(data))],
-                 [bool(byte & 1) for byte in data], numbers.tolist(), floats.tolist(), text.split())[kind]
+        value = (
+            None,
+            bool(data[:1] > b'\0'),
+            int(numbers[0]) if len(numbers) else 0,
+            float(floats[0]) if len(floats) else 0.0,
+            text,
+            [data[i : i + 1] for i in range(len(data))],
+            [bool(byte & 1) for byte in data],
+            numbers.tolist(),
+            floats.tolist(),
+            text.split(),
+        )[kind]
         parameter = Parameter(name.decode('latin-1'), Parameter.Type(kind), value)
         from rclpy.exceptions import ParameterNotDeclaredException
+
         self.parameters.locked = bool(len(raw) & 1)
         try:
             result = self.node.set_parameters_atomically([parameter])
-        except ParameterNotDeclaredException:   # rclpy's service answers with it
+        except ParameterNotDeclaredException:  # rclpy's service answers with it
             return
         assert result.successful or result.reason
         self.parameters.current()
@@ -306,9 +397,13 @@ TARGETS: dict[str, Target] = {
     'pickle': Target(pickles, from_file('body.pkl', read_body_file)),
     'npz': Target(zips, from_file('body.npz', read_body_file)),
     'onnx': Target(lambda: [onnx_file(json.dumps(METADATA).encode())], from_file('graph.onnx', read_graph)),
-    'graph_metadata': Target(lambda: [json.dumps(METADATA).encode()], from_file(
-        'metadata.onnx', lambda path: read_graph(path) if path.write_bytes(onnx_file(path.read_bytes())) else None),
-        text=True),
+    'graph_metadata': Target(
+        lambda: [json.dumps(METADATA).encode()],
+        from_file(
+            'metadata.onnx', lambda path: read_graph(path) if path.write_bytes(onnx_file(path.read_bytes())) else None
+        ),
+        text=True,
+    ),
     'safetensors': Target(safetensors, from_file('network.safetensors', read_checkpoint)),
     'parameters': Target(parameter_values, _Parameters()),
 }
@@ -323,7 +418,7 @@ def damaged(rng: random.Random, seeds: list[bytes], text: bool) -> bytes:
         if words:
             word = rng.choice(words)
             token = DEEP if rng.random() < 0.003 else rng.choice(TOKENS)
-            raw = raw[:word.start()] + token + raw[word.end():]
+            raw = raw[: word.start()] + token + raw[word.end() :]
     return raw[:LARGEST]
 
 
@@ -335,12 +430,14 @@ def main(name: str, seed: int, board_path: str, notes_path: str) -> None:
     import warnings
 
     import cv2
+
     warnings.simplefilter('ignore')
     cv2.setNumThreads(1)
     target = TARGETS[name]
     seeds = target.seeds()
     if name in ('camera_info', 'detections'):
         import bench.mutations
+
         bench.mutations.CAMERA = CALIBRATION.camera(camera_infos()[0], 'camera', (64, 48))
     rng, known = random.Random(f'{name} {seed}'), set()
     with open(board_path, 'r+b') as file:
@@ -348,7 +445,7 @@ def main(name: str, seed: int, board_path: str, notes_path: str) -> None:
     iterations, refused, escapes, _ = HEADER.unpack_from(board)
     for turn in itertools.count():
         raw = seeds[turn] if turn < len(seeds) and not iterations else damaged(rng, seeds, target.text)
-        board[HEADER.size:HEADER.size + len(raw)] = raw
+        board[HEADER.size : HEADER.size + len(raw)] = raw
         HEADER.pack_into(board, 0, iterations, refused, escapes, len(raw))
         try:
             target.run(raw)
@@ -361,8 +458,10 @@ def main(name: str, seed: int, board_path: str, notes_path: str) -> None:
             if place not in known and len(known) < 20:
                 known.add(place)
                 with open(notes_path, 'a') as notes:
-                    notes.write(json.dumps({'place': place, 'error': traceback.format_exc()[-1500:],
-                                            'input': raw[:4000].hex()}) + '\n')
+                    notes.write(
+                        json.dumps({'place': place, 'error': traceback.format_exc()[-1500:], 'input': raw[:4000].hex()})
+                        + '\n'
+                    )
         iterations += 1
 
 

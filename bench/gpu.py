@@ -46,6 +46,7 @@ BUILD_PATIENCE = 1800.0  # [s]
 def peaks() -> Device:
     """What this GPU does: one half-precision product of large matrices, one copy of a large array."""
     import torch
+
     matrix = torch.randn(8192, 8192, device='cuda', dtype=torch.float16)
     block = torch.empty(1 << 30, device='cuda', dtype=torch.uint8)
     product = _seconds(lambda: matrix @ matrix, torch.cuda.synchronize)
@@ -58,9 +59,12 @@ def engines(graph: str, device: Device) -> dict:
     import torch
 
     from cliff_ros.engine.torch import TorchEngine
+
     kinds: dict[str, Callable] = {
-        'PyTorch fp32': lambda: TorchEngine(graph, half=False), 'PyTorch': lambda: TorchEngine(graph),
-        'torch.compile': lambda: TorchEngine(graph, compile=True)}
+        'PyTorch fp32': lambda: TorchEngine(graph, half=False),
+        'PyTorch': lambda: TorchEngine(graph),
+        'torch.compile': lambda: TorchEngine(graph, compile=True),
+    }
     if find_spec('tensorrt') is not None:
         kinds['TensorRT'] = lambda: load_engine(graph, 'tensorrt', max_people=PEOPLE[-1])
     times = {'floor': {people: 1e3 * cost(graph, people).floor(device) for people in PEOPLE}}
@@ -80,8 +84,9 @@ def node(driver: Driver, folder: Path) -> dict:
         for people in PEOPLE:
             image, boxes = crowd(images[0], figure, people)
             width, height = round(WIDTH * factor), round(HEIGHT * factor)
-            detector = fixed_detector(folder / 'networks' / f'fixed_{size}_{people}.onnx', (boxes + 0.5) * factor - 0.5,
-                                      (width, height))
+            detector = fixed_detector(
+                folder / 'networks' / f'fixed_{size}_{people}.onnx', (boxes + 0.5) * factor - 0.5, (width, height)
+            )
             link = driver.link('ours')
             link.load(_enlarged(camera, factor), [cv2.resize(image, (width, height))])
             with Contestants(folder / 'logs', driver) as nodes:
@@ -91,8 +96,11 @@ def node(driver: Driver, folder: Path) -> dict:
                 driver.spin(0.3)
                 times = [_stamp_to_published(link, stamp) for stamp in stamps if stamp in link.timings]
                 infer = [link.timings[stamp].infer_ms for stamp in stamps if stamp in link.timings]
-            results[size][people] = {'p50_ms': median(times), 'p99_ms': percentile(times, 99),
-                                     'infer_ms': median(infer)}
+            results[size][people] = {
+                'p50_ms': median(times),
+                'p99_ms': percentile(times, 99),
+                'infer_ms': median(infer),
+            }
     return results
 
 
@@ -124,22 +132,40 @@ def start(driver: Driver, folder: Path) -> dict:
 
 def text(report: dict) -> str:
     """All tables, as Markdown."""
-    parts = [f"{report['device']['name']}: {report['device']['flops'] / 1e12:.0f} TFLOP/s (fp16 product), "
-             f"{report['device']['bandwidth'] / 1e9:.0f} GB/s (copy)"]
+    parts = [
+        f'{report["device"]["name"]}: {report["device"]["flops"] / 1e12:.0f} TFLOP/s (fp16 product), '
+        f'{report["device"]["bandwidth"] / 1e9:.0f} GB/s (copy)'
+    ]
     for network, times in report['engines'].items():
-        parts.append(table([f'{network} [ms]', *(f'{people}' for people in PEOPLE)], [
-            [name, *(f'{row[people]:.2f}' for people in PEOPLE)] for name, row in times.items()]))
-    parts.append(table(['stamp to published [ms]', *(f'{people}' for people in PEOPLE)], [
-        [f'{size} {key}', *(f"{row[people][f'{key}_ms']:.1f}" for people in PEOPLE)]
-        for size, row in report['node'].items() for key in ('p50', 'p99', 'infer')]))
-    parts.append(table(['process start to first person', 's'], [
-        [f'{name} engine cache', f'{value:.1f}'] for name, value in report['start_s'].items()]))
+        parts.append(
+            table(
+                [f'{network} [ms]', *(f'{people}' for people in PEOPLE)],
+                [[name, *(f'{row[people]:.2f}' for people in PEOPLE)] for name, row in times.items()],
+            )
+        )
+    parts.append(
+        table(
+            ['stamp to published [ms]', *(f'{people}' for people in PEOPLE)],
+            [
+                [f'{size} {key}', *(f'{row[people][f"{key}_ms"]:.1f}' for people in PEOPLE)]
+                for size, row in report['node'].items()
+                for key in ('p50', 'p99', 'infer')
+            ],
+        )
+    )
+    parts.append(
+        table(
+            ['process start to first person', 's'],
+            [[f'{name} engine cache', f'{value:.1f}'] for name, value in report['start_s'].items()],
+        )
+    )
     return '\n\n'.join(parts)
 
 
 def _per_call(engine: Engine) -> dict[int, float]:
     """[ms], from crops in this machine's memory to people in it, by the number of people."""
     import torch
+
     rng, times = np.random.default_rng(0), {}
     for people in PEOPLE:
         crops = rng.integers(0, 256, (people, engine.spec.height, engine.spec.width, 3), np.uint8)
@@ -178,6 +204,7 @@ def main() -> int:
     args = parser.parse_args()
     try:
         import torch
+
         there = torch.cuda.is_available()
     except ImportError:
         there = False

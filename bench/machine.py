@@ -13,10 +13,14 @@ PACKAGES = ('cliff_ros', 'numpy', 'opencv-python-headless', 'onnxruntime', 'torc
 
 def describe() -> dict:
     """The machine and the versions of what runs on it; ``load``: runnable processes in the last 1, 5, 15 minutes."""
-    return {'date': datetime.datetime.now(datetime.timezone.utc).isoformat(timespec='seconds'),
-            'cpu': _cpu(), 'cores': len(os.sched_getaffinity(0)), 'python': platform.python_version(),
-            'load': [round(value, 2) for value in os.getloadavg()],
-            'versions': {name: _version(name) for name in PACKAGES}}
+    return {
+        'date': datetime.datetime.now(datetime.timezone.utc).isoformat(timespec='seconds'),
+        'cpu': _cpu(),
+        'cores': len(os.sched_getaffinity(0)),
+        'python': platform.python_version(),
+        'load': [round(value, 2) for value in os.getloadavg()],
+        'versions': {name: _version(name) for name in PACKAGES},
+    }
 
 
 def _cpu() -> str:

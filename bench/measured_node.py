@@ -36,6 +36,7 @@ class Stopwatch:
 
     def on(self, function: Callable) -> Callable:
         """The function, timed."""
+
         def timed(*args, **kwargs):
             start, cpu_start = perf_counter(), thread_time()
             try:
@@ -43,6 +44,7 @@ class Stopwatch:
             finally:
                 self.ms += 1e3 * (perf_counter() - start)
                 self.cpu_ms += 1e3 * (thread_time() - cpu_start)
+
         return timed
 
 
@@ -75,8 +77,13 @@ def measure(path: str, memory: bool = False) -> None:
                 tracemalloc.reset_peak()
                 before = tracemalloc.get_traced_memory()[0]
             whole.on(super()._process)(incoming)
-            line = {'total': 1e3 * (perf_counter() - incoming.clock), 'network': network.ms, 'mesh': mesh.ms,
-                    'cpu': whole.cpu_ms - network.cpu_ms, 'people': self.diagnostics.people} | self.stages
+            line = {
+                'total': 1e3 * (perf_counter() - incoming.clock),
+                'network': network.ms,
+                'mesh': mesh.ms,
+                'cpu': whole.cpu_ms - network.cpu_ms,
+                'people': self.diagnostics.people,
+            } | self.stages
             if memory:
                 line['peak_bytes'] = tracemalloc.get_traced_memory()[1] - before
             lines.write(json.dumps(line) + '\n')
@@ -85,6 +92,6 @@ def measure(path: str, memory: bool = False) -> None:
 
 
 if __name__ == '__main__':
-    _, file, *options = sys.argv[:sys.argv.index('--ros-args')]
+    _, file, *options = sys.argv[: sys.argv.index('--ros-args')]
     measure(file, '--memory' in options)
     node.main()

@@ -32,7 +32,7 @@ def growth(sizes: Sequence[float]) -> float:
     The slope is the median of the slopes between points half the series apart (Theil-Sen's idea), so a
     single peak does not count as growth, and a step does.
     """
-    kept = np.asarray(sizes, float)[int(WARM_UP * len(sizes)):]
+    kept = np.asarray(sizes, float)[int(WARM_UP * len(sizes)) :]
     half = len(kept) // 2
     if half < 2:
         raise ValueError(f'{len(sizes)} sizes are too few to see growth')

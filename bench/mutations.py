@@ -90,15 +90,15 @@ def mutate(rng: random.Random, seeds: list[bytes]) -> bytes:
             raw += rng.randbytes(rng.randint(1, 64))
         elif kind == 3:
             at -= at % 4
-            raw[at:at + 4] = struct.pack('<I', rng.choice((*LENGTHS, rng.getrandbits(32))))
+            raw[at : at + 4] = struct.pack('<I', rng.choice((*LENGTHS, rng.getrandbits(32))))
         elif kind == 4:
             at -= (at + 4) % 8
             at = max(4, at)
-            raw[at:at + 8] = struct.pack('<d', rng.choice(NUMBERS))
+            raw[at : at + 8] = struct.pack('<d', rng.choice(NUMBERS))
         else:
             other = rng.choice(seeds)
             begin = rng.randrange(len(other))
-            raw[at:at + rng.randint(0, 40)] = other[begin:begin + rng.randint(0, 80)]
+            raw[at : at + rng.randint(0, 40)] = other[begin : begin + rng.randint(0, 80)]
     return bytes(raw)
 
 
@@ -107,10 +107,10 @@ def repaired(raw: bytes) -> bytes:
     start = raw.find(b'\x89PNG\r\n\x1a\n')
     out, at = bytearray(raw), start + 8
     while start >= 0 and at + 12 <= len(raw):
-        end = at + 12 + int.from_bytes(raw[at:at + 4], 'big')
+        end = at + 12 + int.from_bytes(raw[at : at + 4], 'big')
         if end > len(raw):
             break
-        out[end - 4:end] = struct.pack('>I', zlib.crc32(raw[at + 4:end - 4]))
+        out[end - 4 : end] = struct.pack('>I', zlib.crc32(raw[at + 4 : end - 4]))
         at = end
     return bytes(out)
 

@@ -57,8 +57,10 @@ class NaiveCliff:
         """The people in a rectified image: scores (N,), boxes (N, 4), rotations (N, 24, 3, 3), betas (N, 10),
         translation (N, 3), joints (N, 24, 3), vertices (N, V, 3)."""
         found = self.detector(image)
-        people = {'scores': np.array([box.score for box in found]),
-                  'boxes': np.array([box.xyxy for box in found]).reshape(-1, 4)}
+        people = {
+            'scores': np.array([box.score for box in found]),
+            'boxes': np.array([box.xyxy for box in found]).reshape(-1, 4),
+        }
         if not found:
             return people
         spec, f = self.model.spec, np.sqrt(K[0, 0] * K[1, 1])
@@ -69,13 +71,20 @@ class NaiveCliff:
             crops.append(_crop(image, cx, cy, size, spec))
             location.append([(cx - K[0, 2]) / f, (cy - K[1, 2]) / f, size / f])
         location = torch.tensor(location, dtype=torch.float32)
-        rotations, betas, camera = self.model(self.model.normalise(torch.from_numpy(np.stack(crops))),
-                                              self.model.bbox_info(location))
+        rotations, betas, camera = self.model(
+            self.model.normalise(torch.from_numpy(np.stack(crops))), self.model.bbox_info(location)
+        )
         translation = torch.from_numpy(full_translation(camera.numpy(), location.numpy()))
-        body = self.smpl(betas=betas, global_orient=rotations[:, :1], body_pose=rotations[:, 1:],
-                         transl=translation, pose2rot=False)
-        return people | {'rotations': rotations.numpy(), 'betas': betas.numpy(), 'translation': translation.numpy(),
-                         'joints': body.joints[:, :24].numpy(), 'vertices': body.vertices.numpy()}
+        body = self.smpl(
+            betas=betas, global_orient=rotations[:, :1], body_pose=rotations[:, 1:], transl=translation, pose2rot=False
+        )
+        return people | {
+            'rotations': rotations.numpy(),
+            'betas': betas.numpy(),
+            'translation': translation.numpy(),
+            'joints': body.joints[:, :24].numpy(),
+            'vertices': body.vertices.numpy(),
+        }
 
 
 class NaiveNode(Node):
@@ -83,8 +92,9 @@ class NaiveNode(Node):
 
     def __init__(self) -> None:
         super().__init__('cliff')
-        self.cliff = NaiveCliff(self.declare_parameter('model', 'embedded').value,
-                                self.declare_parameter('detector', 'embedded').value)
+        self.cliff = NaiveCliff(
+            self.declare_parameter('model', 'embedded').value, self.declare_parameter('detector', 'embedded').value
+        )
         self.info: CameraInfo | None = None
         sensor = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
         self.people = self.create_publisher(SmplArray, '~/people', 10)
@@ -119,11 +129,20 @@ def people_message(header: Header, people: dict[str, np.ndarray], K: np.ndarray,
     for i, (score, box) in enumerate(zip(people['scores'], people['boxes'], strict=True)):
         joints = people['joints'][i]
         pixels = cv2.projectPoints(joints.astype(np.float64), np.zeros(3), np.zeros(3), K, d)[0]
-        message.people.append(Smpl(
-            header=header, id=i + 1, score=float(score), box=box.astype(np.float32), track_state=Smpl.TRACK_OK,
-            betas=people['betas'][i].tolist(), rotations=_quaternions(people['rotations'][i]),
-            translation=_vector(people['translation'][i]), joints=[_point(joint) for joint in joints.tolist()],
-            joints2d=pixels.astype(np.float32).reshape(-1)))
+        message.people.append(
+            Smpl(
+                header=header,
+                id=i + 1,
+                score=float(score),
+                box=box.astype(np.float32),
+                track_state=Smpl.TRACK_OK,
+                betas=people['betas'][i].tolist(),
+                rotations=_quaternions(people['rotations'][i]),
+                translation=_vector(people['translation'][i]),
+                joints=[_point(joint) for joint in joints.tolist()],
+                joints2d=pixels.astype(np.float32).reshape(-1),
+            )
+        )
     return message
 
 
@@ -138,8 +157,7 @@ def transforms(header: Header, people: dict[str, np.ndarray]) -> TFMessage:
             if parent >= 0:
                 world[joint] = world[parent] @ rotations[joint]
                 offset = world[parent].T @ (joints[joint] - joints[parent])
-                frame.header = Header(stamp=header.stamp,
-                                      frame_id=f'{name}/{JOINT_NAMES[parent]}' if parent else name)
+                frame.header = Header(stamp=header.stamp, frame_id=f'{name}/{JOINT_NAMES[parent]}' if parent else name)
             frame.child_frame_id = f'{name}/{JOINT_NAMES[joint]}' if joint else name
             frame.transform.translation = _vector(offset)
             frame.transform.rotation = quaternions[joint]
@@ -150,9 +168,16 @@ def transforms(header: Header, people: dict[str, np.ndarray]) -> TFMessage:
 def markers(header: Header, vertices: np.ndarray, faces: np.ndarray) -> MarkerArray:
     message = MarkerArray()
     for i, mesh in enumerate(vertices):
-        marker = Marker(header=header, ns='smpl_mesh', id=i + 1, type=Marker.TRIANGLE_LIST, action=Marker.ADD,
-                        scale=Vector3(x=1.0, y=1.0, z=1.0), color=ColorRGBA(r=0.6, g=0.7, b=0.9, a=1.0),
-                        lifetime=Duration(nanosec=500_000_000))
+        marker = Marker(
+            header=header,
+            ns='smpl_mesh',
+            id=i + 1,
+            type=Marker.TRIANGLE_LIST,
+            action=Marker.ADD,
+            scale=Vector3(x=1.0, y=1.0, z=1.0),
+            color=ColorRGBA(r=0.6, g=0.7, b=0.9, a=1.0),
+            lifetime=Duration(nanosec=500_000_000),
+        )
         marker.pose.orientation.w = 1.0
         marker.points = [_point(corner) for corner in mesh[faces.reshape(-1)].tolist()]
         message.markers.append(marker)
@@ -165,9 +190,10 @@ def _crop(image: np.ndarray, cx: float, cy: float, size: float, spec) -> np.ndar
     left, top = np.round((cx, cy) - half).astype(int)
     right, bottom = np.round((cx, cy) + half).astype(int)
     height, width = image.shape[:2]
-    part = image[max(top, 0):max(bottom, 0), max(left, 0):max(right, 0)]
-    part = cv2.copyMakeBorder(part, max(-top, 0), max(bottom - height, 0), max(-left, 0), max(right - width, 0),
-                              cv2.BORDER_CONSTANT)
+    part = image[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)]
+    part = cv2.copyMakeBorder(
+        part, max(-top, 0), max(bottom - height, 0), max(-left, 0), max(right - width, 0), cv2.BORDER_CONSTANT
+    )
     interpolation = cv2.INTER_AREA if spec.antialias else cv2.INTER_LINEAR
     return cv2.resize(part, (spec.width, spec.height), interpolation=interpolation)
 

@@ -63,9 +63,12 @@ def fixed_detector(path: Path, boxes: np.ndarray, size: tuple[int, int]) -> Path
     ]
     tensor = helper.make_tensor_value_info
     graph = helper.make_graph(
-        nodes, 'fixed', [tensor('image', TensorProto.UINT8, [1, 'h', 'w', 3])],
+        nodes,
+        'fixed',
+        [tensor('image', TensorProto.UINT8, [1, 'h', 'w', 3])],
         [tensor('heatmap', TensorProto.FLOAT, heatmap.shape), tensor('ltrb', TensorProto.FLOAT, ltrb.shape)],
-        [numpy_helper.from_array(value, name) for name, value in constants.items()])
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     save(helper.make_model(graph, opset_imports=[helper.make_opsetid('', 17)], ir_version=8), str(path))
     return path

@@ -81,18 +81,32 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument('--data', type=Path, help='folder with the clips of bench/real_clips.json')
     parser.add_argument('--clips', nargs='*', metavar='NAME', help='only these of them')
     parser.add_argument('--camera', type=Path, metavar='YAML', help='calibration of clips of your own')
-    parser.add_argument('--empty', nargs='*', default=(), type=span, metavar='FROM:TO',
-                        help='frames of clips of your own that show nobody')
-    parser.add_argument('--output', type=Path, required=True,
-                        help='folder for report.json, table.md, people and sheets')
+    parser.add_argument(
+        '--empty',
+        nargs='*',
+        default=(),
+        type=span,
+        metavar='FROM:TO',
+        help='frames of clips of your own that show nobody',
+    )
+    parser.add_argument(
+        '--output', type=Path, required=True, help='folder for report.json, table.md, people and sheets'
+    )
     parser.add_argument('--cache', type=Path, help="folder of the referee's landmarks (default: in the output)")
     parser.add_argument('--referee', default=sys.executable, metavar='PYTHON', help='a Python that has MediaPipe')
     parser.add_argument('--before', type=Path, metavar='REPORT', help='report.json of an earlier run, to compare with')
-    parser.add_argument('--into', type=Path, metavar='MARKDOWN',
-                        help="also put the table into this document, between '<!-- real recordings -->' and "
-                        "'<!-- end -->'")
-    parser.add_argument('--photographs', type=Path, metavar='DIR',
-                        help="folder with pictures in 'nobody' and 'people': how many are reported in each")
+    parser.add_argument(
+        '--into',
+        type=Path,
+        metavar='MARKDOWN',
+        help="also put the table into this document, between '<!-- real recordings -->' and '<!-- end -->'",
+    )
+    parser.add_argument(
+        '--photographs',
+        type=Path,
+        metavar='DIR',
+        help="folder with pictures in 'nobody' and 'people': how many are reported in each",
+    )
     parser.add_argument('--model', default='embedded')
     parser.add_argument('--detector', default='embedded')
     parser.add_argument('--max-frames', type=int, help='only the first frames of each clip')
@@ -111,11 +125,12 @@ def chosen(args: argparse.Namespace) -> list[tuple[str, Path, dict]]:
     if args.data:
         known = {name: entry for name, entry in json.loads(CLIPS.read_text()).items() if isinstance(entry, dict)}
         if unknown := set(args.clips or ()) - set(known):
-            raise InputError(f"no clip {', '.join(sorted(unknown))}: choose from {', '.join(known)}")
-        clips += [(name, args.data / entry['file'], entry) for name, entry in known.items()
-                  if name in (args.clips or known)]
+            raise InputError(f'no clip {", ".join(sorted(unknown))}: choose from {", ".join(known)}')
+        clips += [
+            (name, args.data / entry['file'], entry) for name, entry in known.items() if name in (args.clips or known)
+        ]
     if missing := [str(path) for _, path, _ in clips if not path.is_file()]:
-        raise InputError(f"there is no {', '.join(missing)}: give the clips, or their folder with --data")
+        raise InputError(f'there is no {", ".join(missing)}: give the clips, or their folder with --data')
     return clips
 
 
@@ -123,7 +138,7 @@ def one(args: argparse.Namespace, name: str, path: Path, entry: dict, cache: Pat
     """The figures of a clip; its people, figures and contact sheet are left in the output."""
     folder = args.output / name
     people, frames, fps, seconds = run(args, path, entry, folder)
-    reference = landmarks(args.referee, path, cache / f'{name}.npz', entry.get('scales', [1, .6]), frames)
+    reference = landmarks(args.referee, path, cache / f'{name}.npz', entry.get('scales', [1, 0.6]), frames)
     clip = Clip(people, reference, fps, Labels.of(entry))
     shown = args.show and entry.get('show')
     title = f'{name} ({shown})' if shown else name
@@ -137,7 +152,7 @@ def run(args: argparse.Namespace, path: Path, entry: dict, folder: Path) -> tupl
     """Our people in a clip (columns of cliff_ros.results), its frames, its rate [1/s], and the seconds it took."""
     folder.mkdir(parents=True, exist_ok=True)
     source, camera = open_source(str(path)), camera_of(path, entry)
-    pipeline, log, frames, started = Pipeline(args.model, detector=args.detector), PeopleLog(camera, folder), 0, 0.
+    pipeline, log, frames, started = Pipeline(args.model, detector=args.detector), PeopleLog(camera, folder), 0, 0.0
     for frame in source:
         if frames == args.max_frames:
             break
@@ -161,22 +176,30 @@ def camera_of(path: Path, entry: dict) -> Camera:
 def landmarks(python: str, path: Path, file: Path, scales: list[float], frames: int) -> list[list[np.ndarray]]:
     """The referee's people in each frame, (33, 3); found by another Python unless `file` has them."""
     if not file.is_file():
-        found = subprocess.run([python, Path(__file__).with_name('landmarks.py'), path, file, '--scales',
-                                *map(str, scales)], capture_output=True, text=True)
+        found = subprocess.run(
+            [python, Path(__file__).with_name('landmarks.py'), path, file, '--scales', *map(str, scales)],
+            capture_output=True,
+            text=True,
+        )
         if found.returncode:
-            raise InputError(f"the referee failed on '{path}': {found.stderr.strip().splitlines()[-1:]}; name a Python "
-                             'that has mediapipe 0.10.21 with --referee, or start bench/real_clips.sh')
+            raise InputError(
+                f"the referee failed on '{path}': {found.stderr.strip().splitlines()[-1:]}; name a Python "
+                'that has mediapipe 0.10.21 with --referee, or start bench/real_clips.sh'
+            )
         print(f'  {found.stdout.strip()}', flush=True)
     with np.load(file) as stored:
         if stored['frames'] < frames:
-            raise InputError(f"'{file}' has {stored['frames']} frames of the {frames} of '{path}': it is of another "
-                             'clip, so remove it or give another --cache')
+            raise InputError(
+                f"'{file}' has {stored['frames']} frames of the {frames} of '{path}': it is of another "
+                'clip, so remove it or give another --cache'
+            )
         return [list(stored['landmarks'][stored['frame'] == n]) for n in range(min(frames, int(stored['frames'])))]
 
 
 def photographs(args: argparse.Namespace) -> dict:
     """How many people are reported in each picture of the folders 'nobody' and 'people'."""
     import cv2
+
     pipeline, report = Pipeline(args.model, detector=args.detector, smoothing=False), {}
     for kind in ('nobody', 'people'):
         found = {}
@@ -187,8 +210,12 @@ def photographs(args: argparse.Namespace) -> dict:
             pipeline.reset()
             camera = Camera.uncalibrated(image.shape[1], image.shape[0])
             found[path.name] = len(pipeline(Frame(image, camera, order='bgr'), vertices=False))
-        report[kind] = {'pictures': len(found), 'reported': sum(found.values()),
-                        'pictures_with_somebody': sum(map(bool, found.values())), 'by_picture': found}
+        report[kind] = {
+            'pictures': len(found),
+            'reported': sum(found.values()),
+            'pictures_with_somebody': sum(map(bool, found.values())),
+            'by_picture': found,
+        }
     return report
 
 
@@ -203,13 +230,19 @@ def tables(report: dict, before: dict | None = None) -> str:
     text = [table(head, rows)] if columns else []
     if 'photographs' in report:
         reports = [some['photographs'] for some in (before, report) if some and 'photographs' in some]
-        text.append(table(['photographs', *(['before', 'after'] if len(reports) > 1 else [''])], [
-            ['without people: pictures', *(some['nobody']['pictures'] for some in reports)],
-            ['of these with a report', *(some['nobody']['pictures_with_somebody'] for some in reports)],
-            ['people reported there', *(some['nobody']['reported'] for some in reports)],
-            ['with people: pictures', *(some['people']['pictures'] for some in reports)],
-            ['of these with a report', *(some['people']['pictures_with_somebody'] for some in reports)],
-            ['people reported there', *(some['people']['reported'] for some in reports)]]))
+        text.append(
+            table(
+                ['photographs', *(['before', 'after'] if len(reports) > 1 else [''])],
+                [
+                    ['without people: pictures', *(some['nobody']['pictures'] for some in reports)],
+                    ['of these with a report', *(some['nobody']['pictures_with_somebody'] for some in reports)],
+                    ['people reported there', *(some['nobody']['reported'] for some in reports)],
+                    ['with people: pictures', *(some['people']['pictures'] for some in reports)],
+                    ['of these with a report', *(some['people']['pictures_with_somebody'] for some in reports)],
+                    ['people reported there', *(some['people']['reported'] for some in reports)],
+                ],
+            )
+        )
     return '\n\n'.join(text)
 
 

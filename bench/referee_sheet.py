@@ -15,8 +15,24 @@ from cliff_ros.render.overlay import to_pinhole
 from cliff_ros.render.raster import shade
 from cliff_ros.render.sheet import contact_sheet, save_png
 
-LIMBS = [(11, 12), (11, 13), (13, 15), (12, 14), (14, 16), (11, 23), (12, 24), (23, 24), (23, 25), (25, 27), (24, 26),
-         (26, 28), (27, 31), (28, 32), (0, 7), (0, 8)]  # MediaPipe's
+LIMBS = [
+    (11, 12),
+    (11, 13),
+    (13, 15),
+    (12, 14),
+    (14, 16),
+    (11, 23),
+    (12, 24),
+    (23, 24),
+    (23, 25),
+    (25, 27),
+    (24, 26),
+    (26, 28),
+    (27, 31),
+    (28, 32),
+    (0, 7),
+    (0, 8),
+]  # MediaPipe's
 GREY = 70
 LONGEST = 900  # [px] of a tile before it is shrunk to the page
 
@@ -29,7 +45,7 @@ def save(path: Path, clip: Clip, camera: Camera, video: Path | None, title: str,
     for n in frames:
         blank = np.full((camera.height, camera.width, 3), GREY, np.uint8)
         image = draw(clip, n, camera, body, pictures.get(n, blank))
-        scale = min(1., LONGEST / max(image.shape[:2]))
+        scale = min(1.0, LONGEST / max(image.shape[:2]))
         tiles.append(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))
         judged = clip.judged[n]
         captions.append(f'{n}: {len(judged.rows)} reported, {judged.too_many} too many')
@@ -48,8 +64,17 @@ def draw(clip: Clip, n: int, camera: Camera, body, image: np.ndarray) -> np.ndar
     if len(rows):
         _, vertices = body(*(people[name][rows].astype(np.float64) for name in ('betas', 'rotations', 'translation')))
         for row, mesh in zip(rows, vertices, strict=True):
-            shade(to_pinhole(mesh, camera), body.faces, camera.f, camera.cx, camera.cy, image,
-                  color_of(int(people['id'][row])), 1., depth=depth)
+            shade(
+                to_pinhole(mesh, camera),
+                body.faces,
+                camera.f,
+                camera.cx,
+                camera.cy,
+                image,
+                color_of(int(people['id'][row])),
+                1.0,
+                depth=depth,
+            )
     for points in clip.judged[n].referee:
         for a, b in LIMBS:
             start, end = (tuple(points[k, :2].round().astype(int).tolist()) for k in (a, b))

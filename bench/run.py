@@ -44,8 +44,7 @@ class Bench:
     def versus(self, network: str, people: int) -> dict:
         """Both nodes on the same film, in turns."""
         trained = network == 'embedded'
-        checkpoint, graph = ('embedded', 'embedded') if trained else \
-            map(str, random_resnet50(self.folder / 'networks'))
+        checkpoint, graph = ('embedded', 'embedded') if trained else map(str, random_resnet50(self.folder / 'networks'))
         rounds, frames = (2, (8, 2)) if self.quick else (5, (40, 6))
         ours, naive = self._link('ours', people), self._link('naive', people)
         with self._contestants() as nodes:
@@ -58,8 +57,14 @@ class Bench:
                     results.append(self._turn(link, pid, count))
         results = {link.name: _gather(results) for link, _, _, results in turns}
         ratios = np.divide(results['ours'].pop('rates'), results['naive'].pop('rates'))
-        return {'network': network, 'people': people, 'ratio': median(ratios), 'ratios': ratios.tolist(),
-                'cpu_ratio': results['naive']['cpu_ms_per_frame'] / results['ours']['cpu_ms_per_frame'], **results}
+        return {
+            'network': network,
+            'people': people,
+            'ratio': median(ratios),
+            'ratios': ratios.tolist(),
+            'cpu_ratio': results['naive']['cpu_ms_per_frame'] / results['ours']['cpu_ms_per_frame'],
+            **results,
+        }
 
     def our_part(self) -> dict:
         """All of a frame but the networks' own run time, for up to 32 people."""
@@ -68,16 +73,19 @@ class Bench:
         link, scenes = self.driver.link('ours'), {}
         for people in CROWDS:
             image, boxes = crowd(images[0], figure, people)
-            scenes[people] = image, fixed_detector(self.folder / 'networks' / f'fixed_{people}.onnx', boxes,
-                                                   (WIDTH, HEIGHT))
+            scenes[people] = (
+                image,
+                fixed_detector(self.folder / 'networks' / f'fixed_{people}.onnx', boxes, (WIDTH, HEIGHT)),
+            )
 
         def lines(people: int, frames: int, *options: str) -> list[dict]:
             image, detector = scenes[people]
             link.load(camera, [image])
             path = self.folder / 'lines.jsonl'
             with self._contestants() as nodes:
-                nodes.launch(link, MEASURED, str(path), *options, autostart=True, detector=str(detector),
-                             presence_threshold=0.0)
+                nodes.launch(
+                    link, MEASURED, str(path), *options, autostart=True, detector=str(detector), presence_threshold=0.0
+                )
                 nodes.join(link)
                 for index in range(frames):
                     link.ask(index)
@@ -92,14 +100,21 @@ class Bench:
             column = {key: [line[key] for line in several] for key in several[0]}
             own = np.subtract(column['total'], column['network'])
             by_people[people] = {
-                'people': median(column['people']), 'ms': median(own), 'p95_ms': percentile(own, 95),
-                'cpu_ms': median(column['cpu']), 'network_ms': median(column['network']),
-                'mesh_ms_per_person': median(column['mesh']) / people}
+                'people': median(column['people']),
+                'ms': median(own),
+                'p95_ms': percentile(own, 95),
+                'cpu_ms': median(column['cpu']),
+                'network_ms': median(column['network']),
+                'mesh_ms_per_person': median(column['mesh']) / people,
+            }
         fits = {name: fit_line(CROWDS, [part[name] for part in by_people.values()]) for name in ('ms', 'cpu_ms')}
-        return {'by_people': {str(people): part for people, part in by_people.items()},
-                'line': {name: {'a': a, 'b': b} for name, (a, b) in fits.items()},
-                'peak_bytes': {str(people): median([line['peak_bytes'] for line in lines(people, 6, '--memory')])
-                               for people in (1, 4)}}
+        return {
+            'by_people': {str(people): part for people, part in by_people.items()},
+            'line': {name: {'a': a, 'b': b} for name, (a, b) in fits.items()},
+            'peak_bytes': {
+                str(people): median([line['peak_bytes'] for line in lines(people, 6, '--memory')]) for people in (1, 4)
+            },
+        }
 
     def at_camera_rate(self, people: int) -> dict:
         """The share of one CPU core that the node takes, and its latency."""
@@ -112,8 +127,14 @@ class Bench:
             share = (cpu_seconds(pid) - cpu) / (time.monotonic() - start)
             self.driver.spin(0.5)
             latencies = [link.latency(stamp) for stamp in link.answers]
-        return {'rate': CAMERA_RATE, 'sent': sent, 'answered': len(latencies), 'share_of_a_core': share,
-                'latency_ms': median(latencies), 'latency_p95_ms': percentile(latencies, 95)}
+        return {
+            'rate': CAMERA_RATE,
+            'sent': sent,
+            'answered': len(latencies),
+            'share_of_a_core': share,
+            'latency_ms': median(latencies),
+            'latency_p95_ms': percentile(latencies, 95),
+        }
 
     def start(self) -> dict:
         """From starting the process to the first person, before a camera that is already running."""
@@ -133,8 +154,13 @@ class Bench:
                 first_person.append(time.perf_counter() - began)
                 listening.append(listens or first_person[-1])
         # The first one may find neither its files in memory nor its modules compiled.
-        return {'first_s': first_person[0], 'second_s': median(first_person[1:]), 'worst_s': max(first_person[1:]),
-                'listening_s': median(listening[1:]), 'starts': len(first_person)}
+        return {
+            'first_s': first_person[0],
+            'second_s': median(first_person[1:]),
+            'worst_s': max(first_person[1:]),
+            'listening_s': median(listening[1:]),
+            'starts': len(first_person),
+        }
 
     def _link(self, name: str, people: int) -> Link:
         camera, images = self.films[people]
@@ -153,11 +179,14 @@ class Bench:
         stamps = [link.ask(index) for index in range(count)]
         elapsed, cpu = time.perf_counter() - start, cpu_seconds(pid) - cpu
         self.driver.spin(0.1)  # the last Timing comes after the answers
-        turn = {'rate': count / elapsed, 'cpu': 1e3 * cpu / count,
-                'latencies': [link.latency(stamp) for stamp in stamps],
-                'stages': [[getattr(timing, f'{stage}_ms') for stage in STAGES] for timing in link.timings.values()],
-                'bytes': {'image': 3 * WIDTH * HEIGHT} | {
-                    output: len(raw) for output, raw in link.answers[stamps[-1]].items()}}
+        turn = {
+            'rate': count / elapsed,
+            'cpu': 1e3 * cpu / count,
+            'latencies': [link.latency(stamp) for stamp in stamps],
+            'stages': [[getattr(timing, f'{stage}_ms') for stage in STAGES] for timing in link.timings.values()],
+            'bytes': {'image': 3 * WIDTH * HEIGHT}
+            | {output: len(raw) for output, raw in link.answers[stamps[-1]].items()},
+        }
         link.forget()
         return turn
 
@@ -166,10 +195,14 @@ def _gather(turns: list[dict]) -> dict:
     """What the turns of one node amount to."""
     latencies = [latency for turn in turns for latency in turn['latencies']]
     stages = [row for turn in turns for row in turn['stages']]
-    summary = {'rates': [turn['rate'] for turn in turns],
-               'answers_per_second': median([turn['rate'] for turn in turns]),
-               'latency_ms': median(latencies), 'latency_p95_ms': percentile(latencies, 95),
-               'cpu_ms_per_frame': median([turn['cpu'] for turn in turns]), 'bytes': turns[-1]['bytes']}
+    summary = {
+        'rates': [turn['rate'] for turn in turns],
+        'answers_per_second': median([turn['rate'] for turn in turns]),
+        'latency_ms': median(latencies),
+        'latency_p95_ms': percentile(latencies, 95),
+        'cpu_ms_per_frame': median([turn['cpu'] for turn in turns]),
+        'bytes': turns[-1]['bytes'],
+    }
     if stages:  # the naive node does not publish them
         summary['stages_ms'] = dict(zip(STAGES, np.median(stages, axis=0).tolist(), strict=True))
     return summary
@@ -179,8 +212,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--output', type=Path, default=Path('out/bench'), metavar='DIR')
     parser.add_argument('--quick', action='store_true', help='few repeats, to see that everything works')
-    parser.add_argument('--only', nargs='+', choices=EXPERIMENTS, default=list(EXPERIMENTS), metavar='NAME',
-                        help=f"some of {', '.join(EXPERIMENTS)}")
+    parser.add_argument(
+        '--only',
+        nargs='+',
+        choices=EXPERIMENTS,
+        default=list(EXPERIMENTS),
+        metavar='NAME',
+        help=f'some of {", ".join(EXPERIMENTS)}',
+    )
     args = parser.parse_args()
     args.output.mkdir(parents=True, exist_ok=True)
     enter_environment(args.output / 'logs')

@@ -38,8 +38,11 @@ def soak(seconds: float, folder: Path) -> dict:
     def choose(count: int) -> int:
         return FRAMES if count / RATE % ROUND >= ROUND - EMPTY else count % FRAMES
 
-    with Driver() as driver, Contestants(folder / 'logs', driver) as nodes, \
-            tqdm(total=round(seconds), unit='s', mininterval=1) as bar:
+    with (
+        Driver() as driver,
+        Contestants(folder / 'logs', driver) as nodes,
+        tqdm(total=round(seconds), unit='s', mininterval=1) as bar,
+    ):
         link = driver.link('ours')
         link.load(camera, [*images, nobody])
         nodes.launch(link, OURS, autostart=True)
@@ -62,9 +65,18 @@ def soak(seconds: float, folder: Path) -> dict:
         share = (cpu_seconds(pid) - cpu) / (time.monotonic() - start)
         driver.spin(0.5)
         each(0)
-    return {'machine': describe(), 'seconds': seconds, 'rate': RATE, 'people': PEOPLE, 'sent': sent,
-            'answered': answered, 'ids': len(ids), 'share_of_a_core': share, 'growth': growth(sizes),
-            'memory_mb': [round(size, 1) for size in sizes]}
+    return {
+        'machine': describe(),
+        'seconds': seconds,
+        'rate': RATE,
+        'people': PEOPLE,
+        'sent': sent,
+        'answered': answered,
+        'ids': len(ids),
+        'share_of_a_core': share,
+        'growth': growth(sizes),
+        'memory_mb': [round(size, 1) for size in sizes],
+    }
 
 
 def main() -> int:

@@ -20,9 +20,16 @@ _NAMES = {'embedded_1': 'embedded, 1 person', 'embedded_4': 'embedded, 4 people'
 
 def tables(report: dict) -> dict[str, str]:
     """All tables that a report has figures for, as Markdown by name."""
-    makers = {'machine': ('machine', _machine), 'versus': ('versus', _versus), 'stages': ('versus', _stages),
-              'our part': ('our_part', _our_part), 'messages': ('versus', _traffic),
-              'allocated': ('our_part', _allocated), 'rate': ('at_camera_rate', _rate), 'start': ('start', _start)}
+    makers = {
+        'machine': ('machine', _machine),
+        'versus': ('versus', _versus),
+        'stages': ('versus', _stages),
+        'our part': ('our_part', _our_part),
+        'messages': ('versus', _traffic),
+        'allocated': ('our_part', _allocated),
+        'rate': ('at_camera_rate', _rate),
+        'start': ('start', _start),
+    }
     if 'growth' in report:
         return {'soak machine': _machine(report['machine']), 'soak': _soak(report)}
     return {name: make(report[part]) for name, (part, make) in makers.items() if part in report}
@@ -51,14 +58,18 @@ def place(document: str, contents: dict[str, str]) -> str:
 
 def _soak(report: dict) -> str:
     sizes = report['memory_mb']
-    return table(['soak', ''], [
-        ['duration', f"{report['seconds'] / 60:.0f} min at {report['rate']:.0f} Hz, {report['people']} people"],
-        ['images answered', f"{report['answered']} of {report['sent']}"],
-        ['ids given', f"{report['ids']}"],
-        ['share of a core', f"{100 * report['share_of_a_core']:.0f} %"],
-        ['memory at first, at last', f'{sizes[0]:.0f} MB, {sizes[-1]:.0f} MB'],
-        ['growth after warm-up', f"{100 * report['growth']:.2f} %"],
-        ['bar [%]', _bar(100 * GROWTH, report['growth'] < GROWTH, '<')]])
+    return table(
+        ['soak', ''],
+        [
+            ['duration', f'{report["seconds"] / 60:.0f} min at {report["rate"]:.0f} Hz, {report["people"]} people'],
+            ['images answered', f'{report["answered"]} of {report["sent"]}'],
+            ['ids given', f'{report["ids"]}'],
+            ['share of a core', f'{100 * report["share_of_a_core"]:.0f} %'],
+            ['memory at first, at last', f'{sizes[0]:.0f} MB, {sizes[-1]:.0f} MB'],
+            ['growth after warm-up', f'{100 * report["growth"]:.2f} %'],
+            ['bar [%]', _bar(100 * GROWTH, report['growth'] < GROWTH, '<')],
+        ],
+    )
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -67,10 +78,18 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
 
     def line(row: Sequence[str]) -> str:
-        return '| ' + ' | '.join(cell.ljust(width) if i == 0 else cell.rjust(width)
-                                 for i, (cell, width) in enumerate(zip(row, widths, strict=True))) + ' |'
-    rule = '|' + '|'.join('-' * (width + 2) if i == 0 else '-' * (width + 1) + ':'
-                          for i, width in enumerate(widths)) + '|'
+        return (
+            '| '
+            + ' | '.join(
+                cell.ljust(width) if i == 0 else cell.rjust(width)
+                for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+            )
+            + ' |'
+        )
+
+    rule = (
+        '|' + '|'.join('-' * (width + 2) if i == 0 else '-' * (width + 1) + ':' for i, width in enumerate(widths)) + '|'
+    )
     return '\n'.join([line(cells[0]), rule, *map(line, cells[1:])])
 
 
@@ -82,66 +101,108 @@ def allowed(people: int) -> float:
 def _machine(machine: dict) -> str:
     load, after = machine['load'], machine.get('load_after', machine['load'])
     versions = ', '.join(f'{name} {number}' for name, number in machine['versions'].items() if number)
-    return (f"{machine['date'][:10]}, {machine['cores']} cores of {machine['cpu']}, load {load[0]:.1f} before and "
-            f"{after[0]:.1f} after; Python {machine['python']}, {versions}")
+    return (
+        f'{machine["date"][:10]}, {machine["cores"]} cores of {machine["cpu"]}, load {load[0]:.1f} before and '
+        f'{after[0]:.1f} after; Python {machine["python"]}, {versions}'
+    )
 
 
 def _versus(versus: dict) -> str:
     rows = []
     for name, result in versus.items():
         ours, naive = result['ours'], result['naive']
-        rows.append([_NAMES[name], f"{ours['answers_per_second']:.1f}", f"{naive['answers_per_second']:.2f}",
-                     f"{ours['latency_ms']:.0f}", f"{naive['latency_ms']:.0f}",
-                     f"{result['ratio']:.1f}", _bar(RATIO_BARS[name], result['ratio'] >= RATIO_BARS[name], '>='),
-                     f"{result['cpu_ratio']:.1f}"])
-    return table(['network, people', 'ours [1/s]', 'naive [1/s]', 'ours [ms]', 'naive [ms]', 'ratio', 'bar',
-                  'CPU time ratio'], rows)
+        rows.append(
+            [
+                _NAMES[name],
+                f'{ours["answers_per_second"]:.1f}',
+                f'{naive["answers_per_second"]:.2f}',
+                f'{ours["latency_ms"]:.0f}',
+                f'{naive["latency_ms"]:.0f}',
+                f'{result["ratio"]:.1f}',
+                _bar(RATIO_BARS[name], result['ratio'] >= RATIO_BARS[name], '>='),
+                f'{result["cpu_ratio"]:.1f}',
+            ]
+        )
+    return table(
+        ['network, people', 'ours [1/s]', 'naive [1/s]', 'ours [ms]', 'naive [ms]', 'ratio', 'bar', 'CPU time ratio'],
+        rows,
+    )
 
 
 def _stages(versus: dict) -> str:
     stages = {name: result['ours']['stages_ms'] for name, result in versus.items()}
     first = next(iter(stages.values()))
-    return table(['stage [ms]', *(_NAMES[name] for name in stages)],
-                 [[stage, *(f'{values[stage]:.2f}' for values in stages.values())] for stage in first])
+    return table(
+        ['stage [ms]', *(_NAMES[name] for name in stages)],
+        [[stage, *(f'{values[stage]:.2f}' for values in stages.values())] for stage in first],
+    )
 
 
 def _our_part(part: dict) -> str:
-    rows = [[people, f"{row['ms']:.1f}", f"{row['cpu_ms']:.1f}", f"{row['network_ms']:.1f}",
-             _bar(allowed(int(people)), row['ms'] <= allowed(int(people)), '<='), f"{row['mesh_ms_per_person']:.2f}",
-             _bar(MESH_MS, row['mesh_ms_per_person'] <= MESH_MS, '<=')] for people, row in part['by_people'].items()]
+    rows = [
+        [
+            people,
+            f'{row["ms"]:.1f}',
+            f'{row["cpu_ms"]:.1f}',
+            f'{row["network_ms"]:.1f}',
+            _bar(allowed(int(people)), row['ms'] <= allowed(int(people)), '<='),
+            f'{row["mesh_ms_per_person"]:.2f}',
+            _bar(MESH_MS, row['mesh_ms_per_person'] <= MESH_MS, '<='),
+        ]
+        for people, row in part['by_people'].items()
+    ]
     line, cpu = part['line']['ms'], part['line']['cpu_ms']
     head = ['people', 'our part [ms]', 'its CPU time [ms]', 'networks [ms]', 'bar', 'mesh per person [ms]', 'bar']
-    return table(head, rows) + (f"\n\nFitted: {line['a']:.2f} + {line['b']:.2f} N ms; "
-                                f"CPU time {cpu['a']:.2f} + {cpu['b']:.2f} N ms.")
+    return table(head, rows) + (
+        f'\n\nFitted: {line["a"]:.2f} + {line["b"]:.2f} N ms; CPU time {cpu["a"]:.2f} + {cpu["b"]:.2f} N ms.'
+    )
 
 
 def _traffic(versus: dict) -> str:
     sizes = {name: result['ours']['bytes'] for name, result in versus.items()}
     outputs = next(iter(sizes.values()))
-    return table(['message [kB]', *(_NAMES[name] for name in sizes)],
-                 [[output, *(f'{of[output] / 1e3:.0f}' for of in sizes.values())] for output in outputs])
+    return table(
+        ['message [kB]', *(_NAMES[name] for name in sizes)],
+        [[output, *(f'{of[output] / 1e3:.0f}' for of in sizes.values())] for output in outputs],
+    )
 
 
 def _allocated(part: dict) -> str:
-    return table(['people', 'most memory allocated at a time for a frame [kB]'],
-                 [[people, f'{peak / 1e3:.0f}'] for people, peak in part['peak_bytes'].items()])
+    return table(
+        ['people', 'most memory allocated at a time for a frame [kB]'],
+        [[people, f'{peak / 1e3:.0f}'] for people, peak in part['peak_bytes'].items()],
+    )
 
 
 def _rate(rates: dict) -> str:
-    return table(['people', 'rate [Hz]', 'answered', 'share of a core', 'latency [ms]', '95 % within [ms]'], [
-        [name.removeprefix('rate_'), f"{row['rate']:.0f}", f"{row['answered']} of {row['sent']}",
-         f"{100 * row['share_of_a_core']:.0f} %", f"{row['latency_ms']:.0f}", f"{row['latency_p95_ms']:.0f}"]
-        for name, row in rates.items()])
+    return table(
+        ['people', 'rate [Hz]', 'answered', 'share of a core', 'latency [ms]', '95 % within [ms]'],
+        [
+            [
+                name.removeprefix('rate_'),
+                f'{row["rate"]:.0f}',
+                f'{row["answered"]} of {row["sent"]}',
+                f'{100 * row["share_of_a_core"]:.0f} %',
+                f'{row["latency_ms"]:.0f}',
+                f'{row["latency_p95_ms"]:.0f}',
+            ]
+            for name, row in rates.items()
+        ],
+    )
 
 
 def _start(start: dict) -> str:
-    return table(['process start', 's', 'bar'], [
-        ['to listening', f"{start['listening_s']:.2f}", ''],
-        ['to the first person', f"{start['second_s']:.2f}", _bar(START_S, start['second_s'] <= START_S, '<=')]])
+    return table(
+        ['process start', 's', 'bar'],
+        [
+            ['to listening', f'{start["listening_s"]:.2f}', ''],
+            ['to the first person', f'{start["second_s"]:.2f}', _bar(START_S, start['second_s'] <= START_S, '<=')],
+        ],
+    )
 
 
 def _bar(bar: float, met: bool, sign: str) -> str:
-    return f"{sign} {bar:g} {'ok' if met else 'MISSED'}"
+    return f'{sign} {bar:g} {"ok" if met else "MISSED"}'
 
 
 def main() -> None:

@@ -29,8 +29,8 @@ from cliff_ros.boxes import inside, iou
 from cliff_ros.evaluation import metrics
 from cliff_ros.evaluation.calibration import expected_calibration_error, reliability
 
-SCORES = (.15, .2, .25, .3, .35, .4, .5, .6)
-PRESENCES = (.05, .1, .2, .3, .5, .7, .8, .9, .95, .98, .99)
+SCORES = (0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6)
+PRESENCES = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
 HITS = (1, 2, 3, 4)
 LENGTH = 60  # frames of a sequence
 CROPS_SEED, STILLS_SEED, SEQUENCE_SEED = 960_001, 700, 3_000_000  # of evaluation, none of which training reaches
@@ -45,17 +45,18 @@ class Recorded:
 
     images: list[Candidates]
     judge: Judge
-    fps: float = 0.
+    fps: float = 0.0
     cuts: frozenset[int] = frozenset()
     _known: dict[tuple[int, bytes], tuple[int, int, int]] = field(default_factory=dict)  # most thresholds report alike
 
     def point(self, thresholds: Thresholds) -> dict:
         """What thresholds would give: found (share of those asked for) and too many (a frame)."""
-        kept = (over_time(self.images, thresholds, self.fps, self.cuts) if self.fps
-                else stills(self.images, thresholds))
+        kept = over_time(self.images, thresholds, self.fps, self.cuts) if self.fps else stills(self.images, thresholds)
         sums = np.array([self._judged(n, rows) for n, rows in enumerate(kept)]).reshape(-1, 3).sum(0)
-        return asdict(thresholds) | {'found': float(sums[1] / sums[0]) if sums[0] else None,
-                                     'too_many': float(sums[2] / max(len(self.images), 1))}
+        return asdict(thresholds) | {
+            'found': float(sums[1] / sums[0]) if sums[0] else None,
+            'too_many': float(sums[2] / max(len(self.images), 1)),
+        }
 
     def _judged(self, n: int, rows: np.ndarray) -> tuple[int, int, int]:
         key = n, rows.tobytes()
@@ -66,8 +67,9 @@ class Recorded:
     def curves(self, default: Thresholds) -> dict[str, list[dict]]:
         """Each threshold alone, then presence for each number of hits; of stills there is one hit."""
         presences = sorted({*PRESENCES, default.presence})
-        made = {'score': [Thresholds(score, default.presence, default.hits) for score in sorted({*SCORES,
-                                                                                               default.score})]}
+        made = {
+            'score': [Thresholds(score, default.presence, default.hits) for score in sorted({*SCORES, default.score})]
+        }
         for hits in HITS if self.fps else (1,):
             made[f'presence, {hits} hits'] = [Thresholds(default.score, presence, hits) for presence in presences]
         return {name: [self.point(thresholds) for thresholds in curve] for name, curve in made.items()}
@@ -79,8 +81,13 @@ def main() -> None:
     args.output.mkdir(parents=True, exist_ok=True)
     started, finder = time.monotonic(), Finder(args.model, args.detector)
     default = Thresholds(args.score, args.presence, args.hits)
-    report = {'model': args.model, 'detector': args.detector, 'default': asdict(default), 'calibration': {},
-              'curves': {}}
+    report = {
+        'model': args.model,
+        'detector': args.detector,
+        'default': asdict(default),
+        'calibration': {},
+        'curves': {},
+    }
     for name, everyday in (('crops, everyday', True), ('crops, wild', False)) if args.crops else ():
         report['calibration'][name] = calibration(*presence_of_crops(finder, args.crops, everyday))
         say(name, started)
@@ -98,15 +105,17 @@ def main() -> None:
         real.append(presence)
         say(name, started)
     if real:
-        report['calibration']["recordings, detector's boxes"] = calibration(*map(np.concatenate, zip(*real,
-                                                                                                   strict=True)))
+        report['calibration']["recordings, detector's boxes"] = calibration(
+            *map(np.concatenate, zip(*real, strict=True))
+        )
     report['seconds'] = time.monotonic() - started
     text = tables(report)
     (args.output / 'thresholds.json').write_text(json.dumps(report, indent=1) + '\n')
     (args.output / 'table.md').write_text(text + '\n')
-    print(f"{text}\n\n{report['seconds']:.0f} s; written: {args.output}")
+    print(f'{text}\n\n{report["seconds"]:.0f} s; written: {args.output}')
     try:
         from bench.thresholds_figure import draw
+
         draw(report, args.output / 'thresholds.png')
     except ImportError:
         print('no picture: matplotlib is missing (bench/thresholds_figure.py draws it from thresholds.json)')
@@ -125,7 +134,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument('--stills', type=int, default=200, help='(default: 200; 0: none)')
     parser.add_argument('--frames', type=int, default=180, help='of sequences, of each kind (default: 180; 0: none)')
     parser.add_argument('--data', type=Path, help='folder with the clips of bench/real_clips.json')
-    parser.add_argument('--cache', type=Path, help="the landmarks that bench.referee left")
+    parser.add_argument('--cache', type=Path, help='the landmarks that bench.referee left')
     parser.add_argument('--score', type=float, default=default.score, help='today (default: %(default)s)')
     parser.add_argument('--presence', type=float, default=default.presence, help='today (default: %(default)s)')
     parser.add_argument('--hits', type=int, default=default.hits, help='today (default: %(default)s)')
@@ -135,17 +144,27 @@ def arguments() -> argparse.ArgumentParser:
 def presence_of_crops(finder: Finder, count: int, everyday: bool) -> tuple[np.ndarray, np.ndarray]:
     """Presence (N,) of rendered crops, half of them without a person, and whether there is one (N,) bool."""
     from cliff_ros.synthetic.crops import generate
+
     spec = finder.engine.spec
-    images, labels = generate(CROPS_SEED + everyday, count, size=(spec.height, spec.width), negatives=.5,
-                              everyday=everyday, num_backgrounds=min(count, 200))
-    said = [finder.presence(finder.engine(images[i:i + 16], np.ascontiguousarray(labels['location'][i:i + 16]), False))
-            for i in range(0, count, 16)]
-    return np.concatenate(said), labels['present'] > .5
+    images, labels = generate(
+        CROPS_SEED + everyday,
+        count,
+        size=(spec.height, spec.width),
+        negatives=0.5,
+        everyday=everyday,
+        num_backgrounds=min(count, 200),
+    )
+    said = [
+        finder.presence(finder.engine(images[i : i + 16], np.ascontiguousarray(labels['location'][i : i + 16]), False))
+        for i in range(0, count, 16)
+    ]
+    return np.concatenate(said), labels['present'] > 0.5
 
 
 def rendered_stills(finder: Finder, count: int) -> tuple[Recorded, list]:
     """Held-out stills, as `cliff evaluate` has them, seen by the networks; and the stills (without images)."""
     from cliff_ros.evaluation.synthetic import SyntheticScenes
+
     images, truth = [], []
     for still in SyntheticScenes(STILLS_SEED, count):
         images.append(finder(Frame(still.image, still.camera)))
@@ -156,7 +175,8 @@ def rendered_stills(finder: Finder, count: int) -> tuple[Recorded, list]:
 def rendered_sequences(finder: Finder, frames: int, people: int) -> Recorded:
     """Rooms of at most `LENGTH` frames each, one after the other."""
     from cliff_ros.synthetic.sequence import Sequence
-    images, truth, fps, length = [], [], 15., min(LENGTH, frames)
+
+    images, truth, fps, length = [], [], 15.0, min(LENGTH, frames)
     for scene in range(max(1, round(frames / length))):
         sequence = Sequence(SEQUENCE_SEED + 10 * people + scene, 640, 480, fps, length / fps, people)
         for n in range(length):
@@ -170,6 +190,7 @@ def recordings(finder: Finder, args: argparse.Namespace) -> Iterator[tuple[str, 
     if not (args.data and args.cache):
         return
     from bench.referee import CLIPS, camera_of, landmarks, open_source
+
     for name, entry in json.loads(CLIPS.read_text()).items():
         if name == 'about' or not (args.cache / f'{name}.npz').is_file():
             continue
@@ -178,31 +199,39 @@ def recordings(finder: Finder, args: argparse.Namespace) -> Iterator[tuple[str, 
         images = [finder(Frame(frame.image, camera)) for frame in source]
         reference = landmarks(sys.executable, path, args.cache / f'{name}.npz', [], len(images))
         labels = Labels.of(entry)
-        yield (name, Recorded(images, against_referee(images, reference, labels), source.fps),
-               presence_in_recording(images, reference, labels))
+        yield (
+            name,
+            Recorded(images, against_referee(images, reference, labels), source.fps),
+            presence_in_recording(images, reference, labels),
+        )
 
 
 def against_boxes(images: Sequence[Candidates], truth: Sequence[tuple[np.ndarray, np.ndarray]]) -> Judge:
     """Against true boxes (M, 4), with those ignored (K, 4), as `cliff evaluate` matches them."""
+
     def judged(n: int, rows: np.ndarray) -> tuple[int, int, int]:
         true, ignored = truth[n]
         boxes = images[n].boxes[rows]
         pairs = metrics.match(boxes, true)
         lost = np.delete(np.arange(len(rows)), [i for i, _ in pairs])
         return len(true), len(pairs), int((~metrics.left_out(boxes[lost], ignored)).sum())
+
     return judged
 
 
 def against_referee(images: Sequence[Candidates], reference: Sequence, labels: Labels) -> Judge:
     """Against a referee and a human, as `bench.agreement` does."""
+
     def judged(n: int, rows: np.ndarray) -> tuple[int, int, int]:
         frame = judge(rows, images[n].boxes, images[n].joints2d, reference[n], labels, n)
         return frame.asked, frame.found, frame.too_many
+
     return judged
 
 
-def presence_of_boxes(images: Sequence[Candidates], truth: Sequence[tuple[np.ndarray, np.ndarray]],
-                      min_iou: float = .5) -> tuple[np.ndarray, np.ndarray]:
+def presence_of_boxes(
+    images: Sequence[Candidates], truth: Sequence[tuple[np.ndarray, np.ndarray]], min_iou: float = 0.5
+) -> tuple[np.ndarray, np.ndarray]:
     """Presence (N,) in the detector's boxes, and whether each is a person's (N,) bool.
 
     Boxes that show a part of somebody, or somebody who is not asked for, are neither.
@@ -210,47 +239,62 @@ def presence_of_boxes(images: Sequence[Candidates], truth: Sequence[tuple[np.nda
     said, came = [np.zeros(0)], [np.zeros(0, bool)]
     for image, (true, ignored) in zip(images, truth, strict=True):
         right = (iou(image.detected, true) >= min_iou).any(1)
-        part = (inside(image.detected, true) > .5).any(1) | (inside(true, image.detected) > .5).any(0)
+        part = (inside(image.detected, true) > 0.5).any(1) | (inside(true, image.detected) > 0.5).any(0)
         clear = right | ~(part | metrics.left_out(image.detected, ignored))
         said.append(image.presence[clear])
         came.append(right[clear])
     return np.concatenate(said), np.concatenate(came)
 
 
-def presence_in_recording(images: Sequence[Candidates], reference: Sequence, labels: Labels,
-                          ) -> tuple[np.ndarray, np.ndarray]:
+def presence_in_recording(
+    images: Sequence[Candidates], reference: Sequence, labels: Labels
+) -> tuple[np.ndarray, np.ndarray]:
     """As `presence_of_boxes`, in frames of a recording in which the referee sees as many people as the human."""
-    clear = [(image, [np.concatenate([points[:, :2].min(0), points[:, :2].max(0)]) for points in frame.referee])
-             for n, image in enumerate(images)
-             if len((frame := judge(np.arange(0), image.boxes, image.joints2d, reference[n], labels, n)).referee)
-             == labels.people_seen(n)]
+    clear = [
+        (image, [np.concatenate([points[:, :2].min(0), points[:, :2].max(0)]) for points in frame.referee])
+        for n, image in enumerate(images)
+        if len((frame := judge(np.arange(0), image.boxes, image.joints2d, reference[n], labels, n)).referee)
+        == labels.people_seen(n)
+    ]
     truth = [(np.array(boxes).reshape(-1, 4), np.zeros((0, 4))) for _, boxes in clear]
     return presence_of_boxes([image for image, _ in clear], truth, OVERLAP)
 
 
 def calibration(said: np.ndarray, came: np.ndarray) -> dict:
     """Reliability of presences (N,) against what is there (N,) bool."""
-    return {'count': len(said), 'people': int(came.sum()), 'ece': expected_calibration_error(said, came),
-            'reliability': reliability(said, came)}
+    return {
+        'count': len(said),
+        'people': int(came.sum()),
+        'ece': expected_calibration_error(said, came),
+        'reliability': reliability(said, came),
+    }
 
 
 def tables(report: dict) -> str:
     """Calibration, then for each kind of image found [%] / too many a frame by threshold."""
-    parts = [table(['presence', 'boxes', 'people', 'expected calibration error'], [
-        [name, one['count'], one['people'], f"{one['ece']:.3f}"] for name, one in report['calibration'].items()])]
+    parts = [
+        table(
+            ['presence', 'boxes', 'people', 'expected calibration error'],
+            [[name, one['count'], one['people'], f'{one["ece"]:.3f}'] for name, one in report['calibration'].items()],
+        )
+    ]
     names = list(report['curves'])
     for key in ('score', *(f'presence, {hits} hits' for hits in HITS)):
         have = {name: report['curves'][name][key] for name in names if key in report['curves'][name]}
         axis = 'score' if key == 'score' else 'presence'
         some = next(iter(have.values()), [])
-        parts.append(table([f'{key}: found % / too many a frame', *have], [
-            [f'{point[axis]:g}', *(_point(curve[i]) for curve in have.values())] for i, point in enumerate(some)]))
+        parts.append(
+            table(
+                [f'{key}: found % / too many a frame', *have],
+                [[f'{point[axis]:g}', *(_point(curve[i]) for curve in have.values())] for i, point in enumerate(some)],
+            )
+        )
     return '\n\n'.join(parts)
 
 
 def _point(point: dict) -> str:
-    found = '-' if point['found'] is None else f"{100 * point['found']:.1f}"
-    return f"{found} / {point['too_many']:.3f}"
+    found = '-' if point['found'] is None else f'{100 * point["found"]:.1f}'
+    return f'{found} / {point["too_many"]:.3f}'
 
 
 if __name__ == '__main__':

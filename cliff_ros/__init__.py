@@ -13,10 +13,21 @@ __path__ = extend_path(__path__, __name__)
 __version__ = '0.1.0'
 
 _PUBLIC = {
-    'Frame': 'people', 'Box': 'people', 'Person': 'people', 'People': 'people', 'TrackState': 'people',
-    'Camera': 'camera', 'Pipeline': 'pipeline', 'PipelineOptions': 'options',
-    'load_body': 'body', 'BodyModel': 'body', 'load_model': 'cliff',
-    'CliffError': 'errors', 'InputError': 'errors', 'ModelError': 'errors', 'MissingExtra': 'errors',
+    'Frame': 'people',
+    'Box': 'people',
+    'Person': 'people',
+    'People': 'people',
+    'TrackState': 'people',
+    'Camera': 'camera',
+    'Pipeline': 'pipeline',
+    'PipelineOptions': 'options',
+    'load_body': 'body',
+    'BodyModel': 'body',
+    'load_model': 'cliff',
+    'CliffError': 'errors',
+    'InputError': 'errors',
+    'ModelError': 'errors',
+    'MissingExtra': 'errors',
 }
 __all__ = ['__version__', *_PUBLIC]
 

@@ -40,7 +40,7 @@ def nms(boxes: np.ndarray, scores: np.ndarray, threshold: float) -> np.ndarray:
     alive = np.ones(len(order), bool)
     for i in range(len(order)):
         if alive[i]:
-            alive[i + 1:] &= ~overlaps[i, i + 1:]
+            alive[i + 1 :] &= ~overlaps[i, i + 1 :]
     return order[alive]
 
 

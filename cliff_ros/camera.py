@@ -22,15 +22,13 @@ from cliff_ros.errors import InputError
 from cliff_ros.files import read_yaml, write_bytes
 from cliff_ros.lens import BrownConrady, KannalaBrandt, Lens, Pinhole
 
-_COEFFICIENTS = {
-    'plumb_bob': (0, 4, 5),
-    'rational_polynomial': (4, 5, 8, 12, 14),
-    'equidistant': (4,),
-}
+_COEFFICIENTS = {'plumb_bob': (0, 4, 5), 'rational_polynomial': (4, 5, 8, 12, 14), 'equidistant': (4,)}
 _SHORTEST_FOCAL, _LONGEST_FOCAL, _FURTHEST_CENTER = 1e-3, 1e5, 1e4
 _LARGEST_COEFFICIENT = 1e6
-_UNCALIBRATED = ('{} is all zero, so the camera is not calibrated: calibrate it (camera_calibration) and'
-                 ' publish the result in CameraInfo, or use the image as uncalibrated.')
+_UNCALIBRATED = (
+    '{} is all zero, so the camera is not calibrated: calibrate it (camera_calibration) and'
+    ' publish the result in CameraInfo, or use the image as uncalibrated.'
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,8 +64,7 @@ class Camera:
         _check(self)
 
     @classmethod
-    def from_info(cls, info: Any, rectified: bool = False,
-                  image_size: tuple[int, int] | None = None) -> Camera:
+    def from_info(cls, info: Any, rectified: bool = False, image_size: tuple[int, int] | None = None) -> Camera:
         """The camera of a ``sensor_msgs/CameraInfo`` (any object with its fields).
 
         rectified: the image is the rectified one (``image_rect``): P describes it, nothing distorts it.
@@ -87,15 +84,22 @@ class Camera:
             raise InputError(
                 f'CameraInfo.roi ({width}x{height} at {roi.x_offset},{roi.y_offset}) reaches outside the'
                 f' {info.width}x{info.height} sensor: correct roi, in unbinned pixels, or set it to zero.',
-                'camera_roi')
+                'camera_roi',
+            )
         width, height = width // x_bin, height // y_bin
         if image_size is not None and tuple(image_size) != (width, height):
             raise InputError(
                 f'the image is {image_size[0]}x{image_size[1]} but CameraInfo describes {width}x{height}:'
-                ' publish the CameraInfo of this image (a resized image needs its own K).', 'camera_size')
-        received = np.array([[1 / x_bin, 0, (0.5 - roi.x_offset) / x_bin - 0.5],
-                             [0, 1 / y_bin, (0.5 - roi.y_offset) / y_bin - 0.5],
-                             [0, 0, 1]])
+                ' publish the CameraInfo of this image (a resized image needs its own K).',
+                'camera_size',
+            )
+        received = np.array(
+            [
+                [1 / x_bin, 0, (0.5 - roi.x_offset) / x_bin - 0.5],
+                [0, 1 / y_bin, (0.5 - roi.y_offset) / y_bin - 0.5],
+                [0, 0, 1],
+            ]
+        )
         P = received @ P if P.any() else None
         if rectified:
             return cls(width, height, P[:, :3], P=P)
@@ -121,17 +125,25 @@ class Camera:
         except InputError:
             raise
         except OSError as error:
-            raise InputError(f'cannot read the camera file {path} ({error.strerror}): give the YAML that'
-                             ' camera_calibration wrote.') from error
-        except (ValueError, RecursionError) as error:   # also: a date that there is not
+            raise InputError(
+                f'cannot read the camera file {path} ({error.strerror}): give the YAML that camera_calibration wrote.'
+            ) from error
+        except (ValueError, RecursionError) as error:  # also: a date that there is not
             raise InputError(f'{path} is not YAML: give the YAML that camera_calibration wrote ({error}).') from error
         try:
-            matrix = {key: content[f'{key}_matrix']['data'] if f'{key}_matrix' in content else None
-                      for key in ('rectification', 'projection')}
-            return cls(content['image_width'], content['image_height'], content['camera_matrix']['data'],
-                       content.get('distortion_model', 'plumb_bob'),
-                       content.get('distortion_coefficients', {'data': ()})['data'],
-                       matrix['rectification'], matrix['projection'])
+            matrix = {
+                key: content[f'{key}_matrix']['data'] if f'{key}_matrix' in content else None
+                for key in ('rectification', 'projection')
+            }
+            return cls(
+                content['image_width'],
+                content['image_height'],
+                content['camera_matrix']['data'],
+                content.get('distortion_model', 'plumb_bob'),
+                content.get('distortion_coefficients', {'data': ()})['data'],
+                matrix['rectification'],
+                matrix['projection'],
+            )
         except (LookupError, TypeError, AttributeError, OverflowError) as error:
             raise InputError(
                 f'{path} is not a camera calibration (problem with {error}): it needs image_width,'
@@ -147,12 +159,23 @@ class Camera:
             value = np.atleast_2d(value)
             return {'rows': value.shape[0], 'cols': value.shape[1], 'data': value.ravel().tolist()}
 
-        write_bytes(path, yaml.safe_dump({
-            'image_width': self.width, 'image_height': self.height, 'camera_name': name,
-            'camera_matrix': matrix(self.K),
-            'distortion_model': self.distortion_model, 'distortion_coefficients': matrix(self.d),
-            'rectification_matrix': matrix(R), 'projection_matrix': matrix(P),
-        }, sort_keys=False, default_flow_style=None).encode())
+        write_bytes(
+            path,
+            yaml.safe_dump(
+                {
+                    'image_width': self.width,
+                    'image_height': self.height,
+                    'camera_name': name,
+                    'camera_matrix': matrix(self.K),
+                    'distortion_model': self.distortion_model,
+                    'distortion_coefficients': matrix(self.d),
+                    'rectification_matrix': matrix(R),
+                    'projection_matrix': matrix(P),
+                },
+                sort_keys=False,
+                default_flow_style=None,
+            ).encode(),
+        )
 
     @property
     def size(self) -> tuple[int, int]:
@@ -231,11 +254,13 @@ def _numbers(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
         array = np.array(value, np.float64).reshape(shape)
     except (TypeError, ValueError, OverflowError) as error:
         wanted = 'a list of' if shape == (-1,) else ' x '.join(map(str, shape))
-        raise InputError(f'camera {name} must be {wanted} numbers, got {value!r:.80}: correct the'
-                         ' calibration.', 'camera_numbers') from error
+        raise InputError(
+            f'camera {name} must be {wanted} numbers, got {value!r:.80}: correct the calibration.', 'camera_numbers'
+        ) from error
     if not np.isfinite(array).all():
-        raise InputError(f'camera {name} holds a number that is not finite: calibrate the camera again.',
-                         'camera_numbers')
+        raise InputError(
+            f'camera {name} holds a number that is not finite: calibrate the camera again.', 'camera_numbers'
+        )
     array.flags.writeable = False
     return array
 
@@ -243,32 +268,50 @@ def _numbers(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
 def _check(camera: Camera) -> None:
     K = camera.K
     if camera.width < 1 or camera.height < 1:
-        raise InputError(f'a camera image cannot be {camera.width}x{camera.height} pixels: give the size of'
-                         ' the image in CameraInfo.', 'camera_size')
+        raise InputError(
+            f'a camera image cannot be {camera.width}x{camera.height} pixels: give the size of'
+            ' the image in CameraInfo.',
+            'camera_size',
+        )
     if not K.any():
         raise InputError(_UNCALIBRATED.format('K'), 'camera_uncalibrated')
     if K[0, 0] <= 0 or K[1, 1] <= 0 or not np.array_equal(K[[1, 2, 2, 2], [0, 0, 1, 2]], [0, 0, 0, 1]):
-        raise InputError(f'K = {K.tolist()} is no camera matrix: it must read [fx s cx; 0 fy cy; 0 0 1] with'
-                         ' fx, fy > 0; calibrate the camera again.', 'camera_matrix')
+        raise InputError(
+            f'K = {K.tolist()} is no camera matrix: it must read [fx s cx; 0 fy cy; 0 0 1] with'
+            ' fx, fy > 0; calibrate the camera again.',
+            'camera_matrix',
+        )
     # In image sizes; numbers beyond are no camera's, and overflow in what follows.
     focal, offset = K[[0, 1], [0, 1]] / max(camera.size), np.abs(K[[0, 0, 1], [1, 2, 2]]) / max(camera.size)
     if focal.min() < _SHORTEST_FOCAL or focal.max() > _LONGEST_FOCAL or offset.max() > _FURTHEST_CENTER:
-        raise InputError(f'K = {K.tolist()} cannot be that of a {camera.width}x{camera.height} image: calibrate the'
-                         ' camera again.', 'camera_matrix')
+        raise InputError(
+            f'K = {K.tolist()} cannot be that of a {camera.width}x{camera.height} image: calibrate the camera again.',
+            'camera_matrix',
+        )
     if camera.d.size and np.abs(camera.d).max() > _LARGEST_COEFFICIENT:
-        raise InputError(f'the distortion coefficients {camera.d.tolist()} are too large to be those of a lens:'
-                         ' calibrate the camera again.', 'camera_distortion')
+        raise InputError(
+            f'the distortion coefficients {camera.d.tolist()} are too large to be those of a lens:'
+            ' calibrate the camera again.',
+            'camera_distortion',
+        )
     counts = _COEFFICIENTS.get(camera.distortion_model)
     if counts is None:
-        raise InputError(f'the distortion model {camera.distortion_model!r} is unknown: calibrate the camera'
-                         f' with one of {", ".join(_COEFFICIENTS)}, or send the rectified image.',
-                         'camera_distortion')
+        raise InputError(
+            f'the distortion model {camera.distortion_model!r} is unknown: calibrate the camera'
+            f' with one of {", ".join(_COEFFICIENTS)}, or send the rectified image.',
+            'camera_distortion',
+        )
     if camera.d.size not in counts:
-        raise InputError(f'{camera.distortion_model} takes {" or ".join(map(str, counts))} coefficients, not'
-                         f' {camera.d.size}: correct d or the distortion model.', 'camera_distortion')
+        raise InputError(
+            f'{camera.distortion_model} takes {" or ".join(map(str, counts))} coefficients, not'
+            f' {camera.d.size}: correct d or the distortion model.',
+            'camera_distortion',
+        )
     if camera.R is not None:
         if np.abs(camera.R @ camera.R.T - np.eye(3)).max() > 1e-3 or np.linalg.det(camera.R) < 0:
-            raise InputError('R is not a rotation: publish the identity, or the rectifying rotation of a'
-                             ' stereo calibration.', 'camera_rotation')
+            raise InputError(
+                'R is not a rotation: publish the identity, or the rectifying rotation of a stereo calibration.',
+                'camera_rotation',
+            )
         if np.abs(camera.R - np.eye(3)).max() < 1e-12:
             object.__setattr__(camera, 'R', None)

@@ -19,7 +19,7 @@ from cliff_ros.commands import COMMANDS
 from cliff_ros.errors import CliffError
 from cliff_ros.private import private_files
 
-SHOW_PEOPLE = ('demo', 'video')   # what these write is for the user's eyes only
+SHOW_PEOPLE = ('demo', 'video')  # what these write is for the user's eyes only
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -60,8 +60,10 @@ def program() -> None:
 def _parser(argv: list[str]) -> tuple[argparse.ArgumentParser, ModuleType | None]:
     """The parser, with the options of only the command that ``argv`` names: other modules stay unimported."""
     parser = argparse.ArgumentParser(
-        prog='cliff', description='From a calibrated camera to 3D people (SMPL) in real time.',
-        epilog='cliff COMMAND --help tells more about a command.')
+        prog='cliff',
+        description='From a calibrated camera to 3D people (SMPL) in real time.',
+        epilog='cliff COMMAND --help tells more about a command.',
+    )
     parser.add_argument('--version', action='version', version=f'cliff_ros {__version__}')
     parser.add_argument('--debug', action='store_true', help='full tracebacks and debug log')
     commands = parser.add_subparsers(dest='command', metavar='COMMAND')
@@ -73,8 +75,11 @@ def _parser(argv: list[str]) -> tuple[argparse.ArgumentParser, ModuleType | None
             module = import_module(f'cliff_ros.commands.{name.replace("-", "_")}')
             module.add_arguments(sub)
             if name in SHOW_PEOPLE:
-                sub.add_argument('--readable', action='store_true', help='let other users read what is written, as far '
-                                 'as the umask does; without it nobody else may')
+                sub.add_argument(
+                    '--readable',
+                    action='store_true',
+                    help='let other users read what is written, as far as the umask does; without it nobody else may',
+                )
     return parser, module
 
 

@@ -60,8 +60,9 @@ def check_npz(path: str | Path, keys: Iterable[str] | None = None, most: int = L
                     continue
                 name, total = member.filename, total + member.file_size
                 if total > most:
-                    raise ModelError(f'unpacks to more than {most >> 20} MB, more than any file of its kind: '
-                                     'get it from its authors')
+                    raise ModelError(
+                        f'unpacks to more than {most >> 20} MB, more than any file of its kind: get it from its authors'
+                    )
                 if member.file_size > _LARGEST_RATIO * (member.compress_size + 64):
                     raise ValueError(f'{member.file_size} bytes out of {member.compress_size}')
                 with archive.open(member) as file:
@@ -85,8 +86,10 @@ def check_npy(path: str | Path) -> None:
 
 
 def _damaged(error: Exception, where: str = '') -> ModelError:
-    return ModelError(f'is damaged or holds more than numbers{where} ({_reason(error)}): nothing of it was run; '
-                      'get the file from its authors')
+    return ModelError(
+        f'is damaged or holds more than numbers{where} ({_reason(error)}): nothing of it was run; '
+        'get the file from its authors'
+    )
 
 
 def _check_npy(file, size: int) -> None:
@@ -178,8 +181,9 @@ def write_aside(path: str | Path, sync: bool = True) -> Iterator[Path]:
 
 def unwritable(path: str | Path, error: OSError) -> OutputError:
     """The sentence for a file that cannot be written."""
-    return OutputError(f"'{path}' cannot be written ({error.strerror or error}): make room there, or choose another "
-                       'place')
+    return OutputError(
+        f"'{path}' cannot be written ({error.strerror or error}): make room there, or choose another place"
+    )
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
@@ -196,6 +200,7 @@ def write_json(path: str | Path, content: Any) -> None:
 def save_tensors(content: Any, path: Path) -> None:
     """``torch.save`` that says as OSError what PyTorch calls a RuntimeError: that there is no room."""
     import torch
+
     with open(path, 'wb') as file:
         try:
             torch.save(content, file)
@@ -226,6 +231,7 @@ def read_image(path: str | Path, flags: int) -> np.ndarray | None:
     """An image file as ``cv2.imread`` gives it, (H, W, 3) BGR uint8 or as the flags say, under any name; None where it
     is not one."""
     import cv2
+
     try:
         check_regular(path)
         content = np.fromfile(path, np.uint8)

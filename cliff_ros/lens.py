@@ -86,7 +86,7 @@ class BrownConrady:
     def fold(self) -> float:
         """The tangent of the off-axis angle up to which the radial part grows."""
         k = np.zeros(8)
-        k[:min(self.coefficients.size, 8)] = self.coefficients[:8]
+        k[: min(self.coefficients.size, 8)] = self.coefficients[:8]
         square = Polynomial([0, 1])
         above = Polynomial([1, k[0], k[1], k[4]])
         below = Polynomial([1, k[5], k[6], k[7]])

@@ -63,7 +63,8 @@ class Bodies:
         if view.is_straight:
             return
         self.rotations[i, 0], self.translation[i] = view.pose_to_camera(
-            self.rotations[i, 0], self.translation[i], self.joints[i, 0])
+            self.rotations[i, 0], self.translation[i], self.joints[i, 0]
+        )
         self.joints[i] = view.to_camera(self.joints[i])
         if self.vertices is not None:
             self.vertices[i] = view.to_camera(self.vertices[i])
@@ -89,8 +90,11 @@ class Observer:
         which = np.array([i for i, view in enumerate(found) if view is not None], int)
         views = [view for view in found if view is not None]
         if len(which) < len(found):
-            self._say('box', 'a box is left out: it lies outside the view of the lens; drop such boxes, or check that '
-                             'the camera is calibrated for this image')
+            self._say(
+                'box',
+                'a box is left out: it lies outside the view of the lens; drop such boxes, or check that '
+                'the camera is calibrated for this image',
+            )
         if self.engine.cut is not None:
             return which, views, self.engine.cut(frame, views)
         return which, views, crops(frame.image, frame.camera, views, spec, frame.order)
@@ -101,15 +105,28 @@ class Observer:
         out = self.engine(crops, location, vertices)
         good = self._plausible(out)
         rotations, betas, translation, joints = (
-            out[name][good].astype(np.float64) for name in ('rotations', 'betas', 'translation', 'joints'))
-        bodies = Bodies(rotations, betas, translation, joints, out['vertices'][good] if vertices else None,
-                        out[PRESENCE][good] if PRESENCE in out else None)
+            out[name][good].astype(np.float64) for name in ('rotations', 'betas', 'translation', 'joints')
+        )
+        bodies = Bodies(
+            rotations,
+            betas,
+            translation,
+            joints,
+            out['vertices'][good] if vertices else None,
+            out[PRESENCE][good] if PRESENCE in out else None,
+        )
         for i, person in enumerate(np.flatnonzero(good).tolist()):
             bodies.to_camera(i, views[person])
         return good, bodies
 
-    def look_again(self, frame: Frame, bodies: Bodies, boxes: np.ndarray, enough: np.ndarray,
-                   accept: Callable[[np.ndarray, np.ndarray | None], np.ndarray]) -> np.ndarray:
+    def look_again(
+        self,
+        frame: Frame,
+        bodies: Bodies,
+        boxes: np.ndarray,
+        enough: np.ndarray,
+        accept: Callable[[np.ndarray, np.ndarray | None], np.ndarray],
+    ) -> np.ndarray:
         """Boxes (N, 4) as tight as the bodies are, which the network knows better than the detector; NaN if unknown.
 
         Who was looked at through a box (N, 4) that overlaps too little with that, less than enough (N,), is looked at
@@ -134,8 +151,12 @@ class Observer:
     def _plausible(self, out: dict[str, np.ndarray]) -> np.ndarray:
         """(N,) bool: finite and in front of the camera."""
         # A sum is finite where all its terms are.
-        finite = np.isfinite(sum(out[name].sum(axis=tuple(range(1, out[name].ndim)))
-                                 for name in ('rotations', 'betas', 'translation', 'joints')))
+        finite = np.isfinite(
+            sum(
+                out[name].sum(axis=tuple(range(1, out[name].ndim)))
+                for name in ('rotations', 'betas', 'translation', 'joints')
+            )
+        )
         ahead = out['joints'][:, 0, 2] > NEAREST
         if not finite.all():
             self._say('finite', 'the network gave numbers that are not finite: that person is left out')

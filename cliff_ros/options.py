@@ -34,33 +34,37 @@ class PipelineOptions:
     Raises InputError for a value that lies out of bounds. The text beside each field says what it does.
     """
 
-    smoothing: bool | SmootherOptions = _option(
-        True, 'smooth pose, shape and place over time')
-    smooth_boxes: bool = _option(
-        True, "cut crops along smoothed boxes, which jitter less than a detector's")
-    max_people: int = _option(
-        32, 'most people in an image; of more, the best scores are kept', range=(1, 128))
-    detection_interval: int = _option(
-        1, 'look for people in every n-th image, follow them in between', range=(1, 1000))
+    smoothing: bool | SmootherOptions = _option(True, 'smooth pose, shape and place over time')
+    smooth_boxes: bool = _option(True, "cut crops along smoothed boxes, which jitter less than a detector's")
+    max_people: int = _option(32, 'most people in an image; of more, the best scores are kept', range=(1, 128))
+    detection_interval: int = _option(1, 'look for people in every n-th image, follow them in between', range=(1, 1000))
     score_threshold: float | None = _option(
-        None, 'smallest score of a detection; with a network that does not say who is a person, 0.4',
-        range=(0.01, 0.99))   # None: the detector's own
+        None, 'smallest score of a detection; with a network that does not say who is a person, 0.4', range=(0.01, 0.99)
+    )  # None: the detector's own
     # Half of it keeps somebody who was there before. Boxes that are given are believed.
     presence_threshold: float = _option(
-        0.7, 'smallest probability, by the network, that a detection is a person; 0 believes the detector',
-        range=(0.0, 1.0))
+        0.7,
+        'smallest probability, by the network, that a detection is a person; 0 believes the detector',
+        range=(0.0, 1.0),
+    )
     # A first image, after a reset too, and still images have no rate: one. Boxes that are given are believed at once.
     min_hits: int = _option(
-        0, 'images in a row in which somebody must be seen to be reported; 0: two at 10 images/s and more, else one',
-        range=(0, 100))
+        0,
+        'images in a row in which somebody must be seen to be reported; 0: two at 10 images/s and more, else one',
+        range=(0, 100),
+    )
     # A detector's boxes end where the person does. Where one turns out wrong, its person is looked at a second time.
     refine_boxes: bool = _option(
-        True, "follow people by the bodies found in the detector's boxes; boxes that are given stay as they are")
+        True, "follow people by the bodies found in the detector's boxes; boxes that are given stay as they are"
+    )
     coast: float = _option(
-        0.2, 'how long a person who is not seen is still reported, once seen in several images [s]', range=(0.0, 10.0))
+        0.2, 'how long a person who is not seen is still reported, once seen in several images [s]', range=(0.0, 10.0)
+    )
     upright: int = _option(
-        0, 'degrees by which images must be turned clockwise for people to stand upright in them',
-        choices=(0, 90, 180, 270))
+        0,
+        'degrees by which images must be turned clockwise for people to stand upright in them',
+        choices=(0, 90, 180, 270),
+    )
 
     def __post_init__(self) -> None:
         for one in fields(self):
@@ -116,8 +120,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             group.add_argument(flag, action=argparse.BooleanOptionalAction, default=one.default, help=known.text)
         else:
             kind = float if one.default is None else type(one.default)
-            group.add_argument(flag, type=kind, default=one.default, choices=known.choices,
-                               metavar='N' if kind is int else 'X', help=known.text + default)
+            group.add_argument(
+                flag,
+                type=kind,
+                default=one.default,
+                choices=known.choices,
+                metavar='N' if kind is int else 'X',
+                help=known.text + default,
+            )
 
 
 def from_arguments(args: argparse.Namespace) -> PipelineOptions:

@@ -44,8 +44,7 @@ class Frame:
 
     def __post_init__(self) -> None:
         if self.image.ndim != 3 or self.image.shape[2] != 3 or self.image.dtype != np.uint8:
-            raise ValueError(
-                f'Frame.image must be (H, W, 3) uint8, got {self.image.shape} {self.image.dtype}')
+            raise ValueError(f'Frame.image must be (H, W, 3) uint8, got {self.image.shape} {self.image.dtype}')
         if self.order not in ('rgb', 'bgr'):
             raise ValueError(f"Frame.order must be 'rgb' or 'bgr', got {self.order!r}")
 
@@ -105,7 +104,8 @@ class People(list[Person]):
     timings: stage -> ms. num_crops: how many crops the network saw, second looks left out.
     """
 
-    def __init__(self, people: Iterable[Person] = (), timings: Mapping[str, float] | None = None,
-                 num_crops: int = 0) -> None:
+    def __init__(
+        self, people: Iterable[Person] = (), timings: Mapping[str, float] | None = None, num_crops: int = 0
+    ) -> None:
         super().__init__(people)
         self.timings, self.num_crops = dict(timings or {}), num_crops

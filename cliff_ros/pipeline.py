@@ -1,6 +1,6 @@
 """From an image to people: the stations of the data flow, one after the other.
 
-    frame -> detect -> boxes -> track -> boxes with ids -> crop -> engine (network, body) -> smooth -> people
+``frame -> detect -> boxes -> track -> boxes with ids -> crop -> engine (network, body) -> smooth -> people``
 """
 
 from __future__ import annotations
@@ -51,26 +51,42 @@ class Pipeline:
     Attributes: ``engine``, ``body``, ``detector``, ``options``.
     """
 
-    def __init__(self, model: str | Path = 'embedded', body: str | Path = 'embedded', engine: str = 'auto',
-                 detector: str | Path = 'embedded', *, threads: int = 0,
-                 progress: Callable[[float, str], None] | None = None, options: PipelineOptions | None = None,
-                 **changes: Any) -> None:
+    def __init__(
+        self,
+        model: str | Path = 'embedded',
+        body: str | Path = 'embedded',
+        engine: str = 'auto',
+        detector: str | Path = 'embedded',
+        *,
+        threads: int = 0,
+        progress: Callable[[float, str], None] | None = None,
+        options: PipelineOptions | None = None,
+        **changes: Any,
+    ) -> None:
         options = changed(options or PipelineOptions(), changes)
         self.body = load_body(body)
         self.detector = load_detector(detector, options.score_threshold, threads)
         self._observer = Observer(
-            load_engine(model, engine, options.max_people, threads, progress, self.body), self.body, options.upright,
-            self._say)
+            load_engine(model, engine, options.max_people, threads, progress, self.body),
+            self.body,
+            options.upright,
+            self._say,
+        )
         if self.engine.metadata['body_sha256'] != self.body.sha256:
-            raise ModelError(f"the graph {self.engine.metadata['model']!r} was exported with the body "
-                             f"{self.engine.metadata['body']!r}, which is not {self.body.name!r} given here: "
-                             f"give that body, or export the graph again with this one")
+            raise ModelError(
+                f'the graph {self.engine.metadata["model"]!r} was exported with the body '
+                f'{self.engine.metadata["body"]!r}, which is not {self.body.name!r} given here: '
+                f'give that body, or export the graph again with this one'
+            )
         self.options = options
         self._tracker = Tracker()
         spec = self.engine.spec
         # The first run plans and allocates, and should not keep the first image waiting.
-        self.engine(np.zeros((1, spec.height, spec.width, 3), np.uint8), np.array([[0, 0, 0.5]], np.float32),
-                    vertices=not options.smoothing)
+        self.engine(
+            np.zeros((1, spec.height, spec.width, 3), np.uint8),
+            np.array([[0, 0, 0.5]], np.float32),
+            vertices=not options.smoothing,
+        )
         self._undetected = 0
         self._said: set[str] = set()
 
@@ -101,8 +117,7 @@ class Pipeline:
         self._tracker.reset()
         self._undetected = 0
 
-    def __call__(self, frame: Frame, boxes: Sequence[Box] | None = None,
-                 vertices: bool = True) -> People:
+    def __call__(self, frame: Frame, boxes: Sequence[Box] | None = None, vertices: bool = True) -> People:
         """The people in an image, in the order of their ids: a list, with what each of `STAGES` cost.
 
         boxes: where they are, raw pixels, instead of the detector; ids they have are kept.
@@ -113,8 +128,10 @@ class Pipeline:
         """
         height, width = frame.image.shape[:2]
         if (width, height) != (frame.camera.width, frame.camera.height):
-            raise InputError(f'the image is {width}x{height} but its camera {frame.camera.width}x'
-                             f'{frame.camera.height}: give the calibration of this image')
+            raise InputError(
+                f'the image is {width}x{height} but its camera {frame.camera.width}x'
+                f'{frame.camera.height}: give the calibration of this image'
+            )
         given, watch = boxes is not None, Stopwatch()
         with watch.stage('detect'):
             boxes = self._detect(frame, boxes)
@@ -144,13 +161,22 @@ class Pipeline:
                 boxes = [turned_back(box, upright, frame.camera.width, frame.camera.height) for box in boxes]
         most = self.options.max_people
         if len(boxes) > most:
-            self._say('max_people', f'{len(boxes)} people in an image, more than max_people={most}: '
-                                    f'those with the best scores are kept')
+            self._say(
+                'max_people',
+                f'{len(boxes)} people in an image, more than max_people={most}: those with the best scores are kept',
+            )
             boxes = sorted(boxes, key=lambda box: -box.score)[:most]
         return boxes
 
-    def _understand(self, frame: Frame, looked: Sequence[Track], views: Sequence[View], crops: np.ndarray,
-                    vertices: bool, given: bool) -> tuple[list[Track], Bodies]:
+    def _understand(
+        self,
+        frame: Frame,
+        looked: Sequence[Track],
+        views: Sequence[View],
+        crops: np.ndarray,
+        vertices: bool,
+        given: bool,
+    ) -> tuple[list[Track], Bodies]:
         """Who is there of those who were looked at, and their bodies in the optical frame."""
         good, bodies = self._observer.understand(views, crops, vertices)
         seen = [looked[i] for i in np.flatnonzero(good).tolist()]
@@ -160,9 +186,12 @@ class Pipeline:
             seen, bodies, enough = [seen[i] for i in np.flatnonzero(there)], bodies[there], enough[there]
         if self.options.refine_boxes and not given and seen:
             boxes = self._observer.look_again(
-                frame, bodies, np.array([track.box.place(self.options.smooth_boxes) for track in seen]),
+                frame,
+                bodies,
+                np.array([track.box.place(self.options.smooth_boxes) for track in seen]),
                 np.array([LATER_LOOKS if track.confirmed else FIRST_LOOK for track in seen]),
-                lambda who, presence: np.ones(len(who), bool) if presence is None else presence >= enough[who])
+                lambda who, presence: np.ones(len(who), bool) if presence is None else presence >= enough[who],
+            )
             for track, box in zip(seen, boxes, strict=True):
                 if np.isfinite(box).all():
                     track.box.correct(box)
@@ -173,9 +202,10 @@ class Pipeline:
         joints, presence, stamp = bodies.joints, bodies.presence, frame.stamp
         who = without_jumps(self._tracker, seen, joints[:, 0], stamp)
         there = np.ones(len(who), bool)
-        if presence is not None and not given:   # who is somebody else after all, was not there before
+        if presence is not None and not given:  # who is somebody else after all, was not there before
             there &= (presence >= self.options.presence_threshold) | np.array(
-                [a is b for a, b in zip(who, seen, strict=True)], bool)
+                [a is b for a, b in zip(who, seen, strict=True)], bool
+            )
         who = [who[i] for i in np.flatnonzero(there)]
         if not given:
             alone = once(self._tracker, who, joints[there], frame.camera, stamp)
@@ -220,10 +250,19 @@ class Pipeline:
             state, age = track.report(stamp)
             velocity = np.zeros(3) if state is TrackState.NEW else track.velocity
             track.person = Person(
-                id=track.id, score=track.score, box=track.box.place(self.options.smooth_boxes), betas=bodies.betas[i],
-                rotations=bodies.rotations[i], translation=bodies.translation[i], joints=bodies.joints[i],
-                joints2d=pixels[i], vertices=None if bodies.vertices is None else bodies.vertices[i],
-                track_state=state, velocity=velocity, age=age)
+                id=track.id,
+                score=track.score,
+                box=track.box.place(self.options.smooth_boxes),
+                betas=bodies.betas[i],
+                rotations=bodies.rotations[i],
+                translation=bodies.translation[i],
+                joints=bodies.joints[i],
+                joints2d=pixels[i],
+                vertices=None if bodies.vertices is None else bodies.vertices[i],
+                track_state=state,
+                velocity=velocity,
+                age=age,
+            )
             people.append(track.person)
         return people
 
@@ -237,14 +276,23 @@ class Pipeline:
             state, age = track.report(frame.stamp)
             translation = person.translation + track.coast(frame.stamp)
             joints, mesh = self._pose(person.betas[None], person.rotations[None], translation[None], vertices)
-            people.append(person.with_(
-                box=track.box.xyxy, translation=translation, joints=joints[0],
-                joints2d=frame.camera.project(joints[0]), vertices=None if mesh is None else mesh[0],
-                velocity=track.velocity, track_state=state, age=age))
+            people.append(
+                person.with_(
+                    box=track.box.xyxy,
+                    translation=translation,
+                    joints=joints[0],
+                    joints2d=frame.camera.project(joints[0]),
+                    vertices=None if mesh is None else mesh[0],
+                    velocity=track.velocity,
+                    track_state=state,
+                    age=age,
+                )
+            )
         return people
 
-    def _pose(self, betas: np.ndarray, rotations: np.ndarray, translation: np.ndarray,
-              vertices: bool) -> tuple[np.ndarray, np.ndarray | None]:
+    def _pose(
+        self, betas: np.ndarray, rotations: np.ndarray, translation: np.ndarray, vertices: bool
+    ) -> tuple[np.ndarray, np.ndarray | None]:
         """Joints (N, 24, 3) and, where wanted, vertices (N, V, 3)."""
         if vertices:
             return self.body(betas, rotations, translation)
@@ -257,4 +305,4 @@ class Pipeline:
         """Warn once: what is wrong with one image is mostly wrong with the next."""
         if topic not in self._said:
             self._said.add(topic)
-            logger.warning(message, stacklevel=2)   # whoever counts warnings tells them apart by their place
+            logger.warning(message, stacklevel=2)  # whoever counts warnings tells them apart by their place

@@ -37,12 +37,22 @@ from cliff_ros.camera import Camera
 from cliff_ros.files import unwritable, write_aside
 from cliff_ros.people import Person, TrackState
 
-_SHAPES = {'frame': (), 'stamp': (), 'id': (), 'score': (), 'track_state': (), 'box': (4,), 'betas': (10,),
-           'rotations': (24, 3, 3), 'translation': (3,), 'joints': (24, 3), 'joints2d': (24, 2)}
+_SHAPES = {
+    'frame': (),
+    'stamp': (),
+    'id': (),
+    'score': (),
+    'track_state': (),
+    'box': (4,),
+    'betas': (10,),
+    'rotations': (24, 3, 3),
+    'translation': (3,),
+    'joints': (24, 3),
+    'joints2d': (24, 2),
+}
 _TYPES = {'frame': np.int64, 'stamp': np.float64, 'id': np.int64, 'track_state': np.uint8}
 # Digits after the point in JSON: 0.01 mm, 0.01 px, and rotations that stay orthonormal to 1e-6.
-_DIGITS = {'stamp': 6, 'score': 4, 'box': 2, 'betas': 5, 'rotations': 7, 'translation': 5, 'joints': 5,
-           'joints2d': 2}
+_DIGITS = {'stamp': 6, 'score': 4, 'box': 2, 'betas': 5, 'rotations': 7, 'translation': 5, 'joints': 5, 'joints2d': 2}
 
 
 class PeopleTable:
@@ -107,8 +117,13 @@ class PeopleLog(PeopleTable):
             camera = self.camera
             with write_aside(self.folder / 'people.npz') as partial:
                 np.savez_compressed(
-                    partial, **self.columns(), camera_K=camera.K, camera_d=camera.d,
-                    camera_model=camera.distortion_model, camera_size=(camera.width, camera.height))
+                    partial,
+                    **self.columns(),
+                    camera_K=camera.K,
+                    camera_d=camera.d,
+                    camera_model=camera.distortion_model,
+                    camera_size=(camera.width, camera.height),
+                )
 
 
 def people_by_frame(columns: dict[str, np.ndarray], frames: int) -> list[list[Person]]:
@@ -117,8 +132,11 @@ def people_by_frame(columns: dict[str, np.ndarray], frames: int) -> list[list[Pe
     fields = [name for name in _SHAPES if name not in ('frame', 'stamp')]
     for row, frame in enumerate(columns['frame']):
         values = {name: columns[name][row] for name in fields}
-        values |= {'id': int(values['id']), 'score': float(values['score']),
-                   'track_state': TrackState(values['track_state'])}
+        values |= {
+            'id': int(values['id']),
+            'score': float(values['score']),
+            'track_state': TrackState(values['track_state']),
+        }
         by_frame[frame].append(Person(**values))
     return by_frame
 

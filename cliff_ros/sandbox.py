@@ -42,8 +42,9 @@ class Limits(NamedTuple):
     result: int = 4 << 30
 
 
-def run_limited(function: str, *args: Any, what: str, limits: Limits | None = None,
-                libraries: tuple[str, ...] = ('numpy',)) -> dict[str, Any]:
+def run_limited(
+    function: str, *args: Any, what: str, limits: Limits | None = None, libraries: tuple[str, ...] = ('numpy',)
+) -> dict[str, Any]:
     """Call a function in a child process and return the arrays that it returns.
 
     Parameters
@@ -58,14 +59,23 @@ def run_limited(function: str, *args: Any, what: str, limits: Limits | None = No
         that the function raised; ModelError where the child died, or used up its memory or time.
     """
     limits = limits or Limits()
-    task = {'function': function, 'args': [os.fspath(arg) if hasattr(arg, '__fspath__') else arg for arg in args],
-            'limits': limits, 'libraries': libraries}
+    task = {
+        'function': function,
+        'args': [os.fspath(arg) if hasattr(arg, '__fspath__') else arg for arg in args],
+        'limits': limits,
+        'libraries': libraries,
+    }
     with _memory() as result:
         env = os.environ | {'OPENBLAS_NUM_THREADS': '1', 'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': ''}
         child = subprocess.Popen(
             [sys.executable, '-c', _PROGRAM, '\n'.join(sys.path), str(result.fileno()), str(os.getpid())],
-            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env,
-            pass_fds=[result.fileno()], start_new_session=True)
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=env,
+            pass_fds=[result.fileno()],
+            start_new_session=True,
+        )
         try:
             child.communicate(json.dumps(task).encode(), limits.wall)
         except subprocess.TimeoutExpired:
@@ -78,8 +88,10 @@ def run_limited(function: str, *args: Any, what: str, limits: Limits | None = No
             raise _out_of_time(what, limits.cpu)
         if child.returncode:
             how = f'by signal {-child.returncode}' if child.returncode < 0 else f'with exit code {child.returncode}'
-            raise ModelError(f'{what} ends what reads it ({how}): it is damaged or harmful, or needs more than the '
-                             f'{_size(limits.memory)} that it may use; get it from its authors')
+            raise ModelError(
+                f'{what} ends what reads it ({how}): it is damaged or harmful, or needs more than the '
+                f'{_size(limits.memory)} that it may use; get it from its authors'
+            )
         return _read(result, what, limits)
 
 
@@ -91,8 +103,10 @@ def _memory() -> BinaryIO:
 
 
 def _out_of_time(what: str, seconds: int) -> ModelError:
-    return ModelError(f'{what} was not read within {seconds} s: it is harmful, or this machine too slow for it; '
-                      'get it from its authors')
+    return ModelError(
+        f'{what} was not read within {seconds} s: it is harmful, or this machine too slow for it; '
+        'get it from its authors'
+    )
 
 
 def _size(number: int) -> str:
@@ -102,6 +116,7 @@ def _size(number: int) -> str:
 def _read(result: BinaryIO, what: str, limits: Limits) -> dict[str, Any]:
     """The child's result; it may have been taken over, so that nothing that it says is believed."""
     import numpy as np
+
     size = os.fstat(result.fileno()).st_size
     result.seek(0)
     try:
@@ -111,8 +126,12 @@ def _read(result: BinaryIO, what: str, limits: Limits) -> dict[str, Any]:
             raise _ERRORS[kind](str(sentence))
         arrays = {}
         for name, kind, shape in header['arrays']:
-            if not isinstance(name, str) or not _TYPES.fullmatch(kind) or len(shape) > 32 or any(
-                    type(side) is not int or side < 0 for side in shape):
+            if (
+                not isinstance(name, str)
+                or not _TYPES.fullmatch(kind)
+                or len(shape) > 32
+                or any(type(side) is not int or side < 0 for side in shape)
+            ):
                 raise ValueError('an array of another kind')
             kind = np.dtype(kind)
             if size > limits.result or kind.itemsize * math.prod(shape) > size - result.tell():
@@ -124,8 +143,9 @@ def _read(result: BinaryIO, what: str, limits: Limits) -> dict[str, Any]:
     except (LookupError, TypeError, ValueError, RecursionError) as error:
         if isinstance(error, (ModelError, InputError)):
             raise
-        raise ModelError(f'{what} was read, but what came of it is not whole: it is harmful or damaged; '
-                         'get it from its authors') from None
+        raise ModelError(
+            f'{what} was read, but what came of it is not whole: it is harmful or damaged; get it from its authors'
+        ) from None
 
 
 # ---- in the child
@@ -145,8 +165,12 @@ def child() -> None:
             _limit(limits)
             _write(result, function(*task['args']))
         except MemoryError:
-            _say(result, ModelError.__name__, f'needs more than the {_size(limits.memory)} of memory that reading a '
-                 'file may take: it is harmful or damaged; get it from its authors')
+            _say(
+                result,
+                ModelError.__name__,
+                f'needs more than the {_size(limits.memory)} of memory that reading a '
+                'file may take: it is harmful or damaged; get it from its authors',
+            )
         except (ModelError, InputError) as error:
             _say(result, type(error).__name__, str(error))
     os._exit(0)  # without the libraries' farewell
@@ -154,6 +178,7 @@ def child() -> None:
 
 def _die_with(parent: int) -> None:
     import ctypes
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it and ends this process
     signal.signal(signal.SIGXCPU, signal.SIG_DFL)
     if sys.platform == 'linux':
@@ -166,8 +191,12 @@ def _limit(limits: Limits) -> None:
     with open('/proc/self/statm') as file:
         mapped = int(file.read().split()[0]) * resource.getpagesize()
     used = math.ceil(time.process_time())
-    for kind, most in ((resource.RLIMIT_AS, mapped + limits.memory), (resource.RLIMIT_CPU, used + limits.cpu),
-                       (resource.RLIMIT_CORE, 0), (resource.RLIMIT_FSIZE, limits.result)):
+    for kind, most in (
+        (resource.RLIMIT_AS, mapped + limits.memory),
+        (resource.RLIMIT_CPU, used + limits.cpu),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_FSIZE, limits.result),
+    ):
         _, hard = resource.getrlimit(kind)
         most = most if hard == resource.RLIM_INFINITY else min(most, hard)
         resource.setrlimit(kind, (most, hard if kind == resource.RLIMIT_CPU else most))
@@ -181,9 +210,12 @@ def _say(result: BinaryIO, kind: str, sentence: Any) -> None:
 
 def _write(result: BinaryIO, arrays: dict[str, Any]) -> None:
     import numpy as np
+
     arrays = {name: np.asarray(array) for name, array in arrays.items()}
-    arrays = {name: np.ascontiguousarray(array, array.dtype.newbyteorder('<')).reshape(array.shape)
-              for name, array in arrays.items()}
+    arrays = {
+        name: np.ascontiguousarray(array, array.dtype.newbyteorder('<')).reshape(array.shape)
+        for name, array in arrays.items()
+    }
     about = [[name, array.dtype.str.replace('=', '<'), array.shape] for name, array in arrays.items()]
     result.write(json.dumps({'arrays': about}).encode() + b'\n')
     for array in arrays.values():

@@ -34,8 +34,10 @@ def end_at_once(status: int | None = None) -> None:
 
     status: of the process; None: 128 + the signal's number, as shells have it.
     """
+
     def end(sign: int, frame: FrameType | None) -> None:
         os._exit(128 + sign if status is None else status)
+
     _handle(end)
 
 
@@ -47,8 +49,10 @@ class StopRequest:
 
     def listen(self) -> StopRequest:
         """Take over from `end_at_once`. In the main thread."""
+
         def remember(sign: int, frame: FrameType | None) -> None:
             self.sign = self.sign or sign
+
         _handle(remember)
         return self
 

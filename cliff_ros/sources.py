@@ -29,8 +29,9 @@ LIVE_FPS = 30.0  # what most cameras run at where the driver does not say
 _log = logging.getLogger(__name__)
 
 
-def open_source(spec: str, camera_yaml: str | Path | None = None, fps: float | None = None,
-                loop: bool = False) -> Source:
+def open_source(
+    spec: str, camera_yaml: str | Path | None = None, fps: float | None = None, loop: bool = False
+) -> Source:
     """Open what ``spec`` names.
 
     Parameters
@@ -62,8 +63,9 @@ def open_source(spec: str, camera_yaml: str | Path | None = None, fps: float | N
         return VideoSource(path, camera_yaml, fps, loop)
     if path.exists():
         raise InputError(f"'{spec}' is a pipe or a device, not a video: give a file, a folder of images or a camera.")
-    raise InputError(f"There is no '{spec}': give a video file, a folder of images, a device such as "
-                     "/dev/video0, or 'synthetic'.")
+    raise InputError(
+        f"There is no '{spec}': give a video file, a folder of images, a device such as /dev/video0, or 'synthetic'."
+    )
 
 
 class Source:
@@ -106,20 +108,24 @@ class VideoSource(Source):
 
     def __init__(self, path: Path, camera_yaml=None, fps: float | None = None, loop: bool = False) -> None:
         import cv2
+
         self.path = path
         capture = cv2.VideoCapture(for_library(path))
         ok, first = capture.read() if capture.isOpened() else (False, None)
         stated, frames = capture.get(cv2.CAP_PROP_FPS), int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
         capture.release()
         if not ok:
-            raise InputError(f"OpenCV cannot read a frame from '{path}': convert it, for example with "
-                             'ffmpeg -i FILE out.mp4, or give a folder of images.')
+            raise InputError(
+                f"OpenCV cannot read a frame from '{path}': convert it, for example with "
+                'ffmpeg -i FILE out.mp4, or give a folder of images.'
+            )
         super().__init__(frames if frames > 0 else None, loop)
         self.fps = fps or (stated if np.isfinite(stated) and stated > 0 else FOLDER_FPS)
         self.camera = camera_for(first.shape[1], first.shape[0], camera_yaml)
 
     def _images(self) -> Iterator[np.ndarray]:
         import cv2
+
         capture, count = cv2.VideoCapture(str(self.path)), 0
         try:
             while True:
@@ -142,8 +148,10 @@ class FolderSource(Source):
         found = (f for f in path.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES)
         self.files = sorted((f for f in found if f.is_file()), key=_natural)  # a pipe would be waited for
         if not self.files:
-            raise InputError(f"There is no image in the folder '{path}': expected files ending in "
-                             f"{', '.join(sorted(IMAGE_SUFFIXES))}.")
+            raise InputError(
+                f"There is no image in the folder '{path}': expected files ending in "
+                f'{", ".join(sorted(IMAGE_SUFFIXES))}.'
+            )
         super().__init__(len(self.files), loop)
         self.fps = fps or FOLDER_FPS
         height, width = self._read(self.files[0]).shape[:2]
@@ -152,6 +160,7 @@ class FolderSource(Source):
     @staticmethod
     def _read(file: Path) -> np.ndarray:
         import cv2
+
         image = read_image(file, cv2.IMREAD_COLOR)
         if image is None:
             raise InputError(f"'{file}' is not an image that OpenCV can read: remove it or save it as PNG.")
@@ -163,7 +172,8 @@ class FolderSource(Source):
             if image.shape[:2] != (self.camera.height, self.camera.width):
                 raise InputError(
                     f"'{file}' is {image.shape[1]}x{image.shape[0]}, but the images before it are "
-                    f'{self.camera.width}x{self.camera.height}: put images of one camera in one folder.')
+                    f'{self.camera.width}x{self.camera.height}: put images of one camera in one folder.'
+                )
             yield image
 
 
@@ -174,6 +184,7 @@ class DeviceSource(Source):
 
     def __init__(self, device: int | str, camera_yaml=None, fps: float | None = None) -> None:
         import cv2
+
         super().__init__(None, loop=False)
         self._capture = cv2.VideoCapture(device)
         if fps:
@@ -183,14 +194,17 @@ class DeviceSource(Source):
         ok, first = self._capture.read() if self._capture.isOpened() else (False, None)
         if not ok:
             self._capture.release()
-            raise InputError(f"The camera '{device}' gives no image: check that it is plugged in, that no "
-                             'other program uses it, and that you may read it (group video).')
+            raise InputError(
+                f"The camera '{device}' gives no image: check that it is plugged in, that no "
+                'other program uses it, and that you may read it (group video).'
+            )
         stated = self._capture.get(cv2.CAP_PROP_FPS)
         self.fps = fps or (stated if np.isfinite(stated) and stated > 0 else LIVE_FPS)
         self.camera = camera_for(first.shape[1], first.shape[0], camera_yaml)
 
     def __iter__(self) -> Iterator[Frame]:
         import cv2
+
         while True:
             ok, image = self._capture.read()
             if not ok:
@@ -204,8 +218,7 @@ class DeviceSource(Source):
 class SyntheticSource(Source):
     """Rendered scenes. ``sequence.truth(i)`` is the exact truth of frame i."""
 
-    def __init__(self, sequence: Sequence, camera_yaml=None, fps: float | None = None,
-                 loop: bool = False) -> None:
+    def __init__(self, sequence: Sequence, camera_yaml=None, fps: float | None = None, loop: bool = False) -> None:
         super().__init__(len(sequence), loop)
         if camera_yaml is not None:
             raise InputError('A synthetic scene brings its own camera: leave --camera out.')
@@ -213,11 +226,11 @@ class SyntheticSource(Source):
         self.fps = fps or sequence.fps
 
     @classmethod
-    def from_seed(cls, seed: str, camera_yaml=None, fps: float | None = None,
-                  loop: bool = False) -> SyntheticSource:
+    def from_seed(cls, seed: str, camera_yaml=None, fps: float | None = None, loop: bool = False) -> SyntheticSource:
         if seed and not seed.isdigit():
             raise InputError(f"'synthetic:{seed}' has no number after the colon: write, say, synthetic:7.")
         from cliff_ros.synthetic import Sequence
+
         return cls(Sequence(seed=int(seed or 0), **({'fps': fps} if fps else {})), camera_yaml, fps, loop)
 
     def _images(self) -> Iterator[np.ndarray]:
@@ -232,13 +245,18 @@ def camera_for(width: int, height: int, camera_yaml: str | Path | None) -> Camer
         _log.warning(
             'No calibration given: guessing f = %.0f px for %dx%d. Poses stay useful, but distances will be '
             'off by the same factor as f, and people away from the image centre will seem turned. Give '
-            '--camera camera_info.yaml.', camera.f, width, height)
+            '--camera camera_info.yaml.',
+            camera.f,
+            width,
+            height,
+        )
         return camera
     camera = Camera.from_yaml(camera_yaml)
     if (camera.width, camera.height) != (width, height):
         raise InputError(
             f"'{camera_yaml}' calibrates {camera.width}x{camera.height}, but the images are "
-            f'{width}x{height}: calibrate at this size, or scale the images back to the calibrated one.')
+            f'{width}x{height}: calibrate at this size, or scale the images back to the calibrated one.'
+        )
     return camera
 
 

@@ -1,6 +1,6 @@
 """The node `cliff` on a camera, brought to active; RViz if asked for.
 
-    ros2 launch cliff_ros cliff.launch.py image:=/camera/image_raw camera_info:=/camera/camera_info
+ros2 launch cliff_ros cliff.launch.py image:=/camera/image_raw camera_info:=/camera/camera_info
 """
 
 from __future__ import annotations
@@ -36,46 +36,83 @@ OVERRIDES = {
     'tf_prefix': "goes before smpl_<id> in names of frames, such as 'robot/'; 'auto': the namespace",
 }
 CHOICES = {'engine': ['', 'auto', 'onnx', 'tensorrt', 'torch'], 'image_transport': ['', 'raw', 'compressed']}
-RESPAWN_DELAY = 1.0   # [s]; the node itself waits longer each time
+RESPAWN_DELAY = 1.0  # [s]; the node itself waits longer each time
 TRUE_OR_FALSE = ['true', 'false', 'True', 'False']
 
 
 def generate_launch_description() -> LaunchDescription:
-    return LaunchDescription([
-        DeclareLaunchArgument('image', default_value='/camera/image_raw',
-                              description='topic of the images (sensor_msgs/Image; with image_transport:=compressed '
-                                          'its CompressedImage)'),
-        DeclareLaunchArgument('camera_info', default_value='/camera/camera_info',
-                              description='topic of the calibration (sensor_msgs/CameraInfo)'),
-        DeclareLaunchArgument('detections', default_value='detections',
-                              description='topic of boxes from elsewhere (vision_msgs/Detection2DArray), '
-                                          'with detector:=topic'),
-        DeclareLaunchArgument('params_file', default_value=str(CONFIG / 'cliff.yaml'),
-                              description='parameters of the node'),
-        DeclareLaunchArgument('namespace', default_value='', description='namespace of the node'),
-        *(DeclareLaunchArgument(name, default_value='', description=f'{text}; empty: as params_file says',
-                                choices=CHOICES.get(name))
-          for name, text in OVERRIDES.items()),
-        DeclareLaunchArgument('autostart', default_value='true', choices=TRUE_OR_FALSE,
-                              description='configure and activate the node; false leaves that to you'),
-        DeclareLaunchArgument('respawn', default_value='true', choices=TRUE_OR_FALSE,
-                              description='start the node again when its process ends, and activate it again'),
-        DeclareLaunchArgument('rviz', default_value='false', choices=[*TRUE_OR_FALSE, 'auto'],
-                              description='show the people in RViz; auto: where it is installed'),
-        DeclareLaunchArgument('rviz_frame', default_value='',
-                              description="RViz's fixed frame, such as map; empty: the frame of the images, so RViz "
-                                          'opens with the first of them'),
-        DeclareLaunchArgument('use_sim_time', default_value='false', choices=TRUE_OR_FALSE,
-                              description='take the time from /clock, as with a bag or a simulator'),
-        DeclareLaunchArgument('log_level', default_value='info',
-                              choices=['debug', 'info', 'warn', 'error', 'fatal'],
-                              description='how much the node logs'),
-        OpaqueFunction(function=start),
-    ])
+    return LaunchDescription(
+        [
+            DeclareLaunchArgument(
+                'image',
+                default_value='/camera/image_raw',
+                description='topic of the images (sensor_msgs/Image; with image_transport:=compressed '
+                'its CompressedImage)',
+            ),
+            DeclareLaunchArgument(
+                'camera_info',
+                default_value='/camera/camera_info',
+                description='topic of the calibration (sensor_msgs/CameraInfo)',
+            ),
+            DeclareLaunchArgument(
+                'detections',
+                default_value='detections',
+                description='topic of boxes from elsewhere (vision_msgs/Detection2DArray), with detector:=topic',
+            ),
+            DeclareLaunchArgument(
+                'params_file', default_value=str(CONFIG / 'cliff.yaml'), description='parameters of the node'
+            ),
+            DeclareLaunchArgument('namespace', default_value='', description='namespace of the node'),
+            *(
+                DeclareLaunchArgument(
+                    name, default_value='', description=f'{text}; empty: as params_file says', choices=CHOICES.get(name)
+                )
+                for name, text in OVERRIDES.items()
+            ),
+            DeclareLaunchArgument(
+                'autostart',
+                default_value='true',
+                choices=TRUE_OR_FALSE,
+                description='configure and activate the node; false leaves that to you',
+            ),
+            DeclareLaunchArgument(
+                'respawn',
+                default_value='true',
+                choices=TRUE_OR_FALSE,
+                description='start the node again when its process ends, and activate it again',
+            ),
+            DeclareLaunchArgument(
+                'rviz',
+                default_value='false',
+                choices=[*TRUE_OR_FALSE, 'auto'],
+                description='show the people in RViz; auto: where it is installed',
+            ),
+            DeclareLaunchArgument(
+                'rviz_frame',
+                default_value='',
+                description="RViz's fixed frame, such as map; empty: the frame of the images, so RViz "
+                'opens with the first of them',
+            ),
+            DeclareLaunchArgument(
+                'use_sim_time',
+                default_value='false',
+                choices=TRUE_OR_FALSE,
+                description='take the time from /clock, as with a bag or a simulator',
+            ),
+            DeclareLaunchArgument(
+                'log_level',
+                default_value='info',
+                choices=['debug', 'info', 'warn', 'error', 'fatal'],
+                description='how much the node logs',
+            ),
+            OpaqueFunction(function=start),
+        ]
+    )
 
 
 def start(context: LaunchContext) -> list:
     """The actions, now that the arguments have values."""
+
     def argument(name: str) -> str:
         return LaunchConfiguration(name).perform(context)
 
@@ -87,15 +124,22 @@ def start(context: LaunchContext) -> list:
     overrides['autostart'] = False
     topics = {topic: argument(topic) for topic in ('image', 'camera_info', 'detections')}
     if overrides.get('image_transport') == 'compressed' and not topics['image'].endswith('/compressed'):
-        topics['image'] += '/compressed'   # as image_transport's own subscribers do
+        topics['image'] += '/compressed'  # as image_transport's own subscribers do
     folder = temporary_folder()
     node = LifecycleNode(
-        package='cliff_ros', executable='cliff_node', name='cliff', namespace=argument('namespace'),
-        output='screen', parameters=[params_file(argument('params_file')), sim_time | overrides],
-        remappings=list(topics.items()), respawn=is_true(argument('respawn')), respawn_delay=RESPAWN_DELAY,
-        additional_env=beside_the_network(dict(os.environ), folder) | restarts.environment(
-            folder, bring_up=is_true(argument('autostart'))),
-        arguments=['--ros-args', '--log-level', f'{logger}:={argument("log_level")}'])
+        package='cliff_ros',
+        executable='cliff_node',
+        name='cliff',
+        namespace=argument('namespace'),
+        output='screen',
+        parameters=[params_file(argument('params_file')), sim_time | overrides],
+        remappings=list(topics.items()),
+        respawn=is_true(argument('respawn')),
+        respawn_delay=RESPAWN_DELAY,
+        additional_env=beside_the_network(dict(os.environ), folder)
+        | restarts.environment(folder, bring_up=is_true(argument('autostart'))),
+        arguments=['--ros-args', '--log-level', f'{logger}:={argument("log_level")}'],
+    )
     actions = [node, *(bring_up(node, full_name) if is_true(argument('autostart')) else [])]
     wanted = argument('rviz').lower()
     if wanted != 'false':
@@ -117,8 +161,10 @@ def temporary_folder() -> Path:
 def params_file(path: str) -> str:
     """The path. Raises RuntimeError, which ends the launch, where there is no such file."""
     if not Path(path).is_file():
-        raise RuntimeError(f"params_file '{path}' is not there (looked for from {Path.cwd()}): copy "
-                           f'{CONFIG / "cliff.yaml"}, change it, and give its path.')
+        raise RuntimeError(
+            f"params_file '{path}' is not there (looked for from {Path.cwd()}): copy "
+            f'{CONFIG / "cliff.yaml"}, change it, and give its path.'
+        )
     return path
 
 
@@ -127,18 +173,26 @@ def bring_up(node: LifecycleNode, name: str) -> list:
 
     Once: a process that was started again does so itself (restarts.py).
     """
+
     def request(transition: int) -> EmitEvent:
-        return EmitEvent(event=ChangeState(
-            lifecycle_node_matcher=matches_action(node), transition_id=transition))
+        return EmitEvent(event=ChangeState(lifecycle_node_matcher=matches_action(node), transition_id=transition))
 
     def on(start_state: str, goal_state: str, action, once: bool = False) -> RegisterEventHandler:
-        return RegisterEventHandler(OnStateTransition(
-            target_lifecycle_node=node, start_state=start_state, goal_state=goal_state, entities=[action],
-            handle_once=once))
+        return RegisterEventHandler(
+            OnStateTransition(
+                target_lifecycle_node=node,
+                start_state=start_state,
+                goal_state=goal_state,
+                entities=[action],
+                handle_once=once,
+            )
+        )
 
     def failed(what: str, again: str) -> LogInfo:
-        return LogInfo(msg=f'{name} could not be {what}: its log above says why. Correct that, then run '
-                           f'`ros2 lifecycle set {name} {again}`.')
+        return LogInfo(
+            msg=f'{name} could not be {what}: its log above says why. Correct that, then run '
+            f'`ros2 lifecycle set {name} {again}`.'
+        )
 
     return [
         # Handlers first: none of what the request sets off may be missed.
@@ -158,10 +212,30 @@ def rviz(node: str, frame: str, folder: Path, required: bool, parameters: list) 
     except PackageNotFoundError:
         hint = ': install it (package rviz2), or leave out rviz:=true' if required else ''
         return [LogInfo(msg=f'RViz is not installed; going on without it{hint}.')]
-    actions = [Node(package='cliff_ros', executable='rviz', output='log', parameters=parameters, arguments=[
-        '--program', str(program), '--template', str(CONFIG / 'cliff.rviz'), '--folder', str(folder),
-        '--node', node, *(['--frame', frame] if frame else [])])]
+    actions = [
+        Node(
+            package='cliff_ros',
+            executable='rviz',
+            output='log',
+            parameters=parameters,
+            arguments=[
+                '--program',
+                str(program),
+                '--template',
+                str(CONFIG / 'cliff.rviz'),
+                '--folder',
+                str(folder),
+                '--node',
+                node,
+                *(['--frame', frame] if frame else []),
+            ],
+        )
+    ]
     if not frame:
-        actions.append(LogInfo(msg=f'RViz opens when {node} has answered the first image, in its frame '
-                                   '(rviz_frame:=FRAME: at once, in that frame).'))
+        actions.append(
+            LogInfo(
+                msg=f'RViz opens when {node} has answered the first image, in its frame '
+                '(rviz_frame:=FRAME: at once, in that frame).'
+            )
+        )
     return actions

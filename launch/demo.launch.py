@@ -32,39 +32,58 @@ OTHER_DEFAULTS = ('image', 'camera_info', 'namespace', 'rviz', 'rviz_frame', 'us
 
 
 def generate_launch_description() -> LaunchDescription:
-    return LaunchDescription([
-        DeclareLaunchArgument('source', default_value='synthetic',
-                              description="what the camera plays: 'synthetic[:seed]', a video file, "
-                                          'a folder of images, or a device'),
-        DeclareLaunchArgument('calibration', default_value='',
-                              description='camera_info YAML of a real source; empty: a guess'),
-        DeclareLaunchArgument('rate', default_value='0.0',
-                              description='images per second; 0: as the source says'),
-        DeclareLaunchArgument('seconds', default_value='20.0',
-                              description='length of the synthetic sequence'),
-        DeclareLaunchArgument('width', default_value='1280', description='of the synthetic images [px]'),
-        DeclareLaunchArgument('height', default_value='720', description='of the synthetic images [px]'),
-        DeclareLaunchArgument('loop', default_value='true', choices=TRUE_OR_FALSE,
-                              description='start over at the end of the source'),
-        DeclareLaunchArgument('namespace', default_value='', description='namespace of both nodes'),
-        DeclareLaunchArgument('image', default_value='camera/image_raw',
-                              description="topic of the images; the camera's, unless another is to be heard"),
-        DeclareLaunchArgument('camera_info', default_value='camera/camera_info',
-                              description="topic of the calibration; the camera's, unless another is to be heard"),
-        DeclareLaunchArgument('rviz', default_value='auto', choices=[*TRUE_OR_FALSE, 'auto'],
-                              description='show the people in RViz; auto: where it is installed'),
-        DeclareLaunchArgument('rviz_frame', default_value='',
-                              description="RViz's fixed frame; empty: the camera's"),
-        DeclareLaunchArgument('use_sim_time', default_value='false', choices=TRUE_OR_FALSE,
-                              description='take the time from /clock'),
-        OpaqueFunction(function=camera),
-        IncludeLaunchDescription(PythonLaunchDescriptionSource(str(CLIFF)), launch_arguments={
-            name: LaunchConfiguration(name) for name in OTHER_DEFAULTS}.items()),
-    ])
+    return LaunchDescription(
+        [
+            DeclareLaunchArgument(
+                'source',
+                default_value='synthetic',
+                description="what the camera plays: 'synthetic[:seed]', a video file, a folder of images, or a device",
+            ),
+            DeclareLaunchArgument(
+                'calibration', default_value='', description='camera_info YAML of a real source; empty: a guess'
+            ),
+            DeclareLaunchArgument('rate', default_value='0.0', description='images per second; 0: as the source says'),
+            DeclareLaunchArgument('seconds', default_value='20.0', description='length of the synthetic sequence'),
+            DeclareLaunchArgument('width', default_value='1280', description='of the synthetic images [px]'),
+            DeclareLaunchArgument('height', default_value='720', description='of the synthetic images [px]'),
+            DeclareLaunchArgument(
+                'loop', default_value='true', choices=TRUE_OR_FALSE, description='start over at the end of the source'
+            ),
+            DeclareLaunchArgument('namespace', default_value='', description='namespace of both nodes'),
+            DeclareLaunchArgument(
+                'image',
+                default_value='camera/image_raw',
+                description="topic of the images; the camera's, unless another is to be heard",
+            ),
+            DeclareLaunchArgument(
+                'camera_info',
+                default_value='camera/camera_info',
+                description="topic of the calibration; the camera's, unless another is to be heard",
+            ),
+            DeclareLaunchArgument(
+                'rviz',
+                default_value='auto',
+                choices=[*TRUE_OR_FALSE, 'auto'],
+                description='show the people in RViz; auto: where it is installed',
+            ),
+            DeclareLaunchArgument(
+                'rviz_frame', default_value='', description="RViz's fixed frame; empty: the camera's"
+            ),
+            DeclareLaunchArgument(
+                'use_sim_time', default_value='false', choices=TRUE_OR_FALSE, description='take the time from /clock'
+            ),
+            OpaqueFunction(function=camera),
+            IncludeLaunchDescription(
+                PythonLaunchDescriptionSource(str(CLIFF)),
+                launch_arguments={name: LaunchConfiguration(name) for name in OTHER_DEFAULTS}.items(),
+            ),
+        ]
+    )
 
 
 def camera(context: LaunchContext) -> list:
     """The camera, with a frame of its own in a namespace of its own, as two cameras on a robot have."""
+
     def parameter(name: str, kind: type) -> ParameterValue:
         return ParameterValue(LaunchConfiguration(name), value_type=kind)
 
@@ -74,10 +93,30 @@ def camera(context: LaunchContext) -> list:
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return [
         SetLaunchConfiguration('rviz_frame', LaunchConfiguration('rviz_frame').perform(context) or frame),
-        Node(package='cliff_ros', executable='camera_node', name='camera', namespace=namespace, output='screen',
-             additional_env=beside_the_network(dict(os.environ), Path(folder)),
-             parameters=[{'frame_id': frame, **{
-                 name: parameter(name, kind) for name, kind in (
-                     ('source', str), ('calibration', str), ('rate', float), ('seconds', float), ('width', int),
-                     ('height', int), ('loop', bool), ('use_sim_time', bool))}}]),
+        Node(
+            package='cliff_ros',
+            executable='camera_node',
+            name='camera',
+            namespace=namespace,
+            output='screen',
+            additional_env=beside_the_network(dict(os.environ), Path(folder)),
+            parameters=[
+                {
+                    'frame_id': frame,
+                    **{
+                        name: parameter(name, kind)
+                        for name, kind in (
+                            ('source', str),
+                            ('calibration', str),
+                            ('rate', float),
+                            ('seconds', float),
+                            ('width', int),
+                            ('height', int),
+                            ('loop', bool),
+                            ('use_sim_time', bool),
+                        )
+                    },
+                }
+            ],
+        ),
     ]

@@ -24,7 +24,7 @@ import pytest  # noqa: E402
 SIZE = WIDTH, HEIGHT = 640, 480
 FOCAL = 500.0
 FRAME = 'camera_optical_frame'
-CELL = 80   # raw pixels: the tiny detector sees 8x8 cells of its 64x64 input
+CELL = 80  # raw pixels: the tiny detector sees 8x8 cells of its 64x64 input
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -41,7 +41,7 @@ def cell_picture(*cells: tuple[int, int]) -> np.ndarray:
     """An image in which the tiny detector finds a person at each (row, column) and nobody else."""
     image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     for row, column in cells:
-        image[row * CELL:(row + 1) * CELL, column * CELL:(column + 1) * CELL] = 255
+        image[row * CELL : (row + 1) * CELL, column * CELL : (column + 1) * CELL] = 255
     return image
 
 
@@ -53,6 +53,7 @@ def tiny_files(tmp_path_factory) -> dict[str, str]:
     from onnx import helper
 
     from cliff_ros.body import load_body
+
     folder = tmp_path_factory.mktemp('tiny')
     rows = np.zeros((1, 4, 84), np.float32)
     y, x = np.divmod(np.arange(64), 8)
@@ -61,14 +62,23 @@ def tiny_files(tmp_path_factory) -> dict[str, str]:
     nodes = [
         n('AveragePool', ['images'], ['cells'], kernel_shape=[8, 8], strides=[8, 8]),
         n('ReduceMean', ['cells'], ['grey'], axes=[1], keepdims=1),
-        n('Reshape', ['grey', 'flat'], ['scores']), n('Pad', ['scores', 'pads'], ['all_scores']),
-        n('Concat', ['rows', 'all_scores'], ['output'], axis=1)]
-    constants = {'flat': np.array([1, 1, 64], np.int64), 'pads': np.array([0, 0, 0, 0, 0, 20], np.int64),
-                 'rows': rows}
-    detector = save(folder / 'cells.onnx', nodes, [tensor('images', [1, 3, 64, 64], FLOAT)],
-                    [tensor('output', [1, 5, 84])], constants)
-    return {'model': str(runtime_graph(folder / 'rest.onnx', load_body())), 'detector': str(detector),
-            'refine_boxes': False}  # the tiny graph sees a body of one size in every box: following it leads astray
+        n('Reshape', ['grey', 'flat'], ['scores']),
+        n('Pad', ['scores', 'pads'], ['all_scores']),
+        n('Concat', ['rows', 'all_scores'], ['output'], axis=1),
+    ]
+    constants = {'flat': np.array([1, 1, 64], np.int64), 'pads': np.array([0, 0, 0, 0, 0, 20], np.int64), 'rows': rows}
+    detector = save(
+        folder / 'cells.onnx',
+        nodes,
+        [tensor('images', [1, 3, 64, 64], FLOAT)],
+        [tensor('output', [1, 5, 84])],
+        constants,
+    )
+    return {
+        'model': str(runtime_graph(folder / 'rest.onnx', load_body())),
+        'detector': str(detector),
+        'refine_boxes': False,
+    }  # the tiny graph sees a body of one size in every box: following it leads astray
 
 
 def _free_domain() -> int:
@@ -115,6 +125,7 @@ def vision(ros):
 def _build_vision_msgs() -> None:
     """Build test/packages/vision_msgs for this Python and make it importable."""
     from geometry_msgs.msg import Point
+
     root = Path(__file__).resolve().parents[1]
     source, environment = root / 'test' / 'packages' / 'vision_msgs', Path(sys.executable).parent
     path = f'{environment}{os.pathsep}{os.environ.get("PATH", "")}'
@@ -129,9 +140,20 @@ def _build_vision_msgs() -> None:
         base = os.environ.get('AMENT_PREFIX_PATH') or sys.prefix
         env = {**os.environ, 'AMENT_PREFIX_PATH': base, 'CMAKE_PREFIX_PATH': base, 'PATH': path}
         for command in (
-                ['cmake', '-S', source, '-B', work / 'cmake', f'-DCMAKE_INSTALL_PREFIX={prefix}', '-DBUILD_TESTING=OFF',
-                 f'-DCMAKE_INSTALL_RPATH={prefix / "lib"}', f'-DPython3_EXECUTABLE={sys.executable}'],
-                ['cmake', '--build', work / 'cmake', '--parallel', '2'], ['cmake', '--install', work / 'cmake']):
+            [
+                'cmake',
+                '-S',
+                source,
+                '-B',
+                work / 'cmake',
+                f'-DCMAKE_INSTALL_PREFIX={prefix}',
+                '-DBUILD_TESTING=OFF',
+                f'-DCMAKE_INSTALL_RPATH={prefix / "lib"}',
+                f'-DPython3_EXECUTABLE={sys.executable}',
+            ],
+            ['cmake', '--build', work / 'cmake', '--parallel', '2'],
+            ['cmake', '--install', work / 'cmake'],
+        ):
             done = subprocess.run([str(part) for part in command], env=env, capture_output=True, text=True)
             assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
         (work / 'built').touch()
@@ -149,6 +171,7 @@ class Peer:
         import rclpy
         from rclpy.executors import SingleThreadedExecutor
         from sensor_msgs.msg import CameraInfo
+
         # A context of its own, as a process of its own would have: DDS sees two participants.
         self.context = rclpy.Context()
         rclpy.init(context=self.context, domain_id=int(os.environ['ROS_DOMAIN_ID']))
@@ -162,6 +185,7 @@ class Peer:
     def images(self):
         """The publisher of raw images."""
         from sensor_msgs.msg import Image
+
         return self.node.create_publisher(Image, 'image', 10)
 
     def listen(self, kind: type, topic: str, qos=50) -> list:
@@ -182,46 +206,56 @@ class Peer:
     def spin(self, seconds: float) -> None:
         self.until(lambda: False, seconds)
 
-    def image(self, pixels: np.ndarray, stamp: tuple[int, int], frame_id: str = FRAME,
-              encoding: str = 'rgb8'):
+    def image(self, pixels: np.ndarray, stamp: tuple[int, int], frame_id: str = FRAME, encoding: str = 'rgb8'):
         """An Image message."""
         from builtin_interfaces.msg import Time
         from sensor_msgs.msg import Image
         from std_msgs.msg import Header
+
         header = Header(stamp=Time(sec=stamp[0], nanosec=stamp[1]), frame_id=frame_id)
         height, width = pixels.shape[:2]
-        return Image(header=header, height=height, width=width, encoding=encoding,
-                     step=pixels.nbytes // height, data=pixels.tobytes())
+        return Image(
+            header=header,
+            height=height,
+            width=width,
+            encoding=encoding,
+            step=pixels.nbytes // height,
+            data=pixels.tobytes(),
+        )
 
     def info(self, stamp: tuple[int, int], frame_id: str = FRAME, size=SIZE, focal: float = FOCAL):
         """A CameraInfo message."""
         from builtin_interfaces.msg import Time
         from sensor_msgs.msg import CameraInfo
         from std_msgs.msg import Header
+
         width, height = size
         k = [focal, 0.0, width / 2 - 0.5, 0.0, focal, height / 2 - 0.5, 0.0, 0.0, 1.0 if focal else 0.0]
         k = k if focal else [0.0] * 9
         header = Header(stamp=Time(sec=stamp[0], nanosec=stamp[1]), frame_id=frame_id)
-        return CameraInfo(header=header, width=width, height=height, distortion_model='plumb_bob',
-                          d=[0.0] * 5, k=k)
+        return CameraInfo(header=header, width=width, height=height, distortion_model='plumb_bob', d=[0.0] * 5, k=k)
 
     def change(self, transition: str, node: str = '/cliff') -> bool:
         """Ask a lifecycle node for a transition; whether it succeeded."""
         from lifecycle_msgs.srv import ChangeState
+
         request = ChangeState.Request()
         request.transition.label = transition
         return self.call(ChangeState, f'{node}/change_state', request).success
 
     def state(self, node: str = '/cliff') -> str:
         from lifecycle_msgs.srv import GetState
+
         return self.call(GetState, f'{node}/get_state', GetState.Request()).current_state.label
 
     def set(self, node: str = '/cliff', **values) -> str:
         """Set parameters; the reasons given where they are refused."""
         from rcl_interfaces.srv import SetParameters
         from rclpy.parameter import Parameter
+
         request = SetParameters.Request(
-            parameters=[Parameter(name, value=value).to_parameter_msg() for name, value in values.items()])
+            parameters=[Parameter(name, value=value).to_parameter_msg() for name, value in values.items()]
+        )
         results = self.call(SetParameters, f'{node}/set_parameters', request).results
         return ' '.join(result.reason for result in results if not result.successful)
 
@@ -268,13 +302,21 @@ def cliff(ros, tiny_files):
 
     from cliff_ros.ros.node import CliffNode
     from cliff_ros.ros.spinning import spin_once
+
     nodes = []
 
     def make(namespace: str = '', **parameters) -> CliffNode:
-        values = {**tiny_files, 'engine': 'onnx', 'score_threshold': 0.6, 'num_threads': 1,
-                  'smoothing': False, **parameters}
-        node = CliffNode(namespace=namespace, parameter_overrides=[
-            Parameter(name, value=value) for name, value in values.items()])
+        values = {
+            **tiny_files,
+            'engine': 'onnx',
+            'score_threshold': 0.6,
+            'num_threads': 1,
+            'smoothing': False,
+            **parameters,
+        }
+        node = CliffNode(
+            namespace=namespace, parameter_overrides=[Parameter(name, value=value) for name, value in values.items()]
+        )
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         running = threading.Event()
@@ -307,9 +349,12 @@ def start(ros):
         words += [word for name, topic in (remappings or {}).items() for word in ('-r', f'{name}:={topic}')]
         # A shell's background jobs ignore SIGINT, and children inherit that.
         child = subprocess.Popen(
-            [sys.executable, '-m', module, '--ros-args', *words], stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
+            [sys.executable, '-m', module, '--ros-args', *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )
         children.append(child)
         return child
 

@@ -8,7 +8,7 @@ import numpy as np
 
 BATCHES = (1, 3, 8)
 IMAGE_SIZE = (1280, 720)
-FOCAL = 1100.
+FOCAL = 1100.0
 
 
 def weights(shapes: dict[str, tuple[int, ...]], seed: int) -> dict[str, np.ndarray]:
@@ -16,8 +16,10 @@ def weights(shapes: dict[str, tuple[int, ...]], seed: int) -> dict[str, np.ndarr
 
     Batch norm statistics are far from the identity; convolutions keep the signal's size: all layers count.
     """
-    return {key: _tensor(key, tuple(shape), np.random.default_rng([seed, crc32(key.encode())]))
-            for key, shape in sorted(shapes.items())}
+    return {
+        key: _tensor(key, tuple(shape), np.random.default_rng([seed, crc32(key.encode())]))
+        for key, shape in sorted(shapes.items())
+    }
 
 
 def _tensor(key: str, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
@@ -28,13 +30,13 @@ def _tensor(key: str, shape: tuple[int, ...], rng: np.random.Generator) -> np.nd
     if name == 'running_var':
         return 1 + uniform / 2
     if name == 'init_cam':
-        return np.float32([[.9, 0, 0]]) + uniform / 10
+        return np.float32([[0.9, 0, 0]]) + uniform / 10
     if name == 'init_pose':
         return uniform
     if name == 'weight' and len(shape) == 1:
-        return np.float32(.5) + uniform / 4
+        return np.float32(0.5) + uniform / 4
     if name == 'weight':
-        gain = np.float32(2 if len(shape) == 4 else .3)
+        gain = np.float32(2 if len(shape) == 4 else 0.3)
         return uniform * np.sqrt(3 * gain / np.prod(shape[1:])).astype(np.float32)
     return uniform / 10
 
@@ -61,8 +63,12 @@ def location(box: dict[str, np.ndarray]) -> np.ndarray:
 
 
 # Of people, xyxy [px]: shrunk and enlarged crops, upright and wide boxes, two of them across the border.
-PEOPLE = ((512.3, 96.8, 803.1, 655.4), (301.5, 420.25, 342.5, 517.75), (-60.7, 130.2, 215.9, 731.6),
-          (930.4, 388.9, 1275.2, 560.1))
+PEOPLE = (
+    (512.3, 96.8, 803.1, 655.4),
+    (301.5, 420.25, 342.5, 517.75),
+    (-60.7, 130.2, 215.9, 731.6),
+    (930.4, 388.9, 1275.2, 560.1),
+)
 
 
 def photograph(seed: int) -> np.ndarray:

@@ -14,8 +14,9 @@ FLOAT, UINT8, INT64 = TensorProto.FLOAT, TensorProto.UINT8, TensorProto.INT64
 
 def save(path: Path, nodes, inputs, outputs, constants: dict[str, np.ndarray], metadata: str | None = None):
     """Write a graph; constants are initializers by name."""
-    graph = helper.make_graph(nodes, 'tiny', inputs, outputs,
-                              [numpy_helper.from_array(np.asarray(v), k) for k, v in constants.items()])
+    graph = helper.make_graph(
+        nodes, 'tiny', inputs, outputs, [numpy_helper.from_array(np.asarray(v), k) for k, v in constants.items()]
+    )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid('', 17)], ir_version=8)
     if metadata is not None:
         helper.set_model_props(model, {'cliff_ros': metadata})
@@ -65,20 +66,49 @@ def runtime_graph(path: Path, body, crop=(64, 48), **metadata) -> Path:
     ]
     if metadata.get('presence'):
         nodes.append(n('Squeeze', ['beta0', 'axis1'], ['presence']))
-    ints = {name: np.array([value], np.int64)
-            for name, value in {'zero': 0, 'one': 1, 'two': 2, 'three': 3, 'axis1': 1}.items()}
+    ints = {
+        name: np.array([value], np.int64)
+        for name, value in {'zero': 0, 'one': 1, 'two': 2, 'three': 3, 'axis1': 1}.items()
+    }
     constants = ints | {
-        'max_pixel': np.float32(255), 'two_f': np.float32(2), 'nothing': np.float32(0),
-        'pads': np.array([0, 0, 0, 9], np.int64), 'lift': lift.astype(np.float32),
-        'crop_camera': np.array([1, 0, 0], np.float32), 'rest_joints': joints, 'rest_vertices': vertices,
-        'rotation_shape': np.array([24, 3, 3], np.int64), 'rest_rotations': rotations[None]}
+        'max_pixel': np.float32(255),
+        'two_f': np.float32(2),
+        'nothing': np.float32(0),
+        'pads': np.array([0, 0, 0, 9], np.int64),
+        'lift': lift.astype(np.float32),
+        'crop_camera': np.array([1, 0, 0], np.float32),
+        'rest_joints': joints,
+        'rest_vertices': vertices,
+        'rotation_shape': np.array([24, 3, 3], np.int64),
+        'rest_rotations': rotations[None],
+    }
     height, width = crop
-    text = json.dumps({'format': 1, 'model': 'tiny', 'dialect': 'embedded', 'crop': [height, width],
-                       'margin': 1.1, 'body': body.name, 'body_sha256': body.sha256,
-                       'num_vertices': len(body.v_template)} | metadata)
+    text = json.dumps(
+        {
+            'format': 1,
+            'model': 'tiny',
+            'dialect': 'embedded',
+            'crop': [height, width],
+            'margin': 1.1,
+            'body': body.name,
+            'body_sha256': body.sha256,
+            'num_vertices': len(body.v_template),
+        }
+        | metadata
+    )
     return save(
-        path, nodes, [tensor('crops', ['N', height, width, 3], UINT8), tensor('location', ['N', 3])],
-        [tensor('rotations', ['N', 24, 3, 3]), tensor('betas', ['N', 10]), tensor('camera', ['N', 3]),
-         tensor('translation', ['N', 3]), tensor('joints', ['N', 24, 3]), tensor('vertices', ['N', None, 3]),
-         *([tensor('presence', ['N'])] if metadata.get('presence') else [])],
-        constants, text)
+        path,
+        nodes,
+        [tensor('crops', ['N', height, width, 3], UINT8), tensor('location', ['N', 3])],
+        [
+            tensor('rotations', ['N', 24, 3, 3]),
+            tensor('betas', ['N', 10]),
+            tensor('camera', ['N', 3]),
+            tensor('translation', ['N', 3]),
+            tensor('joints', ['N', 24, 3]),
+            tensor('vertices', ['N', None, 3]),
+            *([tensor('presence', ['N'])] if metadata.get('presence') else []),
+        ],
+        constants,
+        text,
+    )

@@ -57,7 +57,7 @@ class TestNaiveNodeDoesTheSameWork:
         rectified = naive.rectify(image, camera.K, camera.d)
         assert len(naive.detector(rectified)) == 1 == len(pipeline.detector(image))
         # From the same box, which the lens moves: as their detector would see it in the rectified image.
-        box, = pipeline.detector(image)
+        (box,) = pipeline.detector(image)
         x0, y0, x1, y1 = box.xyxy
         sides = camera.undistort([[x0, (y0 + y1) / 2], [(x0 + x1) / 2, y0], [x1, (y0 + y1) / 2], [(x0 + x1) / 2, y1]])
         naive.detector = lambda image: [Box(sides[[0, 1, 2, 3], [0, 1, 0, 1]], box.score)]
@@ -77,10 +77,14 @@ class TestNaiveNodeDoesTheSameWork:
         batch, faces = Batch((1, 500_000_000), 'camera', people), pipeline.body.faces
         header = Header(frame_id='camera')
         header.stamp.sec, header.stamp.nanosec = batch.stamp
-        arrays = {'scores': np.array([person.score for person in people]),
-                  'boxes': np.array([person.box for person in people]), 'rotations': batch.rotations,
-                  'betas': np.array([person.betas for person in people]), 'joints': batch.joints,
-                  'translation': np.array([person.translation for person in people])}
+        arrays = {
+            'scores': np.array([person.score for person in people]),
+            'boxes': np.array([person.box for person in people]),
+            'rotations': batch.rotations,
+            'betas': np.array([person.betas for person in people]),
+            'joints': batch.joints,
+            'translation': np.array([person.translation for person in people]),
+        }
 
         ours = deserialize_message(PeopleMessage().serialise(batch), SmplArray)
         theirs = naive_node.people_message(header, arrays, camera.K, camera.d)
@@ -94,8 +98,9 @@ class TestNaiveNodeDoesTheSameWork:
         ours = deserialize_message(TransformMessage().serialise(batch), TFMessage).transforms
         theirs = naive_node.transforms(header, arrays).transforms
         name = f'smpl_{people[0].id}'
-        assert [(frame.header.frame_id, frame.child_frame_id.replace(name, 'smpl_1')) for frame in ours] == \
-            [(frame.header.frame_id.replace('smpl_1', name), frame.child_frame_id) for frame in theirs]
+        assert [(frame.header.frame_id, frame.child_frame_id.replace(name, 'smpl_1')) for frame in ours] == [
+            (frame.header.frame_id.replace('smpl_1', name), frame.child_frame_id) for frame in theirs
+        ]
         for one, other in zip(ours, theirs, strict=True):
             a, b = one.transform.translation, other.transform.translation
             np.testing.assert_allclose([a.x, a.y, a.z], [b.x, b.y, b.z], atol=1e-6)
@@ -125,7 +130,7 @@ class TestWhatIsMeasuredWith:
         _, images = film
         image, boxes = crowd(images[0], np.array([500.0, 100, 700, 600]), 8)
         assert boxes.shape == (8, 4) and image.shape == images[0].shape
-        cut = [image[int(y0 + 0.5):int(y1 + 0.5), int(x0 + 0.5):int(x1 + 0.5)] for x0, y0, x1, y1 in boxes]
+        cut = [image[int(y0 + 0.5) : int(y1 + 0.5), int(x0 + 0.5) : int(x1 + 0.5)] for x0, y0, x1, y1 in boxes]
         assert all(np.array_equal(cut[0], other) for other in cut)
         with pytest.raises(ValueError, match='at most 32'):
             crowd(images[0], boxes[0], 33)
@@ -133,10 +138,14 @@ class TestWhatIsMeasuredWith:
     def test_a_frame_is_never_copied(self, film, tmp_path):
         """After arrival no buffer of the size of the image is made, for any number of people."""
         import tracemalloc
+
         camera, images = film
         _, boxes = crowd(images[0], np.array([500.0, 100, 700, 600]), 4)
-        pipeline = Pipeline(engine='onnx', presence_threshold=0.0,
-                            detector=fixed_detector(tmp_path / 'fixed.onnx', boxes, (WIDTH, HEIGHT)))
+        pipeline = Pipeline(
+            engine='onnx',
+            presence_threshold=0.0,
+            detector=fixed_detector(tmp_path / 'fixed.onnx', boxes, (WIDTH, HEIGHT)),
+        )
         frame = frame_of(images[0], camera)
         pipeline(frame, vertices=False)
         tracemalloc.start()
@@ -157,19 +166,22 @@ class TestFigures:
     def test_a_line_weighs_relative_errors(self):
         x = np.array([1.0, 2, 4, 8, 16, 32])
         y = 3 + x
-        y[-1] *= 1.1   # the largest would pull a plain fit's start far below zero
+        y[-1] *= 1.1  # the largest would pull a plain fit's start far below zero
         a, b = fit_line(x, y)
         plain_b, plain_a = np.polyfit(x, y, 1)
         assert abs(a - 3) < abs(plain_a - 3) and abs(b - 1) < 0.12
 
-    @pytest.mark.parametrize(('series', 'expected'), [
-        (np.full(600, 200.0), 0.0),
-        (200 + RNG.normal(0, 2, 600), 0.0),                          # noise
-        (200 * (1 + 0.05 * np.arange(600) / 540), 0.05),             # a leak: 5 % over what is kept
-        (np.r_[np.linspace(100, 200, 60), np.full(540, 200.0)], 0.0),  # the warm-up
-        (np.r_[np.full(300, 200.0), np.full(20, 260.0), np.full(280, 200.0)], 0.0),  # a peak
-        (np.r_[np.full(330, 200.0), np.full(270, 210.0)], 0.1),      # a step half way: as a line it rises twice as much
-    ])
+    @pytest.mark.parametrize(
+        ('series', 'expected'),
+        [
+            (np.full(600, 200.0), 0.0),
+            (200 + RNG.normal(0, 2, 600), 0.0),  # noise
+            (200 * (1 + 0.05 * np.arange(600) / 540), 0.05),  # a leak: 5 % over what is kept
+            (np.r_[np.linspace(100, 200, 60), np.full(540, 200.0)], 0.0),  # the warm-up
+            (np.r_[np.full(300, 200.0), np.full(20, 260.0), np.full(280, 200.0)], 0.0),  # a peak
+            (np.r_[np.full(330, 200.0), np.full(270, 210.0)], 0.1),  # a step half way: as a line it rises twice as much
+        ],
+    )
     def test_growth_of_memory(self, series, expected):
         assert growth(series) == pytest.approx(expected, abs=0.003)
 
@@ -187,18 +199,34 @@ class TestFigures:
 
     def test_cost_of_a_network(self, resnet50):
         one, four = (cost(resnet50[1], people) for people in (1, 4))
-        assert 7e9 < one.flops < 9e9   # ResNet-50 has 4.1 G multiply-adds at 224 x 224; a crop has 0.98 as many pixels
+        assert 7e9 < one.flops < 9e9  # ResNet-50 has 4.1 G multiply-adds at 224 x 224; a crop has 0.98 as many pixels
         assert four.flops == pytest.approx(4 * one.flops, rel=0.01) and four.weights == one.weights
         slow_memory = Device('', flops=1e18, bandwidth=1e9)
         assert one.floor(slow_memory) == pytest.approx(one.bytes / 1e9)
 
 
 def test_tables_say_what_is_met_and_what_is_missed():
-    part = {'by_people': {str(n): {'ms': ms, 'cpu_ms': ms, 'network_ms': 2.0, 'mesh_ms_per_person': mesh}
-                          for n, ms, mesh in ((1, 3.9, 0.5), (32, 35.2, 1.6))},
-            'line': {'ms': {'a': 2.5, 'b': 1.0}, 'cpu_ms': {'a': 2.4, 'b': 0.9}}, 'peak_bytes': {'1': 1e6}}
-    text = tables.text({'machine': {'date': '2026-01-02T03:04', 'cpu': 'a CPU', 'cores': 2, 'python': '3.11',
-                                    'load': [0.5, 0, 0], 'versions': {'numpy': '2', 'torch': None}}, 'our_part': part})
+    part = {
+        'by_people': {
+            str(n): {'ms': ms, 'cpu_ms': ms, 'network_ms': 2.0, 'mesh_ms_per_person': mesh}
+            for n, ms, mesh in ((1, 3.9, 0.5), (32, 35.2, 1.6))
+        },
+        'line': {'ms': {'a': 2.5, 'b': 1.0}, 'cpu_ms': {'a': 2.4, 'b': 0.9}},
+        'peak_bytes': {'1': 1e6},
+    }
+    text = tables.text(
+        {
+            'machine': {
+                'date': '2026-01-02T03:04',
+                'cpu': 'a CPU',
+                'cores': 2,
+                'python': '3.11',
+                'load': [0.5, 0, 0],
+                'versions': {'numpy': '2', 'torch': None},
+            },
+            'our_part': part,
+        }
+    )
     first, many = (next(line for line in text.splitlines() if line.startswith(f'| {n} ')) for n in (1, 32))
     assert '<= 4 ok' in first and '<= 1.5 ok' in first
     assert '<= 35 MISSED' in many and '<= 1.5 MISSED' in many
@@ -207,19 +235,45 @@ def test_tables_say_what_is_met_and_what_is_missed():
 
 def test_the_document_has_a_place_for_every_table():
     document = (ROOT / 'docs' / 'performance.md').read_text()
-    machine = {'date': '2026-01-02T03:04', 'cpu': 'CPU', 'cores': 2, 'python': '3.11', 'load': [0.5, 0, 0],
-               'versions': {}}
+    machine = {
+        'date': '2026-01-02T03:04',
+        'cpu': 'CPU',
+        'cores': 2,
+        'python': '3.11',
+        'load': [0.5, 0, 0],
+        'versions': {},
+    }
     speed = {'answers_per_second': 1.0, 'latency_ms': 1.0, 'stages_ms': {'total': 1.0}, 'bytes': {'image': 1000}}
     row = {'ms': 1.0, 'cpu_ms': 1.0, 'network_ms': 2.0, 'mesh_ms_per_person': 0.5}
     line = {'a': 1.0, 'b': 1.0}
     report = {
-        'machine': machine, 'start': {'listening_s': 1.0, 'second_s': 1.25},
+        'machine': machine,
+        'start': {'listening_s': 1.0, 'second_s': 1.25},
         'versus': {'embedded_1': {'ratio': 9.0, 'cpu_ratio': 8.0, 'ours': speed, 'naive': speed}},
         'our_part': {'by_people': {'1': row}, 'line': {'ms': line, 'cpu_ms': line}, 'peak_bytes': {'1': 1e6}},
-        'at_camera_rate': {'rate_1': {'rate': 30.0, 'answered': 9, 'sent': 10, 'share_of_a_core': 0.5,
-                                      'latency_ms': 1.0, 'latency_p95_ms': 2.0}}}
-    soak = {'machine': machine, 'seconds': 60.0, 'rate': 30.0, 'people': 4, 'answered': 1, 'sent': 2, 'ids': 3,
-            'share_of_a_core': 0.5, 'growth': 0.02, 'memory_mb': [100.0, 102.0]}
+        'at_camera_rate': {
+            'rate_1': {
+                'rate': 30.0,
+                'answered': 9,
+                'sent': 10,
+                'share_of_a_core': 0.5,
+                'latency_ms': 1.0,
+                'latency_p95_ms': 2.0,
+            }
+        },
+    }
+    soak = {
+        'machine': machine,
+        'seconds': 60.0,
+        'rate': 30.0,
+        'people': 4,
+        'answered': 1,
+        'sent': 2,
+        'ids': 3,
+        'share_of_a_core': 0.5,
+        'growth': 0.02,
+        'memory_mb': [100.0, 102.0],
+    }
     once = tables.refresh(tables.refresh(document, report), soak)
     assert '| 1.25 | <= 3 ok |' in once and '< 1 MISSED' in once
     assert tables.refresh(tables.refresh(once, soak), report) == once
@@ -229,9 +283,24 @@ def test_the_document_has_a_place_for_every_table():
 
 @pytest.mark.slow
 def test_the_benchmark_runs_and_reports(tmp_path):
-    run = subprocess.run([sys.executable, '-m', 'bench.run', '--quick', '--output', str(tmp_path),
-                          '--only', 'embedded_1', 'rate_1', 'start'],
-                         cwd=ROOT, timeout=500, capture_output=True, text=True)
+    run = subprocess.run(
+        [
+            sys.executable,
+            '-m',
+            'bench.run',
+            '--quick',
+            '--output',
+            str(tmp_path),
+            '--only',
+            'embedded_1',
+            'rate_1',
+            'start',
+        ],
+        cwd=ROOT,
+        timeout=500,
+        capture_output=True,
+        text=True,
+    )
     assert run.returncode == 0, run.stderr[-2000:]
     report = json.loads((tmp_path / 'report.json').read_text())
     versus = report['versus']['embedded_1']

@@ -25,8 +25,8 @@ sparse = pytest.importorskip('scipy.sparse', reason='makes the official layout')
 def make_body(vertices=60, betas=10, joints=24, seed=0) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(seed)
     regressor = rng.random((joints, vertices))
-    regressor[regressor < .8] = 0
-    regressor[:, 0] += .1
+    regressor[regressor < 0.8] = 0
+    regressor[:, 0] += 0.1
     weights = rng.random((vertices, joints)) ** 8
     parents = PARENTS.copy()
     if joints == 55:
@@ -35,12 +35,13 @@ def make_body(vertices=60, betas=10, joints=24, seed=0) -> dict[str, np.ndarray]
         parents = np.array([*PARENTS[:22], 15, 15, 15, *left, *right])
     return {
         'v_template': rng.normal(size=(vertices, 3)),
-        'shapedirs': rng.normal(size=(vertices, 3, betas)) * .05,
-        'posedirs': rng.normal(size=(vertices, 3, 9 * (joints - 1))) * .01,
+        'shapedirs': rng.normal(size=(vertices, 3, betas)) * 0.05,
+        'posedirs': rng.normal(size=(vertices, 3, 9 * (joints - 1))) * 0.01,
         'weights': weights / weights.sum(1, keepdims=True),
         'J_regressor': regressor / regressor.sum(1, keepdims=True),
         'kintree_table': np.stack([parents.astype(np.uint32), np.arange(joints, dtype=np.uint32)]),
-        'f': rng.integers(0, vertices, (90, 3)).astype(np.uint32)}
+        'f': rng.integers(0, vertices, (90, 3)).astype(np.uint32),
+    }
 
 
 @pytest.fixture
@@ -60,8 +61,9 @@ def chumpy(monkeypatch):
         setattr(modules[module], name, kind)
         return kind
 
-    return types.SimpleNamespace(Ch=node('chumpy.ch', 'Ch'), Select=node('chumpy.reordering', 'Select'),
-                                 add=node('chumpy.ch_ops', 'add'))
+    return types.SimpleNamespace(
+        Ch=node('chumpy.ch', 'Ch'), Select=node('chumpy.reordering', 'Select'), add=node('chumpy.ch_ops', 'add')
+    )
 
 
 class Python2Pickler(pickle._Pickler):
@@ -79,20 +81,26 @@ class Python2Pickler(pickle._Pickler):
     def dumps(cls, value) -> bytes:
         file = io.BytesIO()
         cls(file, protocol=2).dump(value)
-        return file.getvalue().replace(b'cnumpy._core.', b'cnumpy.core.').replace(
-            b'cscipy.sparse._csc\n', b'cscipy.sparse.csc\n')
+        return (
+            file.getvalue()
+            .replace(b'cnumpy._core.', b'cnumpy.core.')
+            .replace(b'cscipy.sparse._csc\n', b'cscipy.sparse.csc\n')
+        )
 
 
 def official(arrays, chumpy) -> dict:
     """As in SMPL's files: the regressor sparse, learned arrays as chumpy variables, things nobody needs."""
     rest = {'_dirty_vars': set(), '_itr': None, 'terms': ['x']}
     return {
-        **arrays, 'J_regressor': sparse.csc_matrix(arrays['J_regressor']),
+        **arrays,
+        'J_regressor': sparse.csc_matrix(arrays['J_regressor']),
         'J_regressor_prior': sparse.csc_matrix(arrays['J_regressor']),
         'shapedirs': chumpy.Ch(x=arrays['shapedirs'], **rest),
         'weights': chumpy.Ch(x=arrays['weights'], **rest),
         'v_posed': chumpy.add(a=chumpy.Ch(x=arrays['v_template']), b=chumpy.Ch(x=np.zeros(3))),
-        'bs_style': 'lbs', 'bs_type': 'lrotmin'}
+        'bs_style': 'lbs',
+        'bs_type': 'lrotmin',
+    }
 
 
 def assert_same(got, want):
@@ -100,8 +108,10 @@ def assert_same(got, want):
         np.testing.assert_allclose(got[key], want[key], atol=1e-12, err_msg=key)
 
 
-DUMPS = {'python 2': Python2Pickler.dumps,
-         **{f'protocol {p}': lambda value, p=p: pickle.dumps(value, protocol=p) for p in range(6)}}
+DUMPS = {
+    'python 2': Python2Pickler.dumps,
+    **{f'protocol {p}': lambda value, p=p: pickle.dumps(value, protocol=p) for p in range(6)},
+}
 
 
 @pytest.mark.parametrize('dumps', DUMPS.values(), ids=DUMPS)
@@ -122,7 +132,8 @@ def test_selection_and_row_sparse(tmp_path, chumpy):
     source = chumpy.Ch(x=arrays['shapedirs'])
     content = official(arrays, chumpy) | {
         'shapedirs': chumpy.Select(a=source, idxs=first10.ravel(), preferred_shape=first10.shape),
-        'J_regressor': sparse.csr_matrix(arrays['J_regressor'])}
+        'J_regressor': sparse.csr_matrix(arrays['J_regressor']),
+    }
     path = tmp_path / 'body.pkl'
     path.write_bytes(pickle.dumps(content, protocol=2))
     assert_same(read_body(path), arrays | {'shapedirs': arrays['shapedirs'][:, :, :10]})
@@ -155,7 +166,7 @@ def test_smplx_reads_the_official_layout_the_same(tmp_path, chumpy, num_betas):
     kind.__getitem__ = lambda self, index: self.x[index]
     path = tmp_path / 'SMPL_NEUTRAL.pkl'
     path.write_bytes(Python2Pickler.dumps(official(arrays, chumpy)))
-    betas, pose = rng.normal(size=(2, num_betas)), rng.normal(size=(2, 72)) * .4
+    betas, pose = rng.normal(size=(2, num_betas)), rng.normal(size=(2, 72)) * 0.4
     reference = smplx.SMPL(str(path), batch_size=2, num_betas=num_betas)
     axes = torch.tensor(pose, dtype=torch.float32)
     with torch.no_grad():
@@ -181,15 +192,23 @@ def test_smplx_body_folds_exactly(tmp_path, columns):
     rng = np.random.default_rng(2)
     betas = rng.normal(size=(3, 10))
     pose = np.zeros((3, 55, 3))
-    pose[:, :22] = rng.normal(size=(3, 22, 3)) * .5
+    pose[:, :22] = rng.normal(size=(3, 22, 3)) * 0.5
     tensors = {key: torch.tensor(arrays[key]) for key in ('v_template', 'J_regressor', 'weights')}
     rotations = lbs.batch_rodrigues(torch.tensor(pose).reshape(-1, 3)).reshape(3, 55, 3, 3)
     parents = torch.tensor(arrays['kintree_table'][0].astype(np.int64))
     posedirs = torch.tensor(arrays['posedirs'].reshape(-1, 54 * 9).T.copy())
     shapedirs = torch.tensor(arrays['shapedirs'][:, :, :10])
     vertices, joints = lbs.lbs(
-        torch.tensor(betas), rotations, tensors['v_template'], shapedirs, posedirs,
-        tensors['J_regressor'], parents, tensors['weights'], pose2rot=False)
+        torch.tensor(betas),
+        rotations,
+        tensors['v_template'],
+        shapedirs,
+        posedirs,
+        tensors['J_regressor'],
+        parents,
+        tensors['weights'],
+        pose2rot=False,
+    )
     ours = np.broadcast_to(np.eye(3), (3, 24, 3, 3)).copy()
     ours[:, :22] = rotations[:, :22]
     got_joints, got_vertices = body(betas, ours, np.zeros((3, 3)))
@@ -218,14 +237,17 @@ def test_npz_and_convert_command(tmp_path, chumpy, capsys):
     assert '(17, 60)' in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(('change', 'words'), [
-    ({'weights': None}, "no array 'weights'"),
-    ({'shapedirs': np.zeros((60, 3))}, "'shapedirs' of shape"),
-    ({'f': np.full((4, 3), 60)}, 'vertices that do not exist'),
-    ({'kintree_table': np.zeros((2, 24), int)}, 'tree of joints'),
-    ({'kintree_table': np.zeros((2, 52), int)}, '52 joints'),
-    ({'v_template': np.array([None] * 60)}, '[Oo]bject'),
-])
+@pytest.mark.parametrize(
+    ('change', 'words'),
+    [
+        ({'weights': None}, "no array 'weights'"),
+        ({'shapedirs': np.zeros((60, 3))}, "'shapedirs' of shape"),
+        ({'f': np.full((4, 3), 60)}, 'vertices that do not exist'),
+        ({'kintree_table': np.zeros((2, 24), int)}, 'tree of joints'),
+        ({'kintree_table': np.zeros((2, 52), int)}, '52 joints'),
+        ({'v_template': np.array([None] * 60)}, '[Oo]bject'),
+    ],
+)
 @pytest.mark.parametrize('kind', ['pkl', 'npz'])
 def test_other_bodies_are_refused_in_a_sentence(tmp_path, kind, change, words):
     arrays = {key: value for key, value in (make_body() | change).items() if value is not None}
@@ -240,8 +262,7 @@ def test_other_bodies_are_refused_in_a_sentence(tmp_path, kind, change, words):
     assert '\n' not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    'content', [b'', b'not a pickle', b'PK\x03\x04', pickle.dumps([1, 2]), pickle.dumps({})])
+@pytest.mark.parametrize('content', [b'', b'not a pickle', b'PK\x03\x04', pickle.dumps([1, 2]), pickle.dumps({})])
 def test_other_files_are_refused(tmp_path, content):
     path = tmp_path / 'body.pkl'
     path.write_bytes(content)
@@ -255,7 +276,7 @@ def test_half_a_file_is_refused(tmp_path):
         if whole is None:
             save_npz(path, make_body())
             whole = path.read_bytes()
-        path.write_bytes(whole[:len(whole) // 2])
+        path.write_bytes(whole[: len(whole) // 2])
         with pytest.raises(ModelError, match='damaged'):
             read_body(path)
 
@@ -272,8 +293,12 @@ class Evil:
 def test_malicious_pickle_runs_nothing_and_is_refused_by_name(tmp_path, protocol):
     marker = tmp_path / 'was_here'
     path = tmp_path / 'body.pkl'
-    for evil in (Evil(os.system, f'touch {marker}'), Evil(eval, f'open({str(marker)!r}, "w")'),
-                 Evil(open, str(marker), 'w'), Evil(np.savetxt, str(marker), [1.])):
+    for evil in (
+        Evil(os.system, f'touch {marker}'),
+        Evil(eval, f'open({str(marker)!r}, "w")'),
+        Evil(open, str(marker), 'w'),
+        Evil(np.savetxt, str(marker), [1.0]),
+    ):
         path.write_bytes(pickle.dumps(make_body() | {'extra': evil}, protocol=protocol))
         name = evil.call.__name__
         with pytest.raises(ModelError, match=f"wants to call '[a-z_.]*{name}'.*refused"):
@@ -297,15 +322,29 @@ def test_malicious_objects_in_npz_and_npy_run_nothing_and_are_refused_by_name(tm
     assert not marker.exists()
 
 
-@pytest.mark.parametrize(('module', 'name'), [
-    ('builtins', 'getattr'), ('builtins', 'exec'), ('builtins', '__import__'), ('numpy', 'load'),
-    ('numpy.core.multiarray', 'fromfile'), ('numpy.lib.npyio', 'load'), ('scipy.sparse', 'load_npz'),
-    ('copyreg', 'add_extension'), ('_codecs', 'lookup'), ('importlib', 'import_module'), ('chumpyx', 'Ch'),
-    ('numpy', 'f2py.os.system'), ('builtins', 'object.__subclasses__')])
+@pytest.mark.parametrize(
+    ('module', 'name'),
+    [
+        ('builtins', 'getattr'),
+        ('builtins', 'exec'),
+        ('builtins', '__import__'),
+        ('numpy', 'load'),
+        ('numpy.core.multiarray', 'fromfile'),
+        ('numpy.lib.npyio', 'load'),
+        ('scipy.sparse', 'load_npz'),
+        ('copyreg', 'add_extension'),
+        ('_codecs', 'lookup'),
+        ('importlib', 'import_module'),
+        ('chumpyx', 'Ch'),
+        ('numpy', 'f2py.os.system'),
+        ('builtins', 'object.__subclasses__'),
+    ],
+)
 def test_only_the_list_is_allowed(tmp_path, module, name):
     path = tmp_path / 'body.pkl'
-    path.write_bytes(b'\x80\x04' + b''.join(
-        b'\x8c' + bytes([len(word)]) + word.encode() for word in (module, name)) + b'\x93.')
+    path.write_bytes(
+        b'\x80\x04' + b''.join(b'\x8c' + bytes([len(word)]) + word.encode() for word in (module, name)) + b'\x93.'
+    )
     with pytest.raises(ModelError, match=f"wants to call '{module}.{name}'"):
         read_body(path)
     path.write_bytes(f'c{module}\n{name}\n.'.encode())
@@ -315,7 +354,7 @@ def test_only_the_list_is_allowed(tmp_path, module, name):
 
 def test_only_latin1_decodes(tmp_path):
     path = tmp_path / 'body.pkl'
-    path.write_bytes(b"c_codecs\nencode\n(Vx\nVrot13\ntR.")
+    path.write_bytes(b'c_codecs\nencode\n(Vx\nVrot13\ntR.')
     with pytest.raises(ModelError, match='rot13'):
         read_body(path)
 
@@ -337,9 +376,17 @@ def array_of(dtype: bytes, raw: bytes = b'C\x08' + bytes(8)) -> bytes:
 
 
 ATTACKS = {
-    'an item size that is not the type\'s': array_of(DTYPE + STATE % (HUGE, HUGE)),
-    'fields and an item size': array_of(DTYPE + b'(K\x03X\x01\x00\x00\x00|N(X\x01\x00\x00\x00at}X\x01\x00\x00\x00a('
-                                        + DTYPE + b'J' + HUGE + b'tsJ' + HUGE + b'K\x01K\x00tb'),
+    "an item size that is not the type's": array_of(DTYPE + STATE % (HUGE, HUGE)),
+    'fields and an item size': array_of(
+        DTYPE
+        + b'(K\x03X\x01\x00\x00\x00|N(X\x01\x00\x00\x00at}X\x01\x00\x00\x00a('
+        + DTYPE
+        + b'J'
+        + HUGE
+        + b'tsJ'
+        + HUGE
+        + b'K\x01K\x00tb'
+    ),
     'the type object itself takes state': array_of(global_('numpy.dtype') + STATE % (HUGE, HUGE)),
     'a void type': array_of(DTYPE.replace(b'f8', b'V8')),
     'an object type': array_of(DTYPE.replace(b'f8', b'O8')),
@@ -347,15 +394,25 @@ ATTACKS = {
     'no bytes': array_of(DTYPE, b'N'),
     'an object in the place of the bytes': array_of(DTYPE, DTYPE),
     'state of a function': array_of(DTYPE) + b'0' + global_('numpy.core.multiarray.scalar') + b'}X\x0c\x00\x00\x00'
-                           b'__defaults__(tsb',
+    b'__defaults__(tsb',
     'a billion zero bytes': global_('builtins.bytearray') + b'(J' + HUGE + b'tR',
     'a place in the memo far away': b'Nr\xff\xff\xff\x7f',
     'a tuple in a tuple in a tuple as a key': b'})' + b'\x85' * 200_000 + b'Ns',
     'a list in a list in a list': b'(' * 100_000 + b'l' * 100_000,
     'a dense matrix of a petabyte': (
-        global_('scipy.sparse.csc_matrix') + b')\x81}(X\x04\x00\x00\x00data' + array_of(DTYPE)
-        + b'X\x07\x00\x00\x00indices' + array_of(DTYPE) + b'X\x06\x00\x00\x00indptr' + array_of(DTYPE)
-        + b'X\x06\x00\x00\x00_shape(J' + HUGE + b'J' + HUGE + b'tub'),
+        global_('scipy.sparse.csc_matrix')
+        + b')\x81}(X\x04\x00\x00\x00data'
+        + array_of(DTYPE)
+        + b'X\x07\x00\x00\x00indices'
+        + array_of(DTYPE)
+        + b'X\x06\x00\x00\x00indptr'
+        + array_of(DTYPE)
+        + b'X\x06\x00\x00\x00_shape(J'
+        + HUGE
+        + b'J'
+        + HUGE
+        + b'tub'
+    ),
     'a chumpy formula of itself': global_('chumpy.ch.Ch') + b')\x81q\x01}X\x01\x00\x00\x00xh\x01sb',
 }
 
@@ -417,7 +474,11 @@ def test_mutated_pickles_are_read_or_refused(tmp_path, chumpy):
     """Nothing but ModelError leaves the reader, whatever byte is wrong; in a process of its own, which must survive."""
     for i, dumps in enumerate(DUMPS.values()):
         (tmp_path / f'{i}.seed').write_bytes(dumps(official(make_body(vertices=4, betas=2), chumpy)))
-    run = subprocess.run([sys.executable, '-W', 'ignore', '-c', MUTATE, str(tmp_path), str(MUTATIONS)],
-                         capture_output=True, text=True, timeout=300)
+    run = subprocess.run(
+        [sys.executable, '-W', 'ignore', '-c', MUTATE, str(tmp_path), str(MUTATIONS)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert run.returncode == 0, run.stderr[-3000:]
     assert int(run.stdout) > MUTATIONS // 3

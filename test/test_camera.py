@@ -20,10 +20,11 @@ LENSES = {
     'plumb_bob': ('plumb_bob', (-0.3, 0.1, 1e-3, -1e-3, -0.01)),
     'pincushion': ('plumb_bob', (0.12, 0.05, 1e-3, -1e-3, 0.02)),
     'rational': ('rational_polynomial', (2.5, 1.2, 2e-4, -1e-4, 0.08, 2.9, 2.0, 0.4)),
-    'thin_prism': ('rational_polynomial',
-                   (2.5, 1.2, 2e-4, -1e-4, 0.08, 2.9, 2.0, 0.4, 1e-3, 2e-4, -1e-3, 1e-4)),
-    'tilted': ('rational_polynomial',
-               (2.5, 1.2, 2e-4, -1e-4, 0.08, 2.9, 2.0, 0.4, 1e-3, 2e-4, -1e-3, 1e-4, 0.02, -0.03)),
+    'thin_prism': ('rational_polynomial', (2.5, 1.2, 2e-4, -1e-4, 0.08, 2.9, 2.0, 0.4, 1e-3, 2e-4, -1e-3, 1e-4)),
+    'tilted': (
+        'rational_polynomial',
+        (2.5, 1.2, 2e-4, -1e-4, 0.08, 2.9, 2.0, 0.4, 1e-3, 2e-4, -1e-3, 1e-4, 0.02, -0.03),
+    ),
     'fisheye': ('equidistant', (-0.02, 0.004, -0.002, 3e-4)),
 }
 STEREO = cv2.Rodrigues(np.array([0.02, -0.03, 0.01]))[0]
@@ -36,9 +37,18 @@ def camera_with(lens: str, fx: float = 700.0, fy: float = 690.0, R=None) -> Came
 def info(**changes) -> SimpleNamespace:
     """A CameraInfo, without ROS."""
     roi = SimpleNamespace(x_offset=0, y_offset=0, width=0, height=0, do_rectify=False)
-    fields = dict(width=WIDTH, height=HEIGHT, distortion_model='plumb_bob', d=[-0.3, 0.1, 1e-3, 0.0, 0.0],
-                  k=[700.0, 0, 633.2, 0, 690, 371.9, 0, 0, 1], r=np.eye(3).ravel(),
-                  p=[650.0, 0, 630, 0, 0, 650, 370, 0, 0, 0, 1, 0], binning_x=0, binning_y=0, roi=roi)
+    fields = dict(
+        width=WIDTH,
+        height=HEIGHT,
+        distortion_model='plumb_bob',
+        d=[-0.3, 0.1, 1e-3, 0.0, 0.0],
+        k=[700.0, 0, 633.2, 0, 690, 371.9, 0, 0, 1],
+        r=np.eye(3).ravel(),
+        p=[650.0, 0, 630, 0, 0, 650, 370, 0, 0, 0, 1, 0],
+        binning_x=0,
+        binning_y=0,
+        roi=roi,
+    )
     return SimpleNamespace(**{**fields, **changes})
 
 
@@ -106,18 +116,23 @@ def test_the_centre_and_what_lies_behind(lens):
     assert camera.ray(np.zeros((2, 0, 2))).shape == (2, 0, 3)
 
 
-@pytest.mark.parametrize('model, d', [
-    ('plumb_bob', (-0.5, 0.0, 0.0, 0.0)), ('plumb_bob', (-0.4, 0.05, 1e-3, 1e-3, 0.0)),
-    ('rational_polynomial', (-0.4, 0.0, 0, 0, 0, 0.3, 0.1, 0.0)), ('equidistant', (-0.2, 0.0, 0.0, 0.0)),
-])
+@pytest.mark.parametrize(
+    'model, d',
+    [
+        ('plumb_bob', (-0.5, 0.0, 0.0, 0.0)),
+        ('plumb_bob', (-0.4, 0.05, 1e-3, 1e-3, 0.0)),
+        ('rational_polynomial', (-0.4, 0.0, 0, 0, 0, 0.3, 0.1, 0.0)),
+        ('equidistant', (-0.2, 0.0, 0.0, 0.0)),
+    ],
+)
 def test_no_ghosts_beyond_the_fold(model, d):
     """There the polynomial comes back into the image; a camera does not."""
     camera = Camera(WIDTH, HEIGHT, [[500.0, 0, 640], [0, 500, 360], [0, 0, 1]], model, d)
     theta = np.radians(np.linspace(0, 89, 2000))
     seen = camera.project(np.stack([np.sin(theta), 0 * theta, np.cos(theta)], axis=1))[:, 0]
     last = np.flatnonzero(np.isfinite(seen))[-1]
-    assert np.isfinite(seen[:last + 1]).all() and np.isnan(seen[last + 1:]).all() and last < 1999
-    assert (np.diff(seen[:last + 1]) > 0).all()
+    assert np.isfinite(seen[: last + 1]).all() and np.isnan(seen[last + 1 :]).all() and last < 1999
+    assert (np.diff(seen[: last + 1]) > 0).all()
     x = np.linspace(640, 3000, 2000)
     rays = camera.ray(np.stack([x, np.full_like(x, 360)], axis=1))
     # Every pixel that some ray reaches has one, no pixel beyond has, and none is made up.
@@ -147,17 +162,22 @@ def test_what_is_a_pinhole():
 
 
 @settings(max_examples=30, deadline=None)
-@given(x=st.integers(0, 300), y=st.integers(0, 200), x_bin=st.integers(1, 4), y_bin=st.integers(1, 4),
-       rectified=st.booleans())
+@given(
+    x=st.integers(0, 300),
+    y=st.integers(0, 200),
+    x_bin=st.integers(1, 4),
+    y_bin=st.integers(1, 4),
+    rectified=st.booleans(),
+)
 def test_roi_and_binning(x, y, x_bin, y_bin, rectified):
     """A binned pixel sits in the middle of the pixels that it combines."""
     roi = SimpleNamespace(x_offset=x, y_offset=y, width=640, height=480, do_rectify=False)
-    part = Camera.from_info(info(roi=roi, binning_x=x_bin, binning_y=y_bin), rectified,
-                            (640 // x_bin, 480 // y_bin))
+    part = Camera.from_info(info(roi=roi, binning_x=x_bin, binning_y=y_bin), rectified, (640 // x_bin, 480 // y_bin))
     whole = Camera.from_info(info(), rectified)
     column, row = 7, 9
-    combined = np.array([[x + column * x_bin + i, y + row * y_bin + j]
-                         for i in range(x_bin) for j in range(y_bin)], float)
+    combined = np.array(
+        [[x + column * x_bin + i, y + row * y_bin + j] for i in range(x_bin) for j in range(y_bin)], float
+    )
     assert np.allclose(part.ray([column, row]), whole.ray(combined.mean(axis=0)), atol=1e-9)
 
 
@@ -205,7 +225,7 @@ def test_yaml_round_trip(lens, tmp_path):
 
 def test_yaml_of_camera_calibration(tmp_path):
     path = tmp_path / 'head.yaml'
-    path.write_text('''
+    path.write_text("""
 image_width: 640
 image_height: 480
 camera_name: head
@@ -226,25 +246,28 @@ projection_matrix:
   rows: 3
   cols: 4
   data: [323.07199, 0., 303.71, 0., 0., 383.58, 225.40, 0., 0., 0., 1., 0.]
-''')
+""")
     camera = Camera.from_yaml(path)
     assert camera.size == (640, 480) and camera.d.size == 5 and camera.R is None and camera.cx == 306.69151
 
 
-@pytest.mark.parametrize('changes, sentence', [
-    ({'k': np.zeros(9)}, 'K is all zero.*calibrate'),
-    ({'k': np.zeros(9), 'width': 0, 'height': 0}, 'K is all zero.*calibrate'),
-    ({'distortion_model': 'fov'}, "'fov' is unknown.*plumb_bob, rational_polynomial, equidistant"),
-    ({'distortion_model': ''}, 'unknown'),
-    ({'d': [0.1, 0.2]}, 'plumb_bob takes 0 or 4 or 5 coefficients, not 2'),
-    ({'d': [np.nan] * 5}, 'd holds a number that is not finite'),
-    ({'k': [np.inf, 0, 1, 0, 1, 1, 0, 0, 1]}, 'K holds a number that is not finite'),
-    ({'k': [700, 0, 633, 0, -1, 371, 0, 0, 1]}, 'no camera matrix'),
-    ({'k': [700, 0, 633, 0, 700, 371, 0, 0, 0]}, 'no camera matrix'),
-    ({'r': np.ones(9)}, 'R is not a rotation'),
-    ({'width': 0, 'height': 0}, '0x0'),
-    ({'roi': SimpleNamespace(x_offset=900, y_offset=0, width=640, height=480)}, 'outside the 1280x720'),
-])
+@pytest.mark.parametrize(
+    'changes, sentence',
+    [
+        ({'k': np.zeros(9)}, 'K is all zero.*calibrate'),
+        ({'k': np.zeros(9), 'width': 0, 'height': 0}, 'K is all zero.*calibrate'),
+        ({'distortion_model': 'fov'}, "'fov' is unknown.*plumb_bob, rational_polynomial, equidistant"),
+        ({'distortion_model': ''}, 'unknown'),
+        ({'d': [0.1, 0.2]}, 'plumb_bob takes 0 or 4 or 5 coefficients, not 2'),
+        ({'d': [np.nan] * 5}, 'd holds a number that is not finite'),
+        ({'k': [np.inf, 0, 1, 0, 1, 1, 0, 0, 1]}, 'K holds a number that is not finite'),
+        ({'k': [700, 0, 633, 0, -1, 371, 0, 0, 1]}, 'no camera matrix'),
+        ({'k': [700, 0, 633, 0, 700, 371, 0, 0, 0]}, 'no camera matrix'),
+        ({'r': np.ones(9)}, 'R is not a rotation'),
+        ({'width': 0, 'height': 0}, '0x0'),
+        ({'roi': SimpleNamespace(x_offset=900, y_offset=0, width=640, height=480)}, 'outside the 1280x720'),
+    ],
+)
 def test_camera_info_that_describes_no_camera(changes, sentence):
     with pytest.raises(InputError, match=sentence) as refusal:
         Camera.from_info(info(**changes))
@@ -260,8 +283,14 @@ def test_more_refusals(tmp_path):
         Camera(640, 480, np.eye(4))
     with pytest.raises(InputError, match='cannot read the camera file'):
         Camera.from_yaml(tmp_path / 'absent.yaml')
-    for content in ('', 'just words', 'image_width: 3', 'camera_matrix: [1, 2]', '[1, 2]',
-                    'image_width: wide\nimage_height: 2\ncamera_matrix: {data: [1,0,0,0,1,0,0,0,1]}'):
+    for content in (
+        '',
+        'just words',
+        'image_width: 3',
+        'camera_matrix: [1, 2]',
+        '[1, 2]',
+        'image_width: wide\nimage_height: 2\ncamera_matrix: {data: [1,0,0,0,1,0,0,0,1]}',
+    ):
         (tmp_path / 'bad.yaml').write_text(content)
         with pytest.raises(InputError, match='calibration'):
             Camera.from_yaml(tmp_path / 'bad.yaml')

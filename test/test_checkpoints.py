@@ -20,7 +20,7 @@ from cliff_ros.errors import ModelError  # noqa: E402
 
 def state_of(architecture) -> dict:
     """A full state dict in the dialect's names that takes no room: every tensor is one number, expanded."""
-    shapes, prefix, number = _shapes(architecture), DIALECTS[architecture.dialect].prefix, torch.tensor(.25)
+    shapes, prefix, number = _shapes(architecture), DIALECTS[architecture.dialect].prefix, torch.tensor(0.25)
     return {prefix + theirs: number.expand(shapes[ours]) for ours, theirs in _names(architecture).items()}
 
 
@@ -63,20 +63,28 @@ def test_bedlam_leftovers_are_ignored(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, 'yacs.config', config)
     settings = config.CfgNode(BACKBONE='hrnet_w48-conv')
     settings.frozen = True
-    extra = ('model.backbone.final_layer.weight', 'model.head.downsample_module.0.weight',
-             'model.smpl.smplx.v_template', 'smplx.betas', 'J_regressor')
+    extra = (
+        'model.backbone.final_layer.weight',
+        'model.head.downsample_module.0.weight',
+        'model.smpl.smplx.v_template',
+        'smplx.betas',
+        'J_regressor',
+    )
     state = state_of(PUBLISHED[2]) | {key: torch.zeros(3) for key in extra}
     path = saved(tmp_path, {'state_dict': state, 'hyper_parameters': {'MODEL': settings}}, 'bedlam.ckpt')
     monkeypatch.undo()
     assert load_model(path).dialect == 'bedlam'
 
 
-@pytest.mark.parametrize(('change', 'words'), [
-    (lambda s: s.pop('module.fc1.weight'), ('official dialect', 'resnet50', 'fc1.weight, which is missing')),
-    (lambda s: s.update({'module.fc3.weight': torch.zeros(2)}), ('fc3.weight, which is unknown',)),
-    (lambda s: s.update({'module.deccam.bias': torch.zeros(4)}), ('deccam.bias', '(4,) instead of (3,)')),
-    (lambda s: [s.pop(key) for key in list(s) if '.layer4.' in key], ('and', 'more')),
-])
+@pytest.mark.parametrize(
+    ('change', 'words'),
+    [
+        (lambda s: s.pop('module.fc1.weight'), ('official dialect', 'resnet50', 'fc1.weight, which is missing')),
+        (lambda s: s.update({'module.fc3.weight': torch.zeros(2)}), ('fc3.weight, which is unknown',)),
+        (lambda s: s.update({'module.deccam.bias': torch.zeros(4)}), ('deccam.bias', '(4,) instead of (3,)')),
+        (lambda s: [s.pop(key) for key in list(s) if '.layer4.' in key], ('and', 'more')),
+    ],
+)
 def test_what_fits_none_is_refused_with_the_nearest(official, tmp_path, change, words):
     state = dict(official)
     change(state)
@@ -99,9 +107,15 @@ def test_other_content_is_refused(content, tmp_path):
         load_model(saved(tmp_path, content))
 
 
-@pytest.mark.parametrize(('name', 'content'), [
-    ('notes.pt', b'these are notes, not weights'), ('empty.ckpt', b''), ('empty.safetensors', b''),
-    ('notes.safetensors', b'these are notes, not weights')])
+@pytest.mark.parametrize(
+    ('name', 'content'),
+    [
+        ('notes.pt', b'these are notes, not weights'),
+        ('empty.ckpt', b''),
+        ('empty.safetensors', b''),
+        ('notes.safetensors', b'these are notes, not weights'),
+    ],
+)
 def test_other_files_are_refused(name, content, tmp_path):
     path = tmp_path / name
     path.write_bytes(content)
@@ -111,7 +125,7 @@ def test_other_files_are_refused(name, content, tmp_path):
 
 def test_half_a_file_is_refused(official, tmp_path):
     path = saved(tmp_path, {'model': official})
-    path.write_bytes(path.read_bytes()[:path.stat().st_size // 2])
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(ModelError, match='damaged'):
         load_model(path)
 
@@ -174,7 +188,7 @@ def test_own_format_round_trip(official, tmp_path):
     state = {key: torch.rand(value.shape, generator=generator) for key, value in official.items()}
     model = load_model(saved(tmp_path, {'model': state}))
     path = tmp_path / 'model.safetensors'
-    assert 'research' in model.licence   # of the published weights
+    assert 'research' in model.licence  # of the published weights
     model.licence = 'all rights reserved'
     write_model(model, path, 'checkpoint.pt', 'ab12')
     again = load_model(path)
@@ -185,11 +199,14 @@ def test_own_format_round_trip(official, tmp_path):
     assert not again.training
 
 
-@pytest.mark.parametrize(('metadata', 'words'), [
-    ({}, 'cliff convert'),
-    ({'format': FORMAT, 'dialect': 'klingon', 'encoder': 'resnet50', 'body': 'smpl'}, 'cliff convert'),
-    ({'format': FORMAT, 'dialect': 'official', 'encoder': 'resnet50', 'body': 'smpl'}, 'damaged'),
-])
+@pytest.mark.parametrize(
+    ('metadata', 'words'),
+    [
+        ({}, 'cliff convert'),
+        ({'format': FORMAT, 'dialect': 'klingon', 'encoder': 'resnet50', 'body': 'smpl'}, 'cliff convert'),
+        ({'format': FORMAT, 'dialect': 'official', 'encoder': 'resnet50', 'body': 'smpl'}, 'damaged'),
+    ],
+)
 def test_other_safetensors_are_refused(metadata, words, tmp_path):
     path = tmp_path / 'other.safetensors'
     safetensors_torch.save_file({'x': torch.zeros(3)}, path, metadata)
@@ -204,8 +221,10 @@ def test_convert_command(official, tmp_path, capsys):
     assert 'official dialect' in capsys.readouterr().out
     assert load_model(target).dialect == 'official'
     for arguments, words in (
-            ([str(tmp_path / 'absent.pt'), str(target)], 'no file'),
-            ([str(source), str(tmp_path / 'x.onnx')], 'TARGET'), ([str(target), str(target)], 'same file'),
-            ([str(source), str(target), '--h36m', 'x.npy'], '--h36m')):
+        ([str(tmp_path / 'absent.pt'), str(target)], 'no file'),
+        ([str(source), str(tmp_path / 'x.onnx')], 'TARGET'),
+        ([str(target), str(target)], 'same file'),
+        ([str(source), str(target), '--h36m', 'x.npy'], '--h36m'),
+    ):
         assert cli.main(['convert', *arguments]) == 2
         assert words in capsys.readouterr().err

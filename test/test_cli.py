@@ -16,9 +16,11 @@ def cliff(*arguments):
 
 
 def test_help_lists_every_command_and_imports_nothing_heavy():
-    code = ("import sys; from cliff_ros import cli\n"
-            "try: cli.main(['--help'])\n"
-            "finally: print('heavy', {'numpy', 'cv2', 'rclpy', 'torch', 'onnxruntime'} & set(sys.modules))")
+    code = (
+        'import sys; from cliff_ros import cli\n'
+        "try: cli.main(['--help'])\n"
+        "finally: print('heavy', {'numpy', 'cv2', 'rclpy', 'torch', 'onnxruntime'} & set(sys.modules))"
+    )
     result = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
     assert result.returncode == 0
     assert all(name in result.stdout for name in COMMANDS)
@@ -40,8 +42,9 @@ def test_without_a_command_the_help_is_shown():
     assert result.returncode == 2 and 'COMMAND' in result.stdout
 
 
-@pytest.mark.parametrize('arguments', [
-    ['nonsense'], ['video'], ['video', 'x', '--engine', 'abacus'], ['video', 'x', '--max-frames', 'many']])
+@pytest.mark.parametrize(
+    'arguments', [['nonsense'], ['video'], ['video', 'x', '--engine', 'abacus'], ['video', 'x', '--max-frames', 'many']]
+)
 def test_wrong_usage(arguments):
     result = cliff(*arguments)
     assert result.returncode == 2 and 'Traceback' not in result.stderr
@@ -61,6 +64,7 @@ def test_debug_shows_where():
 
 def test_an_unexpected_error_is_told_in_one_line(monkeypatch, capsys):
     from cliff_ros.commands import doctor
+
     monkeypatch.setattr(doctor, 'run', lambda args: 1 / 0)
     assert cli.main(['doctor']) == 1
     assert capsys.readouterr().err.startswith('cliff doctor: ZeroDivisionError: division by zero')
@@ -70,7 +74,7 @@ def test_doctor_names_what_is_broken_and_what_to_do(tmp_path, capsys):
     report = tmp_path / 'deep' / 'doctor.json'
     assert cli.main(['doctor', '--body', str(tmp_path / 'absent.npz'), '--report', str(report)]) == 1
     findings = {finding['name']: finding for finding in json.loads(report.read_text())}
-    body = findings[f"body {tmp_path / 'absent.npz'}"]
+    body = findings[f'body {tmp_path / "absent.npz"}']
     assert body['status'] == 'broken' and 'absent.npz' in body['advice']
     assert findings['numpy']['status'] == 'ok'
     assert 'broken: ' in capsys.readouterr().out.splitlines()[-1]
@@ -86,6 +90,7 @@ def test_doctor_verifies_a_body_and_says_that_the_network_has_another(tmp_path):
 
     from cliff_ros.body import EMBEDDED
     from cliff_ros.body.files import read_body, save_npz
+
     arrays = {key: value for key, value in read_body(EMBEDDED).items() if key != 'licence'}
     body = tmp_path / 'SMPL_NEUTRAL.npz'
     save_npz(body, arrays | {'J_regressor_h36m': np.full((17, 6890), 1 / 6890)})
@@ -109,16 +114,26 @@ def test_doctor_verifies_a_checkpoint_and_gives_the_command_that_makes_a_graph(t
 
     from cliff_ros.cliff.checkpoints import write_model
     from cliff_ros.cliff.network import build
+
     official, bedlam = tmp_path / 'cliff.pt', tmp_path / 'bedlam.safetensors'
     network = build('official', 'resnet50')
-    torch.save({'model': {f'module.{key.removeprefix("regressor.")}': value
-                          for key, value in network.state_dict().items()}}, official)
+    torch.save(
+        {'model': {f'module.{key.removeprefix("regressor.")}': value for key, value in network.state_dict().items()}},
+        official,
+    )
     write_model(build('bedlam', 'hrnet_w48_pose', 'smplx'), bedlam)
     report = tmp_path / 'doctor.json'
     code, findings = findings_of(report, '--model', official)
     detail, engine = findings[f'network {official}']['detail'], findings['auto']
-    for words in ('PyTorch checkpoint', 'official dialect', 'cliff_resnet50 for smpl,', '27.0 M', '256x192',
-                  'code MIT', 'sha256'):
+    for words in (
+        'PyTorch checkpoint',
+        'official dialect',
+        'cliff_resnet50 for smpl,',
+        '27.0 M',
+        '256x192',
+        'code MIT',
+        'sha256',
+    ):
         assert words in detail
     assert code == 0 and engine['status'] == 'absent'
     assert engine['advice'] == f'cliff export {official} cliff.onnx --body embedded'
@@ -143,9 +158,20 @@ def test_doctor_finds_the_default_in_order():
 def test_what_shows_people_is_for_the_user_alone_unless_asked_for(tmp_path, options, mode):
     before = os.umask(0o022)
     try:
-        code = cli.main(['video', 'synthetic:1', '--max-frames', '1', '--output', str(tmp_path / 'out'),
-                         '--report', str(tmp_path / 'out' / 'report.json'), *options])
-        assert os.umask(0o022) == 0o022   # put back
+        code = cli.main(
+            [
+                'video',
+                'synthetic:1',
+                '--max-frames',
+                '1',
+                '--output',
+                str(tmp_path / 'out'),
+                '--report',
+                str(tmp_path / 'out' / 'report.json'),
+                *options,
+            ]
+        )
+        assert os.umask(0o022) == 0o022  # put back
     finally:
         os.umask(before)
     files = sorted((tmp_path / 'out').iterdir())

@@ -25,7 +25,12 @@ def test_one_skipped_module_does_not_take_the_others_along(tmp_path) -> None:
     (tmp_path / 'as_launch_testing.py').write_text(PLUGIN)
     (tmp_path / 'test_absent.py').write_text("import pytest\npytest.importorskip('a_package_that_is_not_there')\n")
     (tmp_path / 'test_there.py').write_text('def test_it(): pass\n')
-    run = subprocess.run([sys.executable, '-m', 'pytest', '-p', 'as_launch_testing', '-q', str(tmp_path)],
-                         cwd=tmp_path, env={**os.environ, 'PYTHONPATH': str(tmp_path)}, capture_output=True, text=True)
+    run = subprocess.run(
+        [sys.executable, '-m', 'pytest', '-p', 'as_launch_testing', '-q', str(tmp_path)],
+        cwd=tmp_path,
+        env={**os.environ, 'PYTHONPATH': str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
     assert run.returncode == 0, run.stdout + run.stderr
     assert '1 passed, 1 skipped' in run.stdout

@@ -15,6 +15,7 @@ CONFIG = Path(__file__).resolve().parents[1] / 'config'
 def settings():
     pytest.importorskip('rclpy', reason='ROS 2 is not installed')
     from cliff_ros.ros import settings
+
     return settings
 
 
@@ -35,8 +36,11 @@ def test_parameter_file_marks_what_may_change_live(settings) -> None:
 def test_rviz_shows_our_topics_in_the_optical_frame() -> None:
     manager = yaml.safe_load((CONFIG / 'cliff.rviz').read_text())['Visualization Manager']
     assert manager['Global Options']['Fixed Frame'] == 'camera_optical_frame'
-    topics = {display['Class'].split('/')[1]: display.get('Topic', {}).get('Value')
-              for display in manager['Displays'] if display['Enabled']}
+    topics = {
+        display['Class'].split('/')[1]: display.get('Topic', {}).get('Value')
+        for display in manager['Displays']
+        if display['Enabled']
+    }
     assert topics['Image'] == '/cliff/overlay'
     assert topics['MarkerArray'] == '/cliff/mesh'
     assert 'TF' in topics

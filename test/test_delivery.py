@@ -35,18 +35,22 @@ def profile(reliability=RELIABLE, durability=VOLATILE, depth=10) -> QoSProfile:
 
 # ---- the choice
 
-@pytest.mark.parametrize('offered, options, wanted', [
-    ([], {}, Wanted(BEST_EFFORT, VOLATILE)),
-    ([profile()], {}, Wanted(RELIABLE, VOLATILE)),
-    ([profile(), profile(BEST_EFFORT)], {}, Wanted(BEST_EFFORT, VOLATILE)),
-    ([profile(ReliabilityPolicy.UNKNOWN)], {}, Wanted(BEST_EFFORT, VOLATILE)),
-    ([profile()], {'reliability': 'best_effort'}, Wanted(BEST_EFFORT, VOLATILE)),
-    ([profile(BEST_EFFORT)], {'reliability': 'reliable'}, Wanted(RELIABLE, VOLATILE)),
-    ([profile(durability=LATCHED)], {}, Wanted(RELIABLE, VOLATILE)),
-    ([profile(durability=LATCHED)], {'latched': True}, Wanted(RELIABLE, LATCHED)),
-    ([profile(durability=LATCHED), profile()], {'latched': True}, Wanted(RELIABLE, VOLATILE)),
-    ([profile(BEST_EFFORT, LATCHED)], {'latched': True}, Wanted(BEST_EFFORT, VOLATILE)),
-])
+
+@pytest.mark.parametrize(
+    'offered, options, wanted',
+    [
+        ([], {}, Wanted(BEST_EFFORT, VOLATILE)),
+        ([profile()], {}, Wanted(RELIABLE, VOLATILE)),
+        ([profile(), profile(BEST_EFFORT)], {}, Wanted(BEST_EFFORT, VOLATILE)),
+        ([profile(ReliabilityPolicy.UNKNOWN)], {}, Wanted(BEST_EFFORT, VOLATILE)),
+        ([profile()], {'reliability': 'best_effort'}, Wanted(BEST_EFFORT, VOLATILE)),
+        ([profile(BEST_EFFORT)], {'reliability': 'reliable'}, Wanted(RELIABLE, VOLATILE)),
+        ([profile(durability=LATCHED)], {}, Wanted(RELIABLE, VOLATILE)),
+        ([profile(durability=LATCHED)], {'latched': True}, Wanted(RELIABLE, LATCHED)),
+        ([profile(durability=LATCHED), profile()], {'latched': True}, Wanted(RELIABLE, VOLATILE)),
+        ([profile(BEST_EFFORT, LATCHED)], {'latched': True}, Wanted(BEST_EFFORT, VOLATILE)),
+    ],
+)
 def test_the_most_that_all_publishers_offer_is_chosen(offered, options, wanted):
     assert choose(offered, **options) == wanted
 
@@ -61,8 +65,11 @@ class Graph:
 
     def asks(self, topic: str) -> list[tuple[ReliabilityPolicy, DurabilityPolicy]]:
         """What the node's subscriptions of a topic ask for."""
-        return [(info.qos_profile.reliability, info.qos_profile.durability)
-                for info in self.peer.node.get_subscriptions_info_by_topic(topic) if info.node_name == 'cliff']
+        return [
+            (info.qos_profile.reliability, info.qos_profile.durability)
+            for info in self.peer.node.get_subscriptions_info_by_topic(topic)
+            if info.node_name == 'cliff'
+        ]
 
     def settles(self, topic: str, *asked) -> bool:
         return self.peer.until(lambda: self.asks(topic) == [asked], 60.0)
@@ -71,8 +78,9 @@ class Graph:
         return sum(words in line.msg for line in self.log)
 
     def complains(self, words: str, timeout: float = 60.0) -> bool:
-        return self.peer.until(lambda: any(
-            words in status.message for array in self.diagnostics for status in array.status), timeout)
+        return self.peer.until(
+            lambda: any(words in status.message for array in self.diagnostics for status in array.status), timeout
+        )
 
 
 @pytest.fixture
@@ -83,16 +91,27 @@ def graph(peer):
 @pytest.fixture
 def cliff_process(start, tiny_files):
     """``cliff_process(parameter=value)``: the node as a process, brought to active."""
+
     def run(remappings=None, **parameters) -> subprocess.Popen:
-        return start('cliff_ros.ros.node', remappings, **{
-            **tiny_files, 'autostart': 'true', 'score_threshold': 0.6, 'num_threads': 1, 'diagnostics_rate': 5.0,
-            **parameters})
+        return start(
+            'cliff_ros.ros.node',
+            remappings,
+            **{
+                **tiny_files,
+                'autostart': 'true',
+                'score_threshold': 0.6,
+                'num_threads': 1,
+                'diagnostics_rate': 5.0,
+                **parameters,
+            },
+        )
+
     return run
 
 
 def test_the_subscription_follows_publishers_that_come_and_go(cliff_process, graph, peer):
     cliff_process()
-    assert graph.settles('/image', BEST_EFFORT, VOLATILE)   # nobody is there: whoever comes first is reached
+    assert graph.settles('/image', BEST_EFFORT, VOLATILE)  # nobody is there: whoever comes first is reached
     assert peer.images
     assert graph.settles('/image', RELIABLE, VOLATILE)
     assert peer.until(lambda: graph.logged("'/image' is received reliably, as /peer offers") == 1)
@@ -166,21 +185,30 @@ def test_calibration_that_was_published_once_before_the_start_arrives(cliff_proc
     cliff_process()
     assert graph.settles('/camera_info', RELIABLE, LATCHED)
     assert peer.until(lambda: peer.images.publish(peer.image(ONE, (2, 0))) or peer.spin(0.2) or people)
-    assert peer.until(lambda: graph.logged(
-        "'/camera_info' is received reliably, what was published before included") == 1)
+    assert peer.until(
+        lambda: graph.logged("'/camera_info' is received reliably, what was published before included") == 1
+    )
 
 
-@pytest.mark.parametrize('parameter, value, asked, by', [
-    ('image_reliability', 'best_effort', (BEST_EFFORT, VOLATILE), 'image_reliability'),
-    ('qos_overrides./image.subscription.reliability', 'best_effort', (BEST_EFFORT, VOLATILE), 'qos_overrides./image'),
-    ('qos_overrides./image.subscription.durability', 'transient_local', (RELIABLE, LATCHED), '/peer offers'),
-])
+@pytest.mark.parametrize(
+    'parameter, value, asked, by',
+    [
+        ('image_reliability', 'best_effort', (BEST_EFFORT, VOLATILE), 'image_reliability'),
+        (
+            'qos_overrides./image.subscription.reliability',
+            'best_effort',
+            (BEST_EFFORT, VOLATILE),
+            'qos_overrides./image',
+        ),
+        ('qos_overrides./image.subscription.durability', 'transient_local', (RELIABLE, LATCHED), '/peer offers'),
+    ],
+)
 def test_a_parameter_decides_in_the_publishers_stead(cliff_process, graph, peer, parameter, value, asked, by):
     images = peer.node.create_publisher(Image, 'image', profile(durability=LATCHED))
     cliff_process(**{parameter: value})
     assert graph.settles('/image', *asked)
     assert peer.until(lambda: any("'/image' is" in line.msg and by in line.msg for line in graph.log))
-    peer.spin(1.2)   # another look or two
+    peer.spin(1.2)  # another look or two
     assert graph.asks('/image') == [asked] and images.get_subscription_count() == 1
 
 
@@ -188,12 +216,15 @@ def test_overrides_win_over_the_parameter_and_what_they_ask_in_vain_is_said(clif
     peer.node.create_publisher(Image, 'image', profile(BEST_EFFORT))
     override = 'qos_overrides./image.subscription.reliability'
     cliff_process(image_reliability='best_effort', **{override: 'reliable'})
-    assert graph.complains(f"/peer offers less on '/image' than this node asks for (reliability), so nothing comes "
-                           f'from it: the parameter {override}')
+    assert graph.complains(
+        f"/peer offers less on '/image' than this node asks for (reliability), so nothing comes "
+        f'from it: the parameter {override}'
+    )
     assert graph.asks('/image') == [(RELIABLE, VOLATILE)]
 
 
 # ---- what is lost
+
 
 def test_gaps_in_the_stamps_of_a_steady_camera_are_counted():
     rng = np.random.default_rng(0)
@@ -202,7 +233,7 @@ def test_gaps_in_the_stamps_of_a_steady_camera_are_counted():
     kept = np.sort(rng.choice(np.arange(1, 99), 30, replace=False))
     kept = np.concatenate([[0], kept, [99]])
     assert abs(missing(steady[kept]) - (100 - len(kept))) <= 2
-    assert missing(1e9 + np.cumsum(rng.exponential(0.2, 100))) == 0   # one that is triggered
+    assert missing(1e9 + np.cumsum(rng.exponential(0.2, 100))) == 0  # one that is triggered
     assert missing(steady[:5]) == missing([]) == missing([1.0] * 50) == 0
 
 
@@ -222,7 +253,7 @@ def test_images_that_get_lost_are_told_from_silence_with_the_remedy(cliff_proces
     cliff_process()
     assert peer.until(images.get_subscription_count, 60.0)
     # Small ones in between, which arrive: from them the middleware knows what is missing.
-    stamps = iter(range(2, 10 ** 6))
+    stamps = iter(range(2, 10**6))
 
     def said() -> bool:
         for message in (big, peer.image(TINY, (next(stamps), 0))):
@@ -239,7 +270,7 @@ def test_calibration_without_images_is_told_from_silence(cliff_process, graph, p
     assert peer.images
     cliff_process(watchdog_timeout=1.0)
     assert graph.complains('peer publishes it but sends nothing')
-    n = iter(range(10 ** 6))
+    n = iter(range(10**6))
 
     def said() -> bool:
         peer.infos.publish(peer.info((next(n), 0)))
@@ -267,11 +298,15 @@ def test_the_shipped_profile_is_the_one_that_launch_files_use(tmp_path):
 
 
 def test_what_the_user_decided_stays(tmp_path, monkeypatch):
-    for decided in ({PROFILES: 'my.xml'}, {'FASTRTPS_DEFAULT_PROFILES_FILE': 'my.xml'},
-                    {'FASTDDS_BUILTIN_TRANSPORTS': 'LARGE_DATA'}, {'RMW_IMPLEMENTATION': 'rmw_cyclonedds_cpp'}):
+    for decided in (
+        {PROFILES: 'my.xml'},
+        {'FASTRTPS_DEFAULT_PROFILES_FILE': 'my.xml'},
+        {'FASTDDS_BUILTIN_TRANSPORTS': 'LARGE_DATA'},
+        {'RMW_IMPLEMENTATION': 'rmw_cyclonedds_cpp'},
+    ):
         assert middleware.beside_the_network(decided, tmp_path) == {}
     with monkeypatch.context() as patch:
-        patch.setattr(middleware, '_free', lambda: 64 << 20)   # Docker's default: two processes take a quarter
+        patch.setattr(middleware, '_free', lambda: 64 << 20)  # Docker's default: two processes take a quarter
         profile = middleware.beside_the_network({}, tmp_path)
         assert f'<segment_size>{8 << 20}<' in Path(next(iter(profile.values()))).read_text()
         patch.setattr(middleware, '_free', lambda: 4 << 20)
@@ -313,18 +348,28 @@ print(len(numbers))
 
 
 @needs_memory
-@pytest.mark.skipif('rmw_fastrtps' not in pytest.importorskip('rclpy').get_rmw_implementation_identifier(),
-                    reason='it is Fast DDS that reads the profile')
+@pytest.mark.skipif(
+    'rmw_fastrtps' not in pytest.importorskip('rclpy').get_rmw_implementation_identifier(),
+    reason='it is Fast DDS that reads the profile',
+)
 @pytest.mark.parametrize('size, listener', [(2_764_800, 'DEFAULT'), (1_000, 'UDPv4')])
 def test_with_the_profile_images_arrive_and_those_who_have_udp_only_are_reached(ros, tmp_path, size, listener):
     """Best-effort images of 1280x720 from one process to another; and small ones over UDP, as from another machine."""
     env = {name: value for name, value in os.environ.items() if name != 'FASTDDS_BUILTIN_TRANSPORTS'}
-    sender = subprocess.Popen([sys.executable, '-c', SENDER, str(size)], stderr=subprocess.DEVNULL,
-                              env=env | middleware.beside_the_network({}, tmp_path))
+    sender = subprocess.Popen(
+        [sys.executable, '-c', SENDER, str(size)],
+        stderr=subprocess.DEVNULL,
+        env=env | middleware.beside_the_network({}, tmp_path),
+    )
     try:
-        said = subprocess.run([sys.executable, '-c', LISTENER], env=env | {'FASTDDS_BUILTIN_TRANSPORTS': listener},
-                              text=True, capture_output=True, timeout=120)
+        said = subprocess.run(
+            [sys.executable, '-c', LISTENER],
+            env=env | {'FASTDDS_BUILTIN_TRANSPORTS': listener},
+            text=True,
+            capture_output=True,
+            timeout=120,
+        )
     finally:
-        sender.send_signal(signal.SIGINT)   # not killed: its shared memory would stay
+        sender.send_signal(signal.SIGINT)  # not killed: its shared memory would stay
         sender.wait(20)
-    assert said.returncode == 0 and 18 <= int(said.stdout) <= 21, said   # of 21; without the profile 2
+    assert said.returncode == 0 and 18 <= int(said.stdout) <= 21, said  # of 21; without the profile 2

@@ -11,16 +11,49 @@ from cliff_ros.demo.recording import Recording
 pytest.importorskip('rclpy', reason='needs ROS 2')
 pytest.importorskip('cliff_ros.msg', reason='needs the generated messages: install the package')
 
-KEYS = {'frames_sent', 'frames_processed', 'people_true', 'people_matched', 'recall', 'precision', 'mpjpe_mm',
-        'pa_mpjpe_mm', 'root_rotation_deg_median', 'translation_m_median', 'reprojection_px_median',
-        'reprojection_box_fraction_median', 'latency_ms', 'rate_hz', 'markers_received', 'tf_received',
-        'headers_altered', 'stamps_matched', 'worked', 'problem'}
+KEYS = {
+    'frames_sent',
+    'frames_processed',
+    'people_true',
+    'people_matched',
+    'recall',
+    'precision',
+    'mpjpe_mm',
+    'pa_mpjpe_mm',
+    'root_rotation_deg_median',
+    'translation_m_median',
+    'reprojection_px_median',
+    'reprojection_box_fraction_median',
+    'latency_ms',
+    'rate_hz',
+    'markers_received',
+    'tf_received',
+    'headers_altered',
+    'stamps_matched',
+    'worked',
+    'problem',
+}
 
 
 @pytest.mark.slow
 def test_the_demo(tmp_path, capsys):
-    code = cli.main(['demo', '--seconds', '3', '--rate', '5', '--width', '480', '--height', '270',
-                     '--people', '2', '--output', str(tmp_path)])
+    code = cli.main(
+        [
+            'demo',
+            '--seconds',
+            '3',
+            '--rate',
+            '5',
+            '--width',
+            '480',
+            '--height',
+            '270',
+            '--people',
+            '2',
+            '--output',
+            str(tmp_path),
+        ]
+    )
     printed = capsys.readouterr()
     report = json.loads((tmp_path / 'report.json').read_text())
     assert report.keys() >= KEYS
@@ -39,9 +72,10 @@ def test_the_demo(tmp_path, capsys):
     assert recording.camera.width == 480 and recording.images
 
 
-@pytest.mark.parametrize('arguments, sentence', [
-    (['--model', 'absent.onnx'], 'absent.onnx'), (['--seconds', '0'], 'positive'),
-    (['--width', '8'], 'at least 64')])
+@pytest.mark.parametrize(
+    'arguments, sentence',
+    [(['--model', 'absent.onnx'], 'absent.onnx'), (['--seconds', '0'], 'positive'), (['--width', '8'], 'at least 64')],
+)
 def test_what_cannot_be_used_is_said_before_anything_starts(tmp_path, capsys, arguments, sentence):
     assert cli.main(['demo', '--output', str(tmp_path / 'out'), *arguments]) == 2
     assert sentence in capsys.readouterr().err

@@ -14,9 +14,11 @@ from cliff_ros.demo.processes import Processes, ProcessFailed, free_domain, ros_
 from cliff_ros.ros.middleware import for_large_messages
 
 POLITE = 'import time\ntry:\n print("ready"); time.sleep(60)\nexcept KeyboardInterrupt:\n print("bye")'
-STUBBORN = ('import signal, time\n'
-            'for s in (signal.SIGINT, signal.SIGTERM): signal.signal(s, signal.SIG_IGN)\n'
-            'print("ready"); time.sleep(60)')
+STUBBORN = (
+    'import signal, time\n'
+    'for s in (signal.SIGINT, signal.SIGTERM): signal.signal(s, signal.SIG_IGN)\n'
+    'print("ready"); time.sleep(60)'
+)
 
 
 @pytest.fixture
@@ -72,9 +74,11 @@ def test_all_are_stopped_when_something_fails(tmp_path):
 
 @pytest.mark.skipif(sys.platform != 'linux', reason='the kernel feature is Linux')
 def test_a_killed_parent_takes_its_children_with_it(tmp_path):
-    code = ('import os, time\nfrom pathlib import Path\nfrom cliff_ros.demo.processes import Processes\n'
-            f'p = Processes(Path({str(tmp_path)!r}), dict(os.environ)).__enter__()\n'
-            'p.start("child", ["-c", "import os, time; print(os.getpid()); time.sleep(60)"])\ntime.sleep(60)')
+    code = (
+        'import os, time\nfrom pathlib import Path\nfrom cliff_ros.demo.processes import Processes\n'
+        f'p = Processes(Path({str(tmp_path)!r}), dict(os.environ)).__enter__()\n'
+        'p.start("child", ["-c", "import os, time; print(os.getpid()); time.sleep(60)"])\ntime.sleep(60)'
+    )
     parent = subprocess.Popen([sys.executable, '-c', code])
     log = tmp_path / 'child.log'
     wait_for(lambda: log.exists() and log.read_text().strip())
@@ -113,5 +117,5 @@ def test_large_messages_have_room_where_there_is_any(tmp_path):
     env = for_large_messages({}, tmp_path, 1_000)
     if variable in env:
         assert '<maxMessageSize>1000<' in Path(env[variable]).read_text()
-    assert for_large_messages({}, tmp_path, 10 ** 15) == {}
+    assert for_large_messages({}, tmp_path, 10**15) == {}
     assert for_large_messages({variable: 'my.xml'}, tmp_path, 1_000) == {variable: 'my.xml'}

@@ -36,10 +36,17 @@ def body_message(header, camera):
     joints, vertices = load_body()(np.zeros((1, 10)), rotations, translation)
     pixels = camera.project(vertices[0])
     x0, y0, x1, y1 = np.concatenate([pixels.min(0), pixels.max(0)]).tolist()
-    smpl = Smpl(header=header, id=3, score=0.75, box=[x0, y0, x1, y1], track_state=Smpl.TRACK_OK,
-                betas=[0.0] * 10, translation=Vector3(x=0.1, z=3.0),
-                joints=[Point(x=x, y=y, z=z) for x, y, z in joints[0].tolist()],
-                joints2d=camera.project(joints[0]).reshape(-1).tolist())
+    smpl = Smpl(
+        header=header,
+        id=3,
+        score=0.75,
+        box=[x0, y0, x1, y1],
+        track_state=Smpl.TRACK_OK,
+        betas=[0.0] * 10,
+        translation=Vector3(x=0.1, z=3.0),
+        joints=[Point(x=x, y=y, z=z) for x, y, z in joints[0].tolist()],
+        joints2d=camera.project(joints[0]).reshape(-1).tolist(),
+    )
     smpl.rotations[0] = Quaternion(**dict(zip('xyzw', TURN.tolist(), strict=True)))
     return smpl, joints[0]
 
@@ -58,11 +65,20 @@ def recorded(tmp_path_factory):
         node = rclpy.create_node('sender', context=context)
     latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
     node.create_publisher(SmplInfo, '/cliff/body', latched).publish(
-        SmplInfo(model='m', engine='e', body='b', body_npz=EMBEDDED.read_bytes()))
-    publishers = {topic: node.create_publisher(kind, topic, 10) for topic, kind in {
-        '/camera/truth': SmplArray, '/camera/camera_info': CameraInfo, '/camera/image_raw': Image,
-        '/cliff/people': SmplArray, '/cliff/timing': Timing, '/tf': TFMessage,
-        '/cliff/mesh': MarkerArray}.items()}
+        SmplInfo(model='m', engine='e', body='b', body_npz=EMBEDDED.read_bytes())
+    )
+    publishers = {
+        topic: node.create_publisher(kind, topic, 10)
+        for topic, kind in {
+            '/camera/truth': SmplArray,
+            '/camera/camera_info': CameraInfo,
+            '/camera/image_raw': Image,
+            '/cliff/people': SmplArray,
+            '/cliff/timing': Timing,
+            '/tf': TFMessage,
+            '/cliff/mesh': MarkerArray,
+        }.items()
+    }
     pixels = np.full((240, 320, 3), (200, 40, 90), np.uint8)
     try:
         with Processes(folder / 'logs', env) as processes:
@@ -81,15 +97,23 @@ def recorded(tmp_path_factory):
                 transform = TransformStamped(header=header, child_frame_id='smpl_3')
                 transform.transform.translation.z = 3.0
                 for topic, message in {
-                        '/camera/camera_info': CameraInfo(
-                            header=header, width=320, height=240, k=camera.K.reshape(-1).tolist(),
-                            distortion_model='plumb_bob', d=[0.0] * 5),
-                        '/camera/image_raw': Image(header=header, width=320, height=240, encoding='rgb8',
-                                                   step=960, data=pixels.tobytes()),
-                        '/camera/truth': people, '/cliff/people': people,
-                        '/tf': TFMessage(transforms=[transform]),
-                        '/cliff/timing': Timing(header=header, infer_ms=7.0, frames_processed=n + 1),
-                        '/cliff/mesh': MarkerArray(markers=[Marker(header=header)] * (n % 3))}.items():
+                    '/camera/camera_info': CameraInfo(
+                        header=header,
+                        width=320,
+                        height=240,
+                        k=camera.K.reshape(-1).tolist(),
+                        distortion_model='plumb_bob',
+                        d=[0.0] * 5,
+                    ),
+                    '/camera/image_raw': Image(
+                        header=header, width=320, height=240, encoding='rgb8', step=960, data=pixels.tobytes()
+                    ),
+                    '/camera/truth': people,
+                    '/cliff/people': people,
+                    '/tf': TFMessage(transforms=[transform]),
+                    '/cliff/timing': Timing(header=header, infer_ms=7.0, frames_processed=n + 1),
+                    '/cliff/mesh': MarkerArray(markers=[Marker(header=header)] * (n % 3)),
+                }.items():
                     publishers[topic].publish(message)
                 time.sleep(0.05)
             while '"mesh": 5' not in processes.tail('recorder'):
@@ -104,7 +128,7 @@ def recorded(tmp_path_factory):
 
 def test_everything_that_was_sent_is_in_the_recording(recorded):
     _, recording, joints = recorded
-    stamps = [(100 + n) * 10 ** 9 + 500 for n in range(FRAMES)]
+    stamps = [(100 + n) * 10**9 + 500 for n in range(FRAMES)]
     assert recording.estimate.headers == [(stamp, 'camera_optical_frame') for stamp in stamps]
     assert recording.truth.headers == recording.estimate.headers
     assert [len(people) for people in recording.estimate.people] == [0, 1, 2, 0, 1]
@@ -116,16 +140,17 @@ def test_everything_that_was_sent_is_in_the_recording(recorded):
     assert recording.tf_children == ['smpl_3'] * FRAMES
     np.testing.assert_allclose(recording.tf_translations, [[0, 0, 3]] * FRAMES)
     assert recording.mesh_markers.tolist() == [0, 1, 2, 0, 1]
-    assert recording.mesh_stamps.tolist()[1] == 101 * 10 ** 9 + 500
+    assert recording.mesh_stamps.tolist()[1] == 101 * 10**9 + 500
     assert recording.counters['frames_processed'] == FRAMES
     assert recording.info['model'] == 'm'
     assert recording.body_npz == EMBEDDED.read_bytes()
     assert (recording.camera.width, recording.camera.f) == (320, 400.0)
-    assert (recording.estimate.received > 10 ** 18).all()
+    assert (recording.estimate.received > 10**18).all()
 
 
 def test_a_consumer_rebuilds_and_draws_the_meshes(recorded, tmp_path):
     import cv2
+
     _, recording, _ = recorded
     assert draw_recording(recording, tmp_path, rate=5.0) == FRAMES
     capture = cv2.VideoCapture(str(tmp_path / 'overlay.mp4'))

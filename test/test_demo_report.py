@@ -17,8 +17,8 @@ from cliff_ros.people import Person
 CAMERA = Camera.uncalibrated(640, 480)
 SCENE = Scene(seconds=1.0, rate=10.0, width=640, height=480)
 FRAMES = SCENE.frames
-PERIOD = 10 ** 8  # ns
-START = 1_700_000_000 * 10 ** 9
+PERIOD = 10**8  # ns
+START = 1_700_000_000 * 10**9
 
 
 def person(person_id, x, turn=0.0, z=4.0):
@@ -29,9 +29,16 @@ def person(person_id, x, turn=0.0, z=4.0):
     translation = np.array([[x, 0.0, z]])
     joints, vertices = body(np.zeros((1, 10)), rotations, translation)
     pixels = CAMERA.project(vertices[0])
-    return Person(id=person_id, score=0.9, box=np.concatenate([pixels.min(0), pixels.max(0)]),
-                  betas=np.zeros(10), rotations=rotations[0], translation=translation[0], joints=joints[0],
-                  joints2d=CAMERA.project(joints[0]))
+    return Person(
+        id=person_id,
+        score=0.9,
+        box=np.concatenate([pixels.min(0), pixels.max(0)]),
+        betas=np.zeros(10),
+        rotations=rotations[0],
+        translation=translation[0],
+        joints=joints[0],
+        joints2d=CAMERA.project(joints[0]),
+    )
 
 
 def messages(people, latency=0.0, frame_id='camera_optical_frame', drop=()):
@@ -47,15 +54,22 @@ def truth(n):
 def recording(estimate, **changes):
     stamps = estimate.stamps
     fields = {
-        'camera': CAMERA, 'truth': messages(truth), 'estimate': estimate, 'tf_stamps': np.repeat(stamps, 2),
+        'camera': CAMERA,
+        'truth': messages(truth),
+        'estimate': estimate,
+        'tf_stamps': np.repeat(stamps, 2),
         'tf_children': ['smpl_1', 'smpl_1/head'] * len(stamps),
-        'tf_translations': np.reshape([[people[0].joints[0] if people else np.zeros(3), np.zeros(3)]
-                                       for people in estimate.people], (-1, 3)),
-        'mesh_markers': np.array([len(people) for people in estimate.people]), 'mesh_stamps': stamps,
+        'tf_translations': np.reshape(
+            [[people[0].joints[0] if people else np.zeros(3), np.zeros(3)] for people in estimate.people], (-1, 3)
+        ),
+        'mesh_markers': np.array([len(people) for people in estimate.people]),
+        'mesh_stamps': stamps,
         'timing': np.tile(np.arange(1.0, 1.0 + len(STEPS)), (len(stamps), 1)),
         'counters': {'frames_received': FRAMES, 'frames_processed': len(stamps), 'frames_dropped': 0},
-        'info': {'model': 'm', 'engine': 'onnx', 'body': 'b', 'body_licence': 'CC0-1.0'}, 'body_npz': b'npz',
-        'images': {int(stamp): b'jpeg' for stamp in stamps}}
+        'info': {'model': 'm', 'engine': 'onnx', 'body': 'b', 'body_licence': 'CC0-1.0'},
+        'body_npz': b'npz',
+        'images': {int(stamp): b'jpeg' for stamp in stamps},
+    }
     return Recording(**fields | changes)
 
 
@@ -64,8 +78,14 @@ def test_a_perfect_run():
     assert report['frames_sent'] == report['frames_processed'] == report['stamps_matched'] == FRAMES
     assert report['people_true'] == report['people_matched'] == 2 * FRAMES
     assert report['recall'] == report['precision'] == 1
-    for key in ('mpjpe_mm', 'pa_mpjpe_mm', 'root_rotation_deg_median', 'translation_m_median',
-                'reprojection_px_median', 'reprojection_box_fraction_median'):
+    for key in (
+        'mpjpe_mm',
+        'pa_mpjpe_mm',
+        'root_rotation_deg_median',
+        'translation_m_median',
+        'reprojection_px_median',
+        'reprojection_box_fraction_median',
+    ):
         assert report[key] == pytest.approx(0, abs=1e-3), key
     assert report['latency_ms'] == pytest.approx({'p50': 40.0, 'p95': 40.0, 'p99': 40.0})
     assert report['rate_hz'] == pytest.approx(10.0)
@@ -78,8 +98,7 @@ def test_a_perfect_run():
 
 def test_people_moved_in_space_have_only_a_wrong_place():
     # 5 % further away along the ray: the picture hardly changes, the pose not at all.
-    estimate = messages(lambda n: [person(p.id, 1.05 * p.translation[0], 30.0 * (p.id == 2), z=4.2)
-                                   for p in truth(n)])
+    estimate = messages(lambda n: [person(p.id, 1.05 * p.translation[0], 30.0 * (p.id == 2), z=4.2) for p in truth(n)])
     report = make_report(recording(estimate), SCENE)
     assert report['recall'] == 1
     assert report['mpjpe_mm'] == pytest.approx(0, abs=0.01)
@@ -89,8 +108,7 @@ def test_people_moved_in_space_have_only_a_wrong_place():
 
 
 def test_people_turned_have_a_wrong_direction_but_the_right_pose():
-    estimate = messages(lambda n: [person(p.id, p.translation[0], 10.0 + 30.0 * (p.id == 2))
-                                   for p in truth(n)])
+    estimate = messages(lambda n: [person(p.id, p.translation[0], 10.0 + 30.0 * (p.id == 2)) for p in truth(n)])
     report = make_report(recording(estimate), SCENE)
     assert report['root_rotation_deg_median'] == pytest.approx(10.0, abs=0.01)
     assert report['mpjpe_mm'] > 5
@@ -120,26 +138,32 @@ def test_frames_left_out_are_no_missed_people():
     assert rows(report)[0].within is False
 
 
-@pytest.mark.parametrize('estimate, sentence', [
-    (messages(truth, drop=range(FRAMES)), 'answered none'),
-    (messages(truth, frame_id='another_frame'), 'do not carry'),
-    (messages(lambda n: []), 'nobody was found'),
-    (messages(lambda n: truth(n)[:1] if n < 5 else []), 'only 25 %'),
-    (messages(truth, drop=range(6)), 'only 4 of 10'),
-])
+@pytest.mark.parametrize(
+    'estimate, sentence',
+    [
+        (messages(truth, drop=range(FRAMES)), 'answered none'),
+        (messages(truth, frame_id='another_frame'), 'do not carry'),
+        (messages(lambda n: []), 'nobody was found'),
+        (messages(lambda n: truth(n)[:1] if n < 5 else []), 'only 25 %'),
+        (messages(truth, drop=range(6)), 'only 4 of 10'),
+    ],
+)
 def test_what_did_not_work_is_said(estimate, sentence):
     report = make_report(recording(estimate), SCENE)
     assert sentence in failure(report)
     render(report)
 
 
-@pytest.mark.parametrize('changes, sentence', [
-    ({'tf_stamps': np.zeros(0, np.int64), 'tf_children': [], 'tf_translations': np.zeros((0, 3))}, '/tf'),
-    ({'tf_stamps': np.full(2 * FRAMES, 5)}, "do not carry their image's stamp"),
-    ({'mesh_markers': np.zeros(0, np.int64)}, 'no mesh marker'),
-    ({'info': {}, 'body_npz': b''}, 'SmplInfo'),
-    ({'truth': messages(truth, drop=range(FRAMES))}, 'the camera sent no image'),
-])
+@pytest.mark.parametrize(
+    'changes, sentence',
+    [
+        ({'tf_stamps': np.zeros(0, np.int64), 'tf_children': [], 'tf_translations': np.zeros((0, 3))}, '/tf'),
+        ({'tf_stamps': np.full(2 * FRAMES, 5)}, "do not carry their image's stamp"),
+        ({'mesh_markers': np.zeros(0, np.int64)}, 'no mesh marker'),
+        ({'info': {}, 'body_npz': b''}, 'SmplInfo'),
+        ({'truth': messages(truth, drop=range(FRAMES))}, 'the camera sent no image'),
+    ],
+)
 def test_what_did_not_arrive_is_said(changes, sentence):
     report = make_report(recording(messages(truth), **changes), SCENE)
     assert sentence in failure(report)

@@ -31,10 +31,18 @@ def red_cells(tmp_path):
         node('Mul', ['heatmap', 'nothing'], ['noughts']),
         node('Add', ['noughts', 'sides'], ['ltrb']),
     ]
-    constants = {'redness': np.array([1, -1, -1], np.float32).reshape(1, 3, 1, 1) / 255,
-                 'nothing': np.float32(0), 'sides': np.float32([20, 40, 20, 40]).reshape(1, 4, 1, 1)}
-    return save(tmp_path / 'red.onnx', nodes, [tensor('image', [1, 'h', 'w', 3], UINT8)],
-                [tensor('heatmap', [1, 1, 'y', 'x']), tensor('ltrb', [1, 4, 'y', 'x'])], constants)
+    constants = {
+        'redness': np.array([1, -1, -1], np.float32).reshape(1, 3, 1, 1) / 255,
+        'nothing': np.float32(0),
+        'sides': np.float32([20, 40, 20, 40]).reshape(1, 4, 1, 1),
+    }
+    return save(
+        tmp_path / 'red.onnx',
+        nodes,
+        [tensor('image', [1, 'h', 'w', 3], UINT8)],
+        [tensor('heatmap', [1, 1, 'y', 'x']), tensor('ltrb', [1, 4, 'y', 'x'])],
+        constants,
+    )
 
 
 @pytest.mark.parametrize('order', ['rgb', 'bgr'])
@@ -86,8 +94,13 @@ def yolo(path, rows: np.ndarray, size=(64, 64), brightness=False):
     weight = np.zeros_like(rows)
     if brightness:
         weight[..., 4, 0] = 1
-    return save(path, nodes, [tensor('images', [1, 3, *size])], [tensor('output', list(rows.shape))],
-                {'rows': rows.astype(np.float32), 'weight': weight.astype(np.float32)})
+    return save(
+        path,
+        nodes,
+        [tensor('images', [1, 3, *size])],
+        [tensor('output', list(rows.shape))],
+        {'rows': rows.astype(np.float32), 'weight': weight.astype(np.float32)},
+    )
 
 
 CELLS = 8 * 8 + 4 * 4 + 2 * 2
@@ -137,8 +150,13 @@ def test_yolov8_sees_pixels_between_0_and_1(tmp_path):
 def test_refusals_say_what_was_found(tmp_path):
     with pytest.raises(ModelError, match=r'\(1, 300, 6\).*nms=False'):
         load_detector(yolo(tmp_path / 'end2end.onnx', np.zeros((1, 300, 6))))
-    bytes_in = save(tmp_path / 'bytes.onnx', [node('Cast', ['a'], ['b'], to=FLOAT)],
-                    [tensor('a', [1, 64, 64, 3], UINT8)], [tensor('b', [1, 64, 64, 3])], {})
+    bytes_in = save(
+        tmp_path / 'bytes.onnx',
+        [node('Cast', ['a'], ['b'], to=FLOAT)],
+        [tensor('a', [1, 64, 64, 3], UINT8)],
+        [tensor('b', [1, 64, 64, 3])],
+        {},
+    )
     with pytest.raises(ModelError, match='tensor\\(uint8\\)'):
         load_detector(bytes_in)
     with pytest.raises(ModelError, match='does not exist'):
@@ -153,8 +171,9 @@ def test_refusals_say_what_was_found(tmp_path):
 
 coordinates = st.floats(-500, 500)
 sides = st.floats(1, 300)
-boxes = st.lists(st.tuples(coordinates, coordinates, sides, sides), min_size=1, max_size=6
-                 ).map(lambda rows: from_center(np.array(rows)))
+boxes = st.lists(st.tuples(coordinates, coordinates, sides, sides), min_size=1, max_size=6).map(
+    lambda rows: from_center(np.array(rows))
+)
 
 
 @given(boxes, boxes)

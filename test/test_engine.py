@@ -37,8 +37,7 @@ def path(tmp_path_factory, body):
 
 def crops_of(people: int) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(people)
-    return (rng.integers(0, 256, (people, 64, 48, 3), np.uint8),
-            np.tile(np.float32([0.1, -0.05, 0.4]), (people, 1)))
+    return (rng.integers(0, 256, (people, 64, 48, 3), np.uint8), np.tile(np.float32([0.1, -0.05, 0.4]), (people, 1)))
 
 
 @pytest.mark.parametrize('people', [0, 1, 5])
@@ -84,12 +83,21 @@ def test_what_only_the_mesh_needs_is_cut_out(path, tmp_path):
 
 def test_names_read_inside_of_branches_are_kept(tmp_path):
     """An If node reads names its inputs do not show."""
-    branch = [helper.make_graph([helper.make_node(kind, ['inner'], [kind])], kind, [], [tensor(kind, [1])])
-              for kind in ('Neg', 'Abs')]
-    path = save(tmp_path / 'branch.onnx',
-                [helper.make_node('Exp', ['x'], ['inner']), helper.make_node('Log', ['x'], ['unwanted']),
-                 helper.make_node('If', ['yes'], ['y'], then_branch=branch[0], else_branch=branch[1])],
-                [tensor('x', [1])], [tensor('y', [1]), tensor('unwanted', [1])], {'yes': np.array([True])})
+    branch = [
+        helper.make_graph([helper.make_node(kind, ['inner'], [kind])], kind, [], [tensor(kind, [1])])
+        for kind in ('Neg', 'Abs')
+    ]
+    path = save(
+        tmp_path / 'branch.onnx',
+        [
+            helper.make_node('Exp', ['x'], ['inner']),
+            helper.make_node('Log', ['x'], ['unwanted']),
+            helper.make_node('If', ['yes'], ['y'], then_branch=branch[0], else_branch=branch[1]),
+        ],
+        [tensor('x', [1])],
+        [tensor('y', [1]), tensor('unwanted', [1])],
+        {'yes': np.array([True])},
+    )
     cut = onnx.load_from_string(OnnxFile(path).without('unwanted'))
     onnx.checker.check_model(cut)
     assert [node.op_type for node in cut.graph.node] == ['Exp', 'If']
@@ -149,16 +157,22 @@ def test_refusals_say_what_to_do(path, tmp_path, body):
     (tmp_path / 'built.engine').write_bytes(b'{}')
     with pytest.raises(InputError, match='TensorRT engine, which onnx cannot run'):
         load_engine(tmp_path / 'built.engine', 'onnx')
-    other = save(tmp_path / 'other.onnx', [helper.make_node('Identity', ['a'], ['b'])],
-                 [tensor('a', [1], FLOAT)], [tensor('b', [1], FLOAT)], {})
+    other = save(
+        tmp_path / 'other.onnx',
+        [helper.make_node('Identity', ['a'], ['b'])],
+        [tensor('a', [1], FLOAT)],
+        [tensor('b', [1], FLOAT)],
+        {},
+    )
     with pytest.raises(ModelError, match='not a cliff_ros runtime graph'):
         load_engine(other, 'onnx')
     with pytest.raises(ModelError, match='format 2'):
         load_engine(runtime_graph(tmp_path / 'newer.onnx', body, format=2), 'onnx')
 
 
-KEY = cache.EngineKey(graph='ab' * 32, tensorrt='10.3.0', gpu='Orin', capability='8.7', precision='fp16',
-                      profile='1/4/32')
+KEY = cache.EngineKey(
+    graph='ab' * 32, tensorrt='10.3.0', gpu='Orin', capability='8.7', precision='fp16', profile='1/4/32'
+)
 METADATA = {'model': 'tiny', 'crop': [64, 48]}
 
 
@@ -168,8 +182,14 @@ def test_cached_engines_come_back_for_their_key_alone(tmp_path):
     path = cache.store(built, tmp_path / 'new')
     assert path.parent.stat().st_mode & 0o077 == 0
     assert cache.load(KEY, tmp_path / 'new') == built.plan and cache.read(path) == built
-    for change in ({'graph': 'cd' * 32}, {'tensorrt': '10.4.0'}, {'gpu': 'H100'}, {'capability': '9.0'},
-                   {'precision': 'fp32'}, {'profile': '1/4/8'}):
+    for change in (
+        {'graph': 'cd' * 32},
+        {'tensorrt': '10.4.0'},
+        {'gpu': 'H100'},
+        {'capability': '9.0'},
+        {'precision': 'fp32'},
+        {'profile': '1/4/8'},
+    ):
         assert cache.load(replace(KEY, **change), tmp_path / 'new') is None
 
 
@@ -242,6 +262,7 @@ def test_a_lack_of_memory_passes_and_all_else_stays():
 
 # ---- the parts of TensorRT's bindings that are used, where they are installed; none of this needs a GPU
 
+
 @pytest.fixture
 def trt():
     try:
@@ -256,12 +277,19 @@ def test_tensorrt_has_what_is_called(trt):
         trt.Builder: 'create_network create_builder_config create_optimization_profile build_serialized_network',
         trt.OnnxParser: 'parse num_errors get_error',
         trt.IBuilderConfig: 'set_memory_pool_limit add_optimization_profile clear_flag set_flag',
-        trt.IOptimizationProfile: 'set_shape', trt.Runtime: 'deserialize_cuda_engine',
+        trt.IOptimizationProfile: 'set_shape',
+        trt.Runtime: 'deserialize_cuda_engine',
         trt.ICudaEngine: 'create_execution_context',
         trt.IExecutionContext: 'set_input_shape set_tensor_address execute_async_v3',
-        trt.INetworkDefinition: 'num_layers get_layer', trt.MemoryPoolType: 'WORKSPACE', trt.BuilderFlag: 'TF32',
-        trt.LayerType: 'CONSTANT SHAPE IDENTITY QUANTIZE DEQUANTIZE', trt.ILogger: 'log', trt: 'float32'}
+        trt.INetworkDefinition: 'num_layers get_layer',
+        trt.MemoryPoolType: 'WORKSPACE',
+        trt.BuilderFlag: 'TF32',
+        trt.LayerType: 'CONSTANT SHAPE IDENTITY QUANTIZE DEQUANTIZE',
+        trt.ILogger: 'log',
+        trt: 'float32',
+    }
     from cliff_ros.engine.tensorrt_build import is_strongly_typed
+
     if is_strongly_typed():
         used[trt.IBuilderConfig] += ' progress_monitor'
     else:
@@ -274,6 +302,7 @@ def test_tensorrt_has_what_is_called(trt):
 
 def test_tensorrt_tells_how_far_it_is(trt):
     from cliff_ros.engine import tensorrt_build
+
     told = []
     monitor = tensorrt_build._monitor(lambda done, what: told.append(done))
     if monitor is None:
@@ -281,13 +310,14 @@ def test_tensorrt_tells_how_far_it_is(trt):
         return
     assert isinstance(monitor, trt.IProgressMonitor)
     monitor.phase_start('Building', None, 4)
-    assert monitor.step_complete('Building', 1) is True   # False would end the build
+    assert monitor.step_complete('Building', 1) is True  # False would end the build
     monitor.phase_finish('Building')
     assert told == [0.0, 0.5]
 
 
 def test_tensorrt_logs_as_we_do(trt, caplog):
     from cliff_ros.engine.tensorrt_build import Log
+
     caplog.set_level('DEBUG', 'cliff_ros.engine.tensorrt_build')
     log = Log()
     log.log(trt.ILogger.WARNING, 'slow')
@@ -335,7 +365,7 @@ def test_engines_that_somebody_else_could_have_written_are_not_read(tmp_path, ca
             os.chown(thing, 0, -1)
         folder.rename(tmp_path / 'real')
         folder.symlink_to(tmp_path / 'real')
-        assert cache.load(KEY, folder) == b'plan'   # a link of our own
+        assert cache.load(KEY, folder) == b'plan'  # a link of our own
         os.chown(folder, 12345, -1, follow_symlinks=False)
         assert refused('belongs to another user')
         os.chown(folder, 0, -1, follow_symlinks=False)

@@ -57,9 +57,11 @@ def test_a_network_that_only_sees_the_crop_has_slope_minus_one(seed, blindness):
     n = 40
     azimuths = rng.uniform(-60, 60, n)
     # Upright people, leaning a little, facing any way: SMPL's y axis is up, the optical frame's down.
-    true = (Rotation.from_euler('y', rng.uniform(-180, 180, (n, 1)), degrees=True)
-            * Rotation.from_euler('x', rng.uniform(-30, 30, (n, 1)), degrees=True)
-            * Rotation.from_euler('z', 180, degrees=True)).as_matrix()
+    true = (
+        Rotation.from_euler('y', rng.uniform(-180, 180, (n, 1)), degrees=True)
+        * Rotation.from_euler('x', rng.uniform(-30, 30, (n, 1)), degrees=True)
+        * Rotation.from_euler('z', 180, degrees=True)
+    ).as_matrix()
     predicted = Rotation.from_euler('y', -blindness * azimuths[:, None], degrees=True).as_matrix() @ true
     errors = metrics.yaw_error(predicted, true)
     assert metrics.yaw_slope(errors, azimuths, resamples=5)[0] == pytest.approx(-blindness, abs=1e-6)
@@ -79,8 +81,9 @@ def test_the_interval_shrinks_with_people_and_holds_the_truth():
     assert widths[1] < widths[0] / 2
 
 
-@pytest.mark.parametrize('errors, azimuths', [
-    ([], []), ([1, 2], [0, 10]), ([1, 2, 3], [5, 5, 5]), ([180, -179, 178, 180], [-20, 0, 10, 30])])
+@pytest.mark.parametrize(
+    'errors, azimuths', [([], []), ([1, 2], [0, 10]), ([1, 2, 3], [5, 5, 5]), ([180, -179, 178, 180], [-20, 0, 10, 30])]
+)
 def test_no_line_no_slope(errors, azimuths):
     assert np.isnan(metrics.yaw_slope(np.array(errors), np.array(azimuths))).all()
 
@@ -114,8 +117,17 @@ def person(box=BOX, pelvis=(0.0, 0.0, 4.0), turn: float = 0.0, vertices=None) ->
     rotations[0] = Rotation.from_euler('y', turn, degrees=True).as_matrix() @ np.diag([1.0, -1, -1])
     shape = np.random.default_rng(0).normal(0, 0.3, (24, 3))
     joints = (shape - shape[0]) @ rotations[0].T + pelvis
-    return Person(id=0, score=1.0, box=np.asarray(box, float), betas=np.zeros(10), rotations=rotations,
-                  translation=np.zeros(3), joints=joints, joints2d=100 * joints[:, :2], vertices=vertices)
+    return Person(
+        id=0,
+        score=1.0,
+        box=np.asarray(box, float),
+        betas=np.zeros(10),
+        rotations=rotations,
+        translation=np.zeros(3),
+        joints=joints,
+        joints2d=100 * joints[:, :2],
+        vertices=vertices,
+    )
 
 
 @given(seeds, st.integers(0, 5), st.integers(0, 5), st.integers(0, 4))
@@ -136,8 +148,9 @@ def test_ignored_people_change_neither_recall_nor_make_precision_worse(seed, pre
 
 def test_somebody_asked_for_is_found_also_where_an_ignored_person_stands():
     scores = Scores()
-    scores.add([person(BOX), person(shifted(BOX, 20)), person(shifted(BOX, 300))], [person(BOX)],
-               shifted(BOX, 12)[None])
+    scores.add(
+        [person(BOX), person(shifted(BOX, 20)), person(shifted(BOX, 300))], [person(BOX)], shifted(BOX, 12)[None]
+    )
     summary = scores.summary()
     assert (summary['people_matched'], summary['people_left_out']) == (1, 1)
     assert summary['recall'] == 1 and summary['precision'] == 0.5
@@ -161,9 +174,24 @@ def test_people_are_sorted_by_angle_and_distance():
     columns = scores.columns()
     angles, distances = by_angle_off_axis(columns), by_distance(columns)
     assert {name: row['n'] for name, row in angles.items()} == {
-        '0-5': 1, '5-10': 2, '10-15': 0, '15-20': 0, '20-25': 0, '25-30': 1, '30-50': 2, '50+': 1}
+        '0-5': 1,
+        '5-10': 2,
+        '10-15': 0,
+        '15-20': 0,
+        '20-25': 0,
+        '25-30': 1,
+        '30-50': 2,
+        '50+': 1,
+    }
     assert {name: row['n'] for name, row in distances.items()} == {
-        '0-2': 1, '2-3': 2, '3-4': 0, '4-6': 1, '6-9': 1, '9-14': 1, '14+': 1}
+        '0-2': 1,
+        '2-3': 2,
+        '3-4': 0,
+        '4-6': 1,
+        '6-9': 1,
+        '9-14': 1,
+        '14+': 1,
+    }
     assert angles['5-10']['recall'] == 0.5 and angles['5-10']['found'] == 1
     assert angles['30-50']['root_rotation_deg_median'] == pytest.approx(4.5)
     assert distances['14+']['root_rotation_deg_median'] == pytest.approx(6)
@@ -180,8 +208,9 @@ def test_a_bin_says_what_the_score_of_its_people_says():
     alone = score([([predicted], [true]) for predicted, true in near])
     row = by_angle_off_axis(scores.columns())['0-5']
     assert alone['mpjpe_mm'] > 1 and alone['flip_rate'] == 0.5
-    assert {key: value for key, value in row.items() if key in alone} == \
-        {key: value for key, value in alone.items() if key in row}
+    assert {key: value for key, value in row.items() if key in alone} == {
+        key: value for key, value in alone.items() if key in row
+    }
     assert scores.groups == ['near', 'far'] and scores.summary('near') == alone
     assert scores.summary()['people_true'] == 3
 
@@ -214,8 +243,26 @@ def test_scenes_are_held_out_and_exact(scenes):
 
 def evaluate(folder, *more) -> dict:
     report = folder / 'deep' / 'report.json'
-    assert cli.main(['evaluate', '--seed', '5', '--frames', '4', '--size', '320x240', '480x270', '--engine', 'onnx',
-                     '--report', str(report), *more]) == 0
+    assert (
+        cli.main(
+            [
+                'evaluate',
+                '--seed',
+                '5',
+                '--frames',
+                '4',
+                '--size',
+                '320x240',
+                '480x270',
+                '--engine',
+                'onnx',
+                '--report',
+                str(report),
+                *more,
+            ]
+        )
+        == 0
+    )
     return json.loads(report.read_text())
 
 
@@ -232,26 +279,26 @@ def accurate(report: dict) -> dict:
     return {key: accurate(value) for key, value in report.items() if not (key.endswith('_median') and '_ms_' in key)}
 
 
-@pytest.mark.parametrize('visible', [.75, .5, .4])
+@pytest.mark.parametrize('visible', [0.75, 0.5, 0.4])
 def test_the_lower_border_cuts_people_where_it_is_told_to(visible):
     people = 0
     for still in SyntheticScenes(3, 6, ((320, 240),), visible=visible):
         for person in still.people:
             y = person.vertices[:, 1] / person.vertices[:, 2] * still.camera.f + still.camera.cy
-            assert (239.5 - y.min()) / np.ptp(y) == pytest.approx(visible, abs=.011)
-            assert person.box[3] == 239.5 and person.box[1] == pytest.approx(y.min(), abs=.01)
+            assert (239.5 - y.min()) / np.ptp(y) == pytest.approx(visible, abs=0.011)
+            assert person.box[3] == 239.5 and person.box[1] == pytest.approx(y.min(), abs=0.01)
             people += 1
     assert people >= 3
 
 
 def test_only_joints_in_the_image_count_and_from_the_neck_on():
     rng = np.random.default_rng(0)
-    true = rng.normal(0, .3, (2, 24, 3))
-    predicted = true + [.5, 0, 1]  # all of a body beside itself is no error of its joints
+    true = rng.normal(0, 0.3, (2, 24, 3))
+    predicted = true + [0.5, 0, 1]  # all of a body beside itself is no error of its joints
     visible = np.zeros((2, 24), bool)
     visible[:, [12, 15, 16, 17]] = True
     predicted[:, 0] += 9
-    predicted[:, 15] += [0, .04, 0]
+    predicted[:, 15] += [0, 0.04, 0]
     np.testing.assert_allclose(metrics.mpjpe_visible(predicted, true, visible), 10, atol=1e-6)
     visible[1] = False
     assert np.isnan(metrics.mpjpe_visible(predicted, true, visible)[1])
@@ -259,14 +306,23 @@ def test_only_joints_in_the_image_count_and_from_the_neck_on():
 
 def test_people_who_are_cut_are_asked_for_in_a_report(tmp_path):
     report = evaluate(tmp_path, '--visible', '0.5')
-    assert report['visible'] == .5 and 0 <= report['recall'] <= 1 and report['people_true'] > 0
+    assert report['visible'] == 0.5 and 0 <= report['recall'] <= 1 and report['people_true'] > 0
     assert report['mpjpe_visible_mm'] is None or 0 < report['mpjpe_visible_mm'] < 1000
 
 
 def test_the_report_has_all_measures(report, scenes):
     report, folder = report
-    measures = {'mpjpe_mm', 'mpjpe_visible_mm', 'pa_mpjpe_mm', 'mpvpe_mm', 'root_rotation_deg_median', 'flip_rate',
-                'recall', 'reprojection_box_fraction_median', 'translation_m_median'}
+    measures = {
+        'mpjpe_mm',
+        'mpjpe_visible_mm',
+        'pa_mpjpe_mm',
+        'mpvpe_mm',
+        'root_rotation_deg_median',
+        'flip_rate',
+        'recall',
+        'reprojection_box_fraction_median',
+        'translation_m_median',
+    }
     times = {'detector_ms_median', 'network_ms_median', 'network_ms_per_crop_median'}
     counts = {'people_true', 'people_predicted', 'people_matched', 'people_ignored', 'people_left_out'}
     assert {'yaw_slope', 'yaw_slope_interval', 'precision', 'frames', *measures, *times, *counts} <= set(report)
@@ -300,7 +356,7 @@ def test_the_table_reads_at_a_glance(report):
     report = report[0]
     text = render(report)
     line = next(line for line in text.splitlines() if 'MPJPE)' in line)
-    assert f"{report['mpjpe_mm']:.0f} mm" in line
+    assert f'{report["mpjpe_mm"]:.0f} mm' in line
     assert '320x240' in text and 'angle off axis' in text and max(map(len, text.splitlines())) <= 110
     one = report | {'by_size': {'320x240': report['by_size']['320x240']}}
     assert '320x240' not in render(one)
@@ -334,13 +390,19 @@ def test_interrupted_it_still_reports_what_was_done(tmp_path, monkeypatch, capsy
     assert 'interrupted after 2 of 4 images' in capsys.readouterr().err
 
 
-@pytest.mark.parametrize('arguments, sentence', [
-    (['--frames', '0'], 'must be at least 1'), (['--seed', '-1'], 'must be at least 0'),
-    (['--size', '32x32'], 'at least 64 pixels'),
-    (['--visible', '1.2'], 'visible share of people must be'),
-    (['--model', 'absent.onnx'], 'absent.onnx does not exist'),
-    (['--detector', 'absent.onnx'], 'absent.onnx does not exist'), (['--body', 'absent.npz'], "no body model at"),
-    (['--sheet', 'sheet.mp4'], 'name it *.png')])
+@pytest.mark.parametrize(
+    'arguments, sentence',
+    [
+        (['--frames', '0'], 'must be at least 1'),
+        (['--seed', '-1'], 'must be at least 0'),
+        (['--size', '32x32'], 'at least 64 pixels'),
+        (['--visible', '1.2'], 'visible share of people must be'),
+        (['--model', 'absent.onnx'], 'absent.onnx does not exist'),
+        (['--detector', 'absent.onnx'], 'absent.onnx does not exist'),
+        (['--body', 'absent.npz'], 'no body model at'),
+        (['--sheet', 'sheet.mp4'], 'name it *.png'),
+    ],
+)
 def test_what_cannot_be_used_is_said_in_a_sentence(arguments, sentence, capsys):
     assert cli.main(['evaluate', *arguments]) == 2
     error = capsys.readouterr().err.strip()

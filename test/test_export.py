@@ -22,7 +22,7 @@ from cliff_ros.training.losses import Skeleton, full_translation, losses, mirror
 def inputs(people: int) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(people)
     crops = rng.integers(0, 256, (people, 128, 96, 3), dtype=np.uint8)
-    location = np.column_stack([rng.uniform(-.5, .5, (people, 2)), rng.uniform(.1, 1.2, people)])
+    location = np.column_stack([rng.uniform(-0.5, 0.5, (people, 2)), rng.uniform(0.1, 1.2, people)])
     return crops, location.astype(np.float32)
 
 
@@ -33,9 +33,9 @@ def random_model():
     model = EmbeddedCliff()
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
-            module.running_mean.normal_(0, .1)
-            module.running_var.uniform_(.5, 1.5)
-    model.regressor.leave.weight.data.normal_(0, .05)
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 1.5)
+    model.regressor.leave.weight.data.normal_(0, 0.05)
     return round_to_half(model).eval()
 
 
@@ -46,8 +46,9 @@ def test_the_shipped_graph_agrees_with_pytorch_and_the_body():
         crops, location = inputs(people)
         out = engine(crops, location)
         with torch.no_grad():
-            rotations, betas, camera = model(model.normalise(torch.from_numpy(crops)),
-                                             model.bbox_info(torch.from_numpy(location)))
+            rotations, betas, camera = model(
+                model.normalise(torch.from_numpy(crops)), model.bbox_info(torch.from_numpy(location))
+            )
         assert np.abs(out['rotations'] - rotations.numpy()).max() < 1e-4
         assert np.abs(out['betas'] - betas.numpy()).max() < 1e-4
         assert np.abs(out['camera'] - camera.numpy()).max() < 1e-4
@@ -62,8 +63,11 @@ def test_weights_survive_the_graph(random_model, tmp_path):
     path = tmp_path / 'graph.onnx'
     metadata = export_graph(random_model, load_body(), path, note='a test')
     assert metadata['note'] == 'a test'
-    large = [tensor for tensor in onnx.load(str(path)).graph.initializer if tensor.name.startswith('encoder.')
-             and np.prod(tensor.dims) >= 1024]
+    large = [
+        tensor
+        for tensor in onnx.load(str(path)).graph.initializer
+        if tensor.name.startswith('encoder.') and np.prod(tensor.dims) >= 1024
+    ]
     assert large and all(tensor.name.endswith(HALF_SUFFIX) for tensor in large)  # rounded before: half the file
     again = load_embedded(path)
     for name, value in random_model.state_dict().items():
@@ -108,10 +112,11 @@ def test_the_loss_of_the_truth_is_zero_and_mirroring_twice_is_nothing():
     skeleton, n = Skeleton(body), 3
     rotations = np.linalg.qr(rng.normal(size=(n, 24, 3, 3)))[0]
     rotations = torch.from_numpy((rotations * np.linalg.det(rotations)[..., None, None]).astype(np.float32))
-    location = torch.tensor([[.2, -.1, .5]] * n)
-    camera = torch.tensor([[1., .05, -.1]] * n)
-    truth = dict(rotations=rotations, betas=torch.zeros(n, 10), location=location,
-                 translation=full_translation(camera, location))
+    location = torch.tensor([[0.2, -0.1, 0.5]] * n)
+    camera = torch.tensor([[1.0, 0.05, -0.1]] * n)
+    truth = dict(
+        rotations=rotations, betas=torch.zeros(n, 10), location=location, translation=full_translation(camera, location)
+    )
     total, parts = losses(rotations, truth['betas'], camera, truth, skeleton)
     assert total < 1e-5, parts
     flip = torch.ones(n, dtype=torch.bool)
@@ -120,5 +125,6 @@ def test_the_loss_of_the_truth_is_zero_and_mirroring_twice_is_nothing():
     # a mirrored person's joints are the mirrored joints (the body is symmetric to a few millimetres)
     mirrored = mirror(truth, flip)
     from cliff_ros.body import MIRROR
-    a = skeleton(truth['betas'], rotations)[:, torch.from_numpy(MIRROR)] * torch.tensor([-1., 1, 1])
-    assert (skeleton(mirrored['betas'], mirrored['rotations']) - a).abs().max() < .02
+
+    a = skeleton(truth['betas'], rotations)[:, torch.from_numpy(MIRROR)] * torch.tensor([-1.0, 1, 1])
+    assert (skeleton(mirrored['betas'], mirrored['rotations']) - a).abs().max() < 0.02

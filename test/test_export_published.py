@@ -24,11 +24,18 @@ def smplx_sized_body() -> BodyModel:
     of = rng.integers(0, embedded.num_vertices, 10_475)
     regressor = np.zeros((24, 10_475))
     regressor[np.arange(24), rng.integers(0, 10_475, 24)] = 1
-    return BodyModel.from_arrays({
-        'v_template': embedded.v_template[of], 'shapedirs': rng.normal(0, .01, (10_475, 3, 300)),
-        'posedirs': rng.normal(0, 1e-3, (10_475, 3, 207)), 'weights': embedded.weights[of],
-        'J_regressor': regressor, 'kintree_table': np.stack([embedded.parents, np.arange(24)]),
-        'f': np.zeros((1, 3), int)}, name='as large as SMPL-X')
+    return BodyModel.from_arrays(
+        {
+            'v_template': embedded.v_template[of],
+            'shapedirs': rng.normal(0, 0.01, (10_475, 3, 300)),
+            'posedirs': rng.normal(0, 1e-3, (10_475, 3, 207)),
+            'weights': embedded.weights[of],
+            'J_regressor': regressor,
+            'kintree_table': np.stack([embedded.parents, np.arange(24)]),
+            'f': np.zeros((1, 3), int),
+        },
+        name='as large as SMPL-X',
+    )
 
 
 @pytest.fixture(scope='module')
@@ -37,11 +44,15 @@ def smplx_network() -> Cliff:
     return build('bedlam', 'hrnet_w48_pose', 'smplx').eval()
 
 
-@pytest.mark.parametrize(('name', 'batches'), [
-    ('official_resnet50', (1, 3, 8)),
-    pytest.param('official_hrnet_w48', (1, 3), marks=pytest.mark.slow),
-    pytest.param('bedlam_smplx', (1, 3), marks=pytest.mark.slow),
-    pytest.param('mmhuman3d_resnet50', (8,), marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ('name', 'batches'),
+    [
+        ('official_resnet50', (1, 3, 8)),
+        pytest.param('official_hrnet_w48', (1, 3), marks=pytest.mark.slow),
+        pytest.param('bedlam_smplx', (1, 3), marks=pytest.mark.slow),
+        pytest.param('mmhuman3d_resnet50', (8,), marks=pytest.mark.slow),
+    ],
+)
 def test_the_graph_gives_what_the_authors_code_gives(name, batches, tmp_path):
     model, expected = published.load(name, tmp_path), published.results(name)
     body = load_body() if model.body == 'smpl' else smplx_sized_body()
@@ -50,7 +61,7 @@ def test_the_graph_gives_what_the_authors_code_gives(name, batches, tmp_path):
     assert (metadata['model'], metadata['dialect']) == (model.name, model.dialect)
     engine = load_engine(path, 'onnx', threads=1)
     assert engine.spec == model.spec
-    worst = dict.fromkeys(('rotations', 'betas', 'camera', 'body'), 0.)
+    worst = dict.fromkeys(('rotations', 'betas', 'camera', 'body'), 0.0)
     for batch in batches:
         crops, location = published.inputs(model, batch, int(expected['seed']))
         got = engine(crops, location)
@@ -58,8 +69,9 @@ def test_the_graph_gives_what_the_authors_code_gives(name, batches, tmp_path):
         # The graph's s refers to the crop's height; theirs to the box that they call the size.
         want['camera'] = want['camera'] * [model.conventions.side, 1, 1]
         regressed = want['rotations'].shape[1]
-        assert np.array_equal(got['rotations'][:, regressed:],
-                              np.broadcast_to(np.eye(3), (batch, 24 - regressed, 3, 3)))
+        assert np.array_equal(
+            got['rotations'][:, regressed:], np.broadcast_to(np.eye(3), (batch, 24 - regressed, 3, 3))
+        )
         got['rotations'], full = got['rotations'][:, :regressed], got['rotations']
         for key in ('rotations', 'betas', 'camera'):
             worst[key] = max(worst[key], np.abs(got[key] - want[key]).max())

@@ -44,7 +44,7 @@ class Camera:
     info_size: tuple[int, int] = SIZE
     focal: float = FOCAL
     boxes: bool = True
-    stamp: Callable[[float], float] = float   # of the time [s] of an image
+    stamp: Callable[[float], float] = float  # of the time [s] of an image
 
 
 class World:
@@ -96,7 +96,10 @@ class World:
     def fault(self, name: str, level: bytes, words: str) -> None:
         del self.said[:-1]
         assert self.until(lambda: self.is_said(level, words)), (
-            name, words, [(s.level, s.message) for m in self.said[-30:] for s in m.status][-1:])
+            name,
+            words,
+            [(s.level, s.message) for m in self.said[-30:] for s in m.status][-1:],
+        )
 
     def recover(self, name: str) -> None:
         del self.people[:], self.said[:-1]
@@ -105,7 +108,7 @@ class World:
 
 @pytest.fixture(autouse=True)
 def quick_diagnostics(monkeypatch):
-    monkeypatch.setattr(diagnostics, 'RECENT', 0.7)   # [s] a complaint counts after it occurred last
+    monkeypatch.setattr(diagnostics, 'RECENT', 0.7)  # [s] a complaint counts after it occurred last
 
 
 @pytest.fixture
@@ -170,14 +173,15 @@ def test_what_the_camera_does(world):
 QOS = {
     'reliability': QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE),
     'durability': QoSProfile(
-        depth=1, reliability=ReliabilityPolicy.BEST_EFFORT, durability=DurabilityPolicy.TRANSIENT_LOCAL),
+        depth=1, reliability=ReliabilityPolicy.BEST_EFFORT, durability=DurabilityPolicy.TRANSIENT_LOCAL
+    ),
     'deadline': QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT, deadline=Duration(seconds=0.1)),
 }
 
 
 def test_subscribers_that_ask_for_more_than_is_offered(world):
     world = world(**{'qos_overrides./cliff/people.publisher.reliability': 'best_effort'})
-    assert world.people   # who asks for what there is gets it
+    assert world.people  # who asks for what there is gets it
     for name, profile in QOS.items():
         subscription = world.peer.node.create_subscription(SmplArray, '/cliff/people', lambda message: None, profile)
         world.fault(name, WARN, f'asks for more than this node offers ({name})')
@@ -195,7 +199,8 @@ def test_a_camera_that_offers_less_than_the_user_asks_for(cliff, peer, policy):
     world.fault(policy, WARN, f'asks for ({policy})')
     peer.node.destroy_publisher(world.images)
     world.images = peer.node.create_publisher(
-        Image, 'image', QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL))
+        Image, 'image', QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    )
     world.recover(policy)
 
 
@@ -217,11 +222,14 @@ def test_an_engine_that_fails_and_one_that_is_lost(world, monkeypatch):
     def failing(error: Exception):
         def understand(*args):
             raise error
+
         return understand
 
-    for error, words in ((EngineError('the network failed on this image'), 'The network failed on this image'),
-                         (MemoryError('out of memory'), 'MemoryError'),
-                         (ZeroDivisionError('by chance'), 'ZeroDivisionError')):
+    for error, words in (
+        (EngineError('the network failed on this image'), 'The network failed on this image'),
+        (MemoryError('out of memory'), 'MemoryError'),
+        (ZeroDivisionError('by chance'), 'ZeroDivisionError'),
+    ):
         observer.understand = failing(error)
         world.fault(words, WARN, words)
         observer.understand = works
@@ -235,6 +243,7 @@ def test_an_engine_that_fails_and_one_that_is_lost(world, monkeypatch):
 
 def test_a_clock_that_stops(world):
     from rosgraph_msgs.msg import Clock
+
     world = world()
     assert world.peer.set(use_sim_time=True) == ''
     world.fault('no clock', WARN, 'nobody publishes /clock')
@@ -258,14 +267,25 @@ def test_a_clock_that_stops(world):
     assert world.peer.set(use_sim_time=False) == ''
 
 
-STATES = {'unconfigured': (), 'configuring': ('configure',), 'inactive': ('configure',),
-          'active': ('configure', 'activate'), 'finalized': ('configure', 'shutdown')}
+STATES = {
+    'unconfigured': (),
+    'configuring': ('configure',),
+    'inactive': ('configure',),
+    'active': ('configure', 'activate'),
+    'finalized': ('configure', 'shutdown'),
+}
 
 
 @pytest.mark.parametrize('state', STATES)
 def test_killed_in_any_state_and_started_again_it_works(ros, start, tiny_files, state):
-    parameters = {**tiny_files, 'engine': 'onnx', 'score_threshold': 0.6, 'num_threads': 1, 'smoothing': False,
-                  'diagnostics_rate': 10.0}
+    parameters = {
+        **tiny_files,
+        'engine': 'onnx',
+        'score_threshold': 0.6,
+        'num_threads': 1,
+        'smoothing': False,
+        'diagnostics_rate': 10.0,
+    }
     parameters = {name: json.dumps(value) if isinstance(value, bool) else value for name, value in parameters.items()}
     child = start('cliff_ros.ros.node', **parameters)
     before = Peer()
@@ -274,6 +294,7 @@ def test_killed_in_any_state_and_started_again_it_works(ros, start, tiny_files, 
             assert before.change(transition)
         if state == 'configuring':
             from lifecycle_msgs.srv import ChangeState
+
             client = before.node.create_client(ChangeState, '/cliff/change_state')
             assert before.until(client.service_is_ready)
             client.call_async(ChangeState.Request(transition=Transition(label='configure')))
@@ -285,7 +306,7 @@ def test_killed_in_any_state_and_started_again_it_works(ros, start, tiny_files, 
         child.wait(10)
         before.close()
     start('cliff_ros.ros.node', **parameters)
-    after = Peer()   # has never met the one that was killed
+    after = Peer()  # has never met the one that was killed
     try:
         people = after.listen(SmplArray, '/cliff/people')
         after.bring_up()
@@ -300,6 +321,7 @@ def test_killed_in_any_state_and_started_again_it_works(ros, start, tiny_files, 
 
 def test_room_for_a_giant_image_is_not_kept(world, monkeypatch):
     from cliff_ros.ros import delivery
+
     monkeypatch.setattr(delivery, 'GIANT', 2_000_000)
     world = world()
     images = world.node.inputs.images
@@ -307,7 +329,7 @@ def test_room_for_a_giant_image_is_not_kept(world, monkeypatch):
     giant = np.zeros((4 * HEIGHT, 4 * WIDTH, 3), np.uint8)
     world.camera = Camera(pixels=giant, info_size=(4 * WIDTH, 4 * HEIGHT), focal=4 * FOCAL)
     assert world.until(lambda: images._largest > giant.nbytes)
-    assert images._subscription is before   # as long as they come
+    assert images._subscription is before  # as long as they come
     world.camera = Camera()
     world.recover('giant')
     assert world.until(lambda: images._subscription is not before and images._handover is None)

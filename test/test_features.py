@@ -29,8 +29,9 @@ CAMERAS = {
     'stereo': Camera(WIDTH, HEIGHT, K, R=STEREO),
     'plumb_bob': Camera(WIDTH, HEIGHT, K, 'plumb_bob', (-0.3, 0.1, 1e-3, -1e-3, -0.01), R=STEREO),
     'rational': Camera(WIDTH, HEIGHT, K, 'rational_polynomial', (2.5, 1.2, 2e-4, -1e-4, 0.08, 2.9, 2, 0.4)),
-    'fisheye': Camera(WIDTH, HEIGHT, [[330.0, 0, 633.2], [0, 328, 371.9], [0, 0, 1]], 'equidistant',
-                      (-0.02, 0.004, -0.002, 3e-4)),
+    'fisheye': Camera(
+        WIDTH, HEIGHT, [[330.0, 0, 633.2], [0, 328, 371.9], [0, 0, 1]], 'equidistant', (-0.02, 0.004, -0.002, 3e-4)
+    ),
 }
 SPEC = CropSpec(128, 96)
 AUTHORS = CropSpec(256, 192, integer_rectangle=True)
@@ -42,7 +43,11 @@ def box_at(x: float, y: float, width: float, height: float) -> Box:
 
 boxes = st.builds(
     lambda x, y, height, ratio: box_at(x, y, ratio * height, height),
-    st.floats(150, WIDTH - 150), st.floats(150, HEIGHT - 150), st.floats(60, 600), st.floats(0.2, 1.2))
+    st.floats(150, WIDTH - 150),
+    st.floats(150, HEIGHT - 150),
+    st.floats(60, 600),
+    st.floats(0.2, 1.2),
+)
 cameras = st.sampled_from(sorted(CAMERAS))
 upright = st.sampled_from([0, 90, 180, 270])
 crop_cameras = st.tuples(st.floats(0.3, 1.5), st.floats(-0.5, 0.5), st.floats(-0.5, 0.5))
@@ -75,8 +80,7 @@ def test_crop_size_is_the_authors(box, margin):
     x0, y0, x1, y1 = box.xyxy
     assert np.isclose(view.size, margin * max((x1 - x0) * 4 / 3, y1 - y0))
     assert np.allclose(view.center, [(x0 + x1) / 2, (y0 + y1) / 2])
-    assert np.allclose(view.location, [(view.center[0] - 633.2) / 600, (view.center[1] - 371.9) / 600,
-                                       view.size / 600])
+    assert np.allclose(view.location, [(view.center[0] - 633.2) / 600, (view.center[1] - 371.9) / 600, view.size / 600])
 
 
 @settings(max_examples=60, deadline=None)
@@ -110,9 +114,11 @@ def test_crop_camera_is_the_authors(box, crop_camera):
     s, tx, ty = crop_camera
     (x0, y0, x1, y1), f = box.xyxy, np.hypot(WIDTH, HEIGHT)
     b = 1.1 * max((x1 - x0) * 4 / 3, y1 - y0)
-    expected = [tx + 2 * ((x0 + x1) / 2 - WIDTH / 2) / (b * s),
-                ty + 2 * ((y0 + y1) / 2 - HEIGHT / 2) / (b * s),
-                2 * f / (b * s)]
+    expected = [
+        tx + 2 * ((x0 + x1) / 2 - WIDTH / 2) / (b * s),
+        ty + 2 * ((y0 + y1) / 2 - HEIGHT / 2) / (b * s),
+        2 * f / (b * s),
+    ]
     assert np.allclose(full_translation(np.array([crop_camera]), view.location[None])[0], expected)
     assert np.allclose(camera.project(expected), view.center + b / 2 * s * np.array([tx, ty]))
 
@@ -123,8 +129,9 @@ def test_focal_length_scales_depth(box, crop_camera, factor):
     def translation(camera: Camera) -> np.ndarray:
         return full_translation(np.array([crop_camera]), view_of(box, camera, SPEC).location[None])[0]
 
-    near, far = (translation(Camera(8000, 8000, [[f, 0, 640], [0, f, 360], [0, 0, 1]]))
-                 for f in (3000.0, 3000.0 * factor))
+    near, far = (
+        translation(Camera(8000, 8000, [[f, 0, 640], [0, f, 360], [0, 0, 1]])) for f in (3000.0, 3000.0 * factor)
+    )
     assert np.allclose(far, near * [1, 1, factor])
 
 
@@ -143,7 +150,7 @@ def test_crop_shows_what_projection_says(name, spec, antialias):
         u, v = camera.project(view.to_camera(ray))
         blob = 250 * np.exp(-((x - u) ** 2 + (y - v) ** 2) / (2 * 8**2))
         pixels = crop(np.repeat(blob.astype(np.uint8)[..., None], 3, axis=-1), camera, view, spec)
-        rows, columns = np.mgrid[:spec.height, :spec.width]
+        rows, columns = np.mgrid[: spec.height, : spec.width]
         weight = pixels[..., 0].astype(float) ** 2  # less swayed by the stretch of a wide lens
         found = np.array([(columns * weight).sum(), (rows * weight).sum()]) / weight.sum()
         assert np.abs(found - middle).max() < 0.25
@@ -169,8 +176,14 @@ def test_two_descriptions_of_one_camera_give_one_crop(name):
         assert np.abs(one.location - other.location).max() < 0.015 * one.location[2]
         # Through one and the same window the pixels agree too.
         scale = camera.f / 450
-        same = View(np.eye(3), camera.f, camera.cx, camera.cy,
-                    (one.center - (640, 360)) * scale + (camera.cx, camera.cy), one.size * scale)
+        same = View(
+            np.eye(3),
+            camera.f,
+            camera.cx,
+            camera.cy,
+            (one.center - (640, 360)) * scale + (camera.cx, camera.cy),
+            one.size * scale,
+        )
         assert np.allclose(same.location, one.location)
         for spec in (SPEC, CropSpec(256, 192)):
             expected = crop(rectified, rectified_camera, one, spec).astype(int)
@@ -207,10 +220,12 @@ def test_path_across_the_edge_of_what_the_lens_sees(spec):
 @settings(max_examples=40, deadline=None)
 @given(st.floats(np.radians(62), np.radians(93)), st.floats(-0.35, 0.35), st.sampled_from([-1, 1]))
 def test_people_far_off_the_axis_of_a_fisheye(azimuth, elevation, side):
-    camera = Camera(1000, 1000, [[280.0, 0, 499.5], [0, 280.0, 499.5], [0, 0, 1]], 'equidistant',
-                    (-0.01, 0.002, -0.0005, 2e-5))
-    towards = np.array([side * np.sin(azimuth) * np.cos(elevation), np.sin(elevation),
-                        np.cos(azimuth) * np.cos(elevation)])
+    camera = Camera(
+        1000, 1000, [[280.0, 0, 499.5], [0, 280.0, 499.5], [0, 0, 1]], 'equidistant', (-0.01, 0.002, -0.0005, 2e-5)
+    )
+    towards = np.array(
+        [side * np.sin(azimuth) * np.cos(elevation), np.sin(elevation), np.cos(azimuth) * np.cos(elevation)]
+    )
     person = 4 * towards + np.linspace([0, -0.9, 0], [0, 0.9, 0], 9)
     outline = camera.project(person)
     assert np.isfinite(outline).all()
@@ -289,8 +304,8 @@ def authors_crop(image: np.ndarray, xyxy: np.ndarray) -> np.ndarray:
     right, bottom = round(cx + 0.375 * b), round(cy + 0.5 * b)
     cut = np.zeros((bottom - top, right - left, 3), np.float32)
     for row in range(max(top, 0), min(bottom, image.shape[0])):
-        part = image[row, max(left, 0):max(right, 0)]
-        cut[row - top, max(-left, 0):max(-left, 0) + len(part)] = part
+        part = image[row, max(left, 0) : max(right, 0)]
+        cut[row - top, max(-left, 0) : max(-left, 0) + len(part)] = part
     return np.rint(cv2.resize(cut, (192, 256), interpolation=cv2.INTER_LINEAR)).astype(np.uint8)
 
 
@@ -363,9 +378,16 @@ def test_antialias_averages(height):
 def test_boxes_at_and_beyond_the_edge(name, antialias):
     camera, image = CAMERAS[name], np.full((HEIGHT, WIDTH, 3), 255, np.uint8)
     for spec in (CropSpec(128, 96, antialias=antialias), CropSpec(256, 192, integer_rectangle=True)):
-        for xyxy in ([-150, 100, 150, 700], [1100, 500, 1500, 1000], [-500, -500, 1800, 1300],
-                     [600, 300, 601, 301], [-300, -300, -200, -100], [0, 0, 1279, 719],
-                     [-1e5, -1e5, 1e5, 1e5], [1300, 0, 5000, 700]):
+        for xyxy in (
+            [-150, 100, 150, 700],
+            [1100, 500, 1500, 1000],
+            [-500, -500, 1800, 1300],
+            [600, 300, 601, 301],
+            [-300, -300, -200, -100],
+            [0, 0, 1279, 719],
+            [-1e5, -1e5, 1e5, 1e5],
+            [1300, 0, 5000, 700],
+        ):
             try:
                 view = view_of(Box(xyxy), camera, spec)
             except InputError as refusal:

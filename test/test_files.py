@@ -47,6 +47,7 @@ def small_files():
 
 # ---- writing
 
+
 def test_a_file_is_the_old_one_or_the_whole_new_one(tmp_path, small_files):
     path = tmp_path / 'new' / 'report.json'
     write_bytes(path, b'old')
@@ -76,8 +77,16 @@ def test_places_that_cannot_be(tmp_path):
 
 def test_a_row_is_whole_or_absent(tmp_path, small_files):
     def person(number: int) -> Person:
-        return Person(id=number, score=1., box=np.zeros(4), betas=np.zeros(10), rotations=np.zeros((24, 3, 3)),
-                      translation=np.zeros(3), joints=np.zeros((24, 3)), joints2d=np.zeros((24, 2)))
+        return Person(
+            id=number,
+            score=1.0,
+            box=np.zeros(4),
+            betas=np.zeros(10),
+            rotations=np.zeros((24, 3, 3)),
+            translation=np.zeros(3),
+            joints=np.zeros((24, 3)),
+            joints2d=np.zeros((24, 2)),
+        )
 
     log = PeopleLog(Camera.uncalibrated(64, 48), tmp_path)
     with pytest.raises(OutputError, match='people.jsonl. cannot be written'):
@@ -89,8 +98,14 @@ def test_a_row_is_whole_or_absent(tmp_path, small_files):
 
 
 def cliff(*args: str, **kw) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, '-m', 'cliff_ros.cli', *args], capture_output=True, text=True, timeout=300,
-                          errors='replace', **kw)
+    return subprocess.run(
+        [sys.executable, '-m', 'cliff_ros.cli', *args],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        errors='replace',
+        **kw,
+    )
 
 
 def images(folder: Path, count: int) -> Path:
@@ -102,11 +117,14 @@ def images(folder: Path, count: int) -> Path:
 
 def test_on_a_full_disk_the_report_is_written_where_there_is_room(tmp_path):
     """No file of the child may have more than 20 kB, but the report has less."""
+
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
     out, report = tmp_path / 'out', tmp_path / 'report.json'
-    done = cliff('video', str(images(tmp_path / 'in', 40)), '--output', str(out), '--report', str(report),
-                 preexec_fn=limit)
+    done = cliff(
+        'video', str(images(tmp_path / 'in', 40)), '--output', str(out), '--report', str(report), preexec_fn=limit
+    )
     told = json.loads(report.read_text())
     assert done.returncode == 2 and done.stderr.strip().splitlines()[-1].startswith('cliff video: '), done.stderr
     assert 'Traceback' not in done.stderr and told['frames'] == 40 and not told['complete'] and told['stopped_by']
@@ -120,12 +138,14 @@ def test_full_and_forbidden_places_are_a_sentence(tmp_path):
     done = cliff('video', source, '--output', '/proc/nothing')
     assert done.returncode == 2 and "'/proc/nothing" in done.stderr and 'cannot be written' in done.stderr
     from cliff_ros.body import EMBEDDED
+
     assert cli.main(['convert', str(EMBEDDED), '/proc/nothing/body.npz']) == 2
 
 
 def test_a_checkpoint_on_a_full_disk_leaves_the_one_before(tmp_path, small_files):
     torch = pytest.importorskip('torch')
     from cliff_ros.training.progress import save
+
     path = tmp_path / 'last.pt'
     save(path, step=1)
     with pytest.raises(OutputError, match='last.pt. cannot be written'):
@@ -135,6 +155,7 @@ def test_a_checkpoint_on_a_full_disk_leaves_the_one_before(tmp_path, small_files
 
 
 # ---- names
+
 
 def test_images_under_any_name(tmp_path):
     folder = folder_of_no_text(tmp_path)
@@ -146,7 +167,7 @@ def test_images_under_any_name(tmp_path):
 def test_videos_of_a_name_that_opencv_cannot_take_are_a_sentence(tmp_path):
     folder = folder_of_no_text(tmp_path)
     (folder / 'clip.mp4').write_bytes(b'x')
-    for attempt in (lambda: open_source(str(folder / 'clip.mp4')), lambda: VideoFile(folder / 'new.mp4', 10., 64, 48)):
+    for attempt in (lambda: open_source(str(folder / 'clip.mp4')), lambda: VideoFile(folder / 'new.mp4', 10.0, 64, 48)):
         with pytest.raises(InputError, match=r'caf\\udce9.*not UTF-8.*rename'):
             attempt()
 
@@ -163,6 +184,7 @@ def test_the_command_line_takes_names_that_are_no_text(tmp_path):
 
 
 # ---- what is no file
+
 
 def test_pipes_among_images_are_passed_over_and_named_alone(tmp_path):
     folder = images(tmp_path / 'in', 2)
@@ -182,6 +204,7 @@ def test_pipes_among_images_are_passed_over_and_named_alone(tmp_path):
 def test_an_engine_that_is_a_pipe_is_not_waited_for(tmp_path):
     from cliff_ros.engine import cache
     from cliff_ros.errors import ModelError
+
     os.mkfifo(tmp_path / 'pipe.engine')
     with pytest.raises(ModelError, match='pipe.engine is a pipe, not a file'):
         cache.read(tmp_path / 'pipe.engine')
@@ -189,16 +212,26 @@ def test_an_engine_that_is_a_pipe_is_not_waited_for(tmp_path):
 
 # ---- YAML
 
+
 def laughs() -> str:
     lines = ['a0: &a0 [x, x, x, x, x, x, x, x, x]']
     lines += [f'a{i}: &a{i} [{", ".join([f"*a{i - 1}"] * 9)}]' for i in range(1, 12)]
     return '\n'.join(lines)
 
 
-@pytest.mark.parametrize(('text', 'sentence'), [
-    (laughs(), 'alias'), ('a: &a [*a]', 'alias'), ('[' * 60_000, 'nested too deep'), ('- ' * 30_000, 'nested too deep'),
-    ('a: 2001-99-99', 'month'), ('!!python/object/apply:os.system [x]', 'could not determine a constructor'),
-    ('a: ' + '9' * 60_000, ''), ('? [a]\n: b', 'unhashable')])
+@pytest.mark.parametrize(
+    ('text', 'sentence'),
+    [
+        (laughs(), 'alias'),
+        ('a: &a [*a]', 'alias'),
+        ('[' * 60_000, 'nested too deep'),
+        ('- ' * 30_000, 'nested too deep'),
+        ('a: 2001-99-99', 'month'),
+        ('!!python/object/apply:os.system [x]', 'could not determine a constructor'),
+        ('a: ' + '9' * 60_000, ''),
+        ('? [a]\n: b', 'unhashable'),
+    ],
+)
 def test_bombs_of_yaml_are_refused(tmp_path, text, sentence):
     with pytest.raises(ValueError, match=sentence):
         parse_yaml(text)
@@ -222,11 +255,23 @@ def test_mutated_calibrations_are_read_or_refused(tmp_path):
     rng, path, refused = np.random.default_rng(5), tmp_path / 'camera.yaml', 0
     Camera.uncalibrated(640, 480).to_yaml(path)
     whole = path.read_bytes()
-    words = [b'*a', b'&a ', b'- ', b'[', b'{', b': ', b'null', b'1e999', b'0x' + b'f' * 300,
-             b'!!binary', b'<<: ', b'\t']
+    words = [
+        b'*a',
+        b'&a ',
+        b'- ',
+        b'[',
+        b'{',
+        b': ',
+        b'null',
+        b'1e999',
+        b'0x' + b'f' * 300,
+        b'!!binary',
+        b'<<: ',
+        b'\t',
+    ]
     for _ in range(400):
         at, length = rng.integers(0, len(whole)), rng.integers(0, 12)
-        path.write_bytes(whole[:at] + words[rng.integers(len(words))] + whole[at + length:])
+        path.write_bytes(whole[:at] + words[rng.integers(len(words))] + whole[at + length :])
         try:
             Camera.from_yaml(path)
         except InputError:
@@ -237,6 +282,7 @@ def test_mutated_calibrations_are_read_or_refused(tmp_path):
 def test_an_npz_with_room_for_more_than_it_may_is_refused(tmp_path):
     np.savez_compressed(tmp_path / 'zeros.npz', zeros=np.zeros(1 << 20), other=np.zeros(3))
     from cliff_ros.errors import ModelError
+
     with pytest.raises(ModelError, match='unpacks to more than 1 MB'):
         check_npz(tmp_path / 'zeros.npz', most=1 << 20)
     check_npz(tmp_path / 'zeros.npz', ('other',), most=1 << 20)
@@ -244,8 +290,9 @@ def test_an_npz_with_room_for_more_than_it_may_is_refused(tmp_path):
 
 # ---- videos
 
+
 def clip(path: Path, count: int = 60) -> Path:
-    with VideoFile(path, 15., 160, 120) as video:
+    with VideoFile(path, 15.0, 160, 120) as video:
         for i in range(count):
             video.add(np.roll(PICTURE, i, 1))
     return path
@@ -256,11 +303,13 @@ def test_a_finished_video_leaves_nothing_beside_it(tmp_path):
 
 
 def test_a_video_of_a_killed_process_can_be_played(tmp_path):
-    program = ('import os, signal; from pathlib import Path; import numpy as np; '
-               'from cliff_ros.render.video import VideoFile; rng = np.random.default_rng(0); '
-               f'video = VideoFile(Path({str(tmp_path)!r}) / "clip.mp4", 15., 640, 480); '
-               '[video.add(rng.integers(0, 256, (480, 640, 3), np.uint8)) for _ in range(30)]; '
-               'os.kill(os.getpid(), signal.SIGKILL)')
+    program = (
+        'import os, signal; from pathlib import Path; import numpy as np; '
+        'from cliff_ros.render.video import VideoFile; rng = np.random.default_rng(0); '
+        f'video = VideoFile(Path({str(tmp_path)!r}) / "clip.mp4", 15., 640, 480); '
+        '[video.add(rng.integers(0, 256, (480, 640, 3), np.uint8)) for _ in range(30)]; '
+        'os.kill(os.getpid(), signal.SIGKILL)'
+    )
     assert subprocess.run([sys.executable, '-c', program]).returncode == -signal.SIGKILL
     capture, count = cv2.VideoCapture(str(tmp_path / 'clip.partial.avi')), 0
     while capture.read()[0]:
@@ -269,8 +318,10 @@ def test_a_video_of_a_killed_process_can_be_played(tmp_path):
 
 
 def test_a_video_without_room_is_said_and_what_there_is_stays(tmp_path, small_files):
-    with pytest.raises(OutputError, match='clip.mp4. could not be finished.*clip.partial.avi'), \
-            VideoFile(tmp_path / 'clip.mp4', 15., 160, 120) as video:
+    with (
+        pytest.raises(OutputError, match='clip.mp4. could not be finished.*clip.partial.avi'),
+        VideoFile(tmp_path / 'clip.mp4', 15.0, 160, 120) as video,
+    ):
         for _ in range(40):
             video.add(RNG.integers(0, 256, (120, 160, 3), np.uint8))
     assert (tmp_path / 'clip.partial.avi').stat().st_size > 10_000
@@ -278,23 +329,23 @@ def test_a_video_without_room_is_said_and_what_there_is_stays(tmp_path, small_fi
 
 def test_a_video_says_before_it_begins_that_it_cannot_be(tmp_path):
     with pytest.raises(OutputError, match='cannot be written'):
-        VideoFile(Path('/proc/nothing/clip.mp4'), 15., 160, 120)
+        VideoFile(Path('/proc/nothing/clip.mp4'), 15.0, 160, 120)
     (tmp_path / 'clip.mp4').mkdir()
     with pytest.raises(OutputError, match=f'cannot be written .{os.strerror(errno.EISDIR)}'):
-        VideoFile(tmp_path / 'clip.mp4', 15., 160, 120)
+        VideoFile(tmp_path / 'clip.mp4', 15.0, 160, 120)
 
 
 def test_a_video_that_is_cut_off_is_incomplete(tmp_path):
     """An AVI says first how many images it has."""
     path, report = tmp_path / 'clip.avi', tmp_path / 'report.json'
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'MJPG'), 15., (160, 120))
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'MJPG'), 15.0, (160, 120))
     for i in range(40):
         writer.write(np.roll(PICTURE, i, 1))
     writer.release()
     whole = path.read_bytes()
     assert cli.main(['video', str(path), '--report', str(report)]) == 0
     assert json.loads(report.read_text())['complete']
-    path.write_bytes(whole[:len(whole) // 2])
+    path.write_bytes(whole[: len(whole) // 2])
     assert cli.main(['video', str(path), '--report', str(report)]) == 1
     told = json.loads(report.read_text())
     assert not told['complete'] and 'frames before the end that it states' in told['stopped_by']

@@ -18,7 +18,7 @@ from cliff_ros.errors import CliffError, InputError  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 # A target with each of the faults: Python's, a crash inside of C, a hang.
-BROKEN = '''
+BROKEN = """
 import ctypes, time
 from bench import fuzz_targets
 def run(raw):
@@ -30,7 +30,7 @@ def run(raw):
         time.sleep(99)
 fuzz_targets.TARGETS['broken'] = fuzz_targets.Target(lambda: [b'good'], run)
 fuzz_targets.main(*[{name!r}, 0, *__import__('sys').argv[3:]])
-'''
+"""
 
 
 @pytest.mark.parametrize('what', ['escape', 'death', 'hang'])
@@ -54,7 +54,7 @@ def test_good_inputs_are_taken_by_every_target():
     refused = {}
     for name, target in fuzz_targets.TARGETS.items():
         if name in ('camera_info', 'detections', 'parameters'):
-            continue   # these need what their child sets up; a run shows them
+            continue  # these need what their child sets up; a run shows them
         good = 0
         for seed in target.seeds():
             try:
@@ -68,23 +68,46 @@ def test_good_inputs_are_taken_by_every_target():
 
 @pytest.mark.slow
 def test_a_short_run_reports_every_target_and_finds_nothing_in_what_arrives(tmp_path):
-    names = ['image', 'compressed', 'camera_info', 'detections', 'tf', 'clock', 'camera_yaml', 'training_yaml',
-             'parameters']
-    done = subprocess.run([sys.executable, '-m', 'bench.fuzz', '--seconds', '9', '--output', tmp_path, *names],
-                          cwd=ROOT, capture_output=True, text=True, timeout=300)
+    names = [
+        'image',
+        'compressed',
+        'camera_info',
+        'detections',
+        'tf',
+        'clock',
+        'camera_yaml',
+        'training_yaml',
+        'parameters',
+    ]
+    done = subprocess.run(
+        [sys.executable, '-m', 'bench.fuzz', '--seconds', '9', '--output', tmp_path, *names],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     report = json.loads((tmp_path / 'report.json').read_text())
     assert set(report) == set(names)
-    few = {name: (result['iterations'], result['refused']) for name, result in report.items()
-           if result['iterations'] < 3 or (not result['refused'] and name not in ('tf', 'parameters'))}
+    few = {
+        name: (result['iterations'], result['refused'])
+        for name, result in report.items()
+        if result['iterations'] < 3 or (not result['refused'] and name not in ('tf', 'parameters'))
+    }
     assert not few
     assert done.returncode == 0, (done.stdout, done.stderr, report)
 
 
-@pytest.mark.parametrize('old, new', [
-    ('data: [', 'data: [' + '9' * 400 + ', '), ('image_width: 64', 'image_width: .inf'),
-    ('image_width: 64', 'image_width: 2021-99-99'), ('camera_matrix:', '[' * 5000),
-    ('distortion_coefficients:', 'distortion_coefficients: {data: }\nold:'),
-], ids=['number', 'infinite', 'date', 'nested', 'nothing'])
+@pytest.mark.parametrize(
+    'old, new',
+    [
+        ('data: [', 'data: [' + '9' * 400 + ', '),
+        ('image_width: 64', 'image_width: .inf'),
+        ('image_width: 64', 'image_width: 2021-99-99'),
+        ('camera_matrix:', '[' * 5000),
+        ('distortion_coefficients:', 'distortion_coefficients: {data: }\nold:'),
+    ],
+    ids=['number', 'infinite', 'date', 'nested', 'nothing'],
+)
 def test_what_fuzzing_found_in_calibration_files_is_refused(tmp_path, old, new):
     path = tmp_path / 'camera.yaml'
     good = fuzz_targets.camera_files()[0].decode()

@@ -35,13 +35,14 @@ def untrained(name: str):
     model = EmbeddedCliff() if name == 'embedded' else build('official', name)
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
-            module.running_mean.normal_(0, .1)
-            module.running_var.uniform_(.5, 1.5)
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 1.5)
     return round_to_half(model).eval()
 
 
-@pytest.fixture(scope='module', params=['shipped', 'embedded', 'resnet50', pytest.param('hrnet_w48',
-                                                                                         marks=pytest.mark.slow)])
+@pytest.fixture(
+    scope='module', params=['shipped', 'embedded', 'resnet50', pytest.param('hrnet_w48', marks=pytest.mark.slow)]
+)
 def path(request, tmp_path_factory):
     """A runtime graph: the one that is shipped, and one of each encoder as exported now."""
     if request.param == 'shipped':
@@ -67,8 +68,13 @@ def run(model, crops: np.ndarray, location: np.ndarray) -> dict[str, np.ndarray]
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     session = ort.InferenceSession(model if isinstance(model, bytes) else model.SerializeToString(), options)
-    return dict(zip([output.name for output in session.get_outputs()],
-                    session.run(None, {'crops': crops, 'location': location}), strict=True))
+    return dict(
+        zip(
+            [output.name for output in session.get_outputs()],
+            session.run(None, {'crops': crops, 'location': location}),
+            strict=True,
+        )
+    )
 
 
 def inputs(path, people: int = 2) -> tuple[np.ndarray, np.ndarray]:
@@ -77,7 +83,7 @@ def inputs(path, people: int = 2) -> tuple[np.ndarray, np.ndarray]:
 
 def assert_close(one: dict, other: dict, tolerance: float) -> None:
     for name, value in one.items():
-        scale = max(1.0, np.abs(value).max())   # random weights may put people anywhere
+        scale = max(1.0, np.abs(value).max())  # random weights may put people anywhere
         assert np.abs(value - other[name]).max() <= tolerance * scale, name
 
 
@@ -92,6 +98,7 @@ def in_int8(shipped):
 
 
 # ---- every operator is one that TensorRT's parser knows
+
 
 def test_tensorrt_can_read_it_as_exported_and_as_prepared(path, prepared, tmp_path):
     """All versions there are tables of: 8.5, 8.6, 10 and 11."""
@@ -113,8 +120,16 @@ def test_what_tensorrt_asks_to_be_constant_is(prepared):
     """The restrictions in the published matrix, and what its importers of Conv and Slice ask for besides."""
     graph = prepared.graph
     stored = {t.name for t in graph.initializer}
-    constant = {'Slice': slice(1, None), 'Squeeze': slice(1, None), 'Unsqueeze': slice(1, None), 'Conv': slice(1, None),
-                'Gemm': slice(1, None), 'Clip': slice(1, None), 'Resize': slice(1, None), 'ReduceSum': slice(1, None)}
+    constant = {
+        'Slice': slice(1, None),
+        'Squeeze': slice(1, None),
+        'Unsqueeze': slice(1, None),
+        'Conv': slice(1, None),
+        'Gemm': slice(1, None),
+        'Clip': slice(1, None),
+        'Resize': slice(1, None),
+        'ReduceSum': slice(1, None),
+    }
     for node in graph.node:
         for name in node.input[constant.get(node.op_type, slice(0, 0))]:
             assert not name or name in stored, (node.op_type, node.name, name)
@@ -125,16 +140,24 @@ def test_what_tensorrt_asks_to_be_constant_is(prepared):
 def test_what_a_user_brings_is_told_apart(tmp_path):
     body = load_body()
     assert support.readers(OnnxFile(runtime_graph(tmp_path / 'tiny.onnx', body)))[0] == list(support.OPERATORS)
-    strange = save(tmp_path / 'strange.onnx',
-                   [helper.make_node('Transpose', ['crops'], ['turned'], 'turn', perm=[0, 3, 1, 2]),
-                    helper.make_node('LayerNormalization', ['x', 'x'], ['normal']),
-                    helper.make_node('Det', ['x'], ['y'])],
-                   [tensor('crops', [1, 2, 2, 3], TensorProto.UINT8), tensor('x', [2, 2])],
-                   [tensor('turned', [1, 3, 2, 2], TensorProto.UINT8), tensor('normal', [2, 2]), tensor('y', [])], {})
+    strange = save(
+        tmp_path / 'strange.onnx',
+        [
+            helper.make_node('Transpose', ['crops'], ['turned'], 'turn', perm=[0, 3, 1, 2]),
+            helper.make_node('LayerNormalization', ['x', 'x'], ['normal']),
+            helper.make_node('Det', ['x'], ['y']),
+        ],
+        [tensor('crops', [1, 2, 2, 3], TensorProto.UINT8), tensor('x', [2, 2])],
+        [tensor('turned', [1, 3, 2, 2], TensorProto.UINT8), tensor('normal', [2, 2]), tensor('y', [])],
+        {},
+    )
     file = OnnxFile(strange)
     assert file.opset == 17 and [node.kind for node in file.nodes()] == ['Transpose', 'LayerNormalization', 'Det']
-    assert support.obstacles(file, '8.5') == ['the operator Det', 'the operator LayerNormalization',
-                                              'Transpose of uint8 (turn)']
+    assert support.obstacles(file, '8.5') == [
+        'the operator Det',
+        'the operator LayerNormalization',
+        'Transpose of uint8 (turn)',
+    ]
     assert support.obstacles(file, '8.6') == ['the operator Det', 'Transpose of uint8 (turn)']
     newer = onnx.load(str(strange))
     newer.opset_import[0].version = 22
@@ -145,6 +168,7 @@ def test_what_a_user_brings_is_told_apart(tmp_path):
 
 # ---- simplified
 
+
 def test_simplified_graphs_compute_the_same(path, prepared):
     crops, location = inputs(path)
     onnx.checker.check_model(prepared, full_check=True)
@@ -153,14 +177,22 @@ def test_simplified_graphs_compute_the_same(path, prepared):
 
 def test_constants_are_folded_wherever_they_are_read(tmp_path):
     """Read by a branch, given out as they are, and made from others that are folded too."""
-    branch = [helper.make_graph([helper.make_node(kind, ['twice'], [kind])], kind, [], [tensor(kind, [1])])
-              for kind in ('Neg', 'Abs')]
-    path = save(tmp_path / 'graph.onnx', [
-        helper.make_node('Add', ['one', 'one'], ['two']), helper.make_node('Add', ['two', 'two'], ['four']),
-        helper.make_node('Mul', ['x', 'two'], ['twice']),
-        helper.make_node('If', ['yes'], ['y'], then_branch=branch[0], else_branch=branch[1])],
-        [tensor('x', [1])], [tensor('y', [1]), tensor('four', [1])],
-        {'yes': np.array([True]), 'one': np.ones(1, np.float32), 'unread': np.zeros(9, np.float32)})
+    branch = [
+        helper.make_graph([helper.make_node(kind, ['twice'], [kind])], kind, [], [tensor(kind, [1])])
+        for kind in ('Neg', 'Abs')
+    ]
+    path = save(
+        tmp_path / 'graph.onnx',
+        [
+            helper.make_node('Add', ['one', 'one'], ['two']),
+            helper.make_node('Add', ['two', 'two'], ['four']),
+            helper.make_node('Mul', ['x', 'two'], ['twice']),
+            helper.make_node('If', ['yes'], ['y'], then_branch=branch[0], else_branch=branch[1]),
+        ],
+        [tensor('x', [1])],
+        [tensor('y', [1]), tensor('four', [1])],
+        {'yes': np.array([True]), 'one': np.ones(1, np.float32), 'unread': np.zeros(9, np.float32)},
+    )
     prepared = simplify(path.read_bytes())
     onnx.checker.check_model(prepared, full_check=True)
     assert {t.name for t in prepared.graph.initializer} == {'yes', 'two', 'four'}
@@ -175,13 +207,14 @@ def test_damaged_graphs_are_refused():
 
 # ---- precision
 
+
 def test_the_trunk_is_one_part_of_the_encoder_that_begins_at_the_crop(prepared):
     graph = prepared.graph
     names = precision.trunk(graph)
     assert len(set(names)) == len(names) and all(name.startswith(ENCODER_PREFIX) for name in names)
     inside = {node.name for node in graph.node} & set(names)
     convolutions = {node.name for node in graph.node if node.op_type == 'Conv'}
-    assert convolutions and convolutions <= inside   # all that costs
+    assert convolutions and convolutions <= inside  # all that costs
     made_inside = {name for node in graph.node if node.name in inside for name in node.output}
     after = [node for node in graph.node if node.name not in inside and set(node.input) & made_inside]
     # Nothing comes back into the trunk from what follows it.
@@ -199,7 +232,7 @@ def test_half_precision_is_in_the_trunk_and_nowhere_else(path, prepared):
     crops, location = inputs(path)
     reference = run(model, crops, location)
     precision.to_half(model)
-    typed = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)   # they meet at every border
+    typed = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)  # they meet at every border
     kinds = {info.name: info.type.tensor_type.elem_type for info in typed.graph.value_info}
     kinds |= {t.name: t.data_type for t in model.graph.initializer}
     for node in typed.graph.node:
@@ -217,6 +250,7 @@ def test_half_precision_is_in_the_trunk_and_nowhere_else(path, prepared):
 def test_half_precision_moves_nobody_on_people(shipped):
     """On rendered people, joints relative to the pelvis and the place in the room [m]."""
     from cliff_ros.synthetic.crops import generate
+
     crops, labels = generate(3, 24, num_backgrounds=4)
     location = np.ascontiguousarray(labels['location'])
     half = copy(shipped)
@@ -268,12 +302,13 @@ def test_too_few_crops_do_not_calibrate(shipped):
 
 # ---- what is told to the builder, and what it tells
 
+
 def test_layers_are_told_apart_by_the_nodes_they_were_made_of(shipped):
     trunk = set(precision.trunk(shipped.graph))
     others = {node.name for node in shipped.graph.node} - trunk
     assert all(belongs(name, trunk, others) for name in trunk)
     assert not any(belongs(name, trunk, others) for name in others)
-    assert belongs('/encoder/stem/stem.0/stem.0.0/Conv_2', trunk, others)   # numbered by the parser
+    assert belongs('/encoder/stem/stem.0/stem.0.0/Conv_2', trunk, others)  # numbered by the parser
     assert not belongs('/head/regressor/enter/Gemm_1', trunk, others)
     assert not belongs('ONNXTRT_Broadcast_17', trunk, others)
     assert belongs('/encoder/Add', {'/encoder/Add'}, {'/encoder/Add_1'})
@@ -295,7 +330,7 @@ def test_nested_phases_make_one_rising_fraction():
         phases.step('Tactics', step)
     phases.finish('Tactics')
     phases.step('Building Engine', 0)
-    phases.start('Tactics', 'Building Engine', 10)   # once more, for the second step
+    phases.start('Tactics', 'Building Engine', 10)  # once more, for the second step
     phases.step('Tactics', 4)
     phases.finish('Tactics')
     phases.step('Building Engine', 1)
@@ -309,7 +344,7 @@ def test_an_engine_that_computes_something_else_is_noticed(shipped):
     crops, location = inputs(EMBEDDED, 8)
     reference = run(shipped, crops, location)
     assert disagreement(reference, reference) == 0
-    assert disagreement(run(shipped, crops[::-1], location), reference) > 0.1   # another one's crop
+    assert disagreement(run(shipped, crops[::-1], location), reference) > 0.1  # another one's crop
     assert disagreement(run(shipped, 255 - crops, location), reference) > 0.1
     broken = {**reference, 'rotations': reference['rotations'] * np.nan}
     assert disagreement(broken, reference) == np.inf

@@ -34,7 +34,7 @@ NAN = float('nan')
 
 
 def overwritten(raw: bytes, at: int, new: bytes) -> bytes:
-    return raw[:at] + new + raw[at + len(new):]
+    return raw[:at] + new + raw[at + len(new) :]
 
 
 def uint32(value: int) -> bytes:
@@ -46,7 +46,7 @@ def padded(at: int, size: int = 4) -> int:
     return at + -(at - 4) % size
 
 
-FRAME_LENGTH = 12   # encapsulation 4, stamp 8
+FRAME_LENGTH = 12  # encapsulation 4, stamp 8
 HEIGHT_AT = padded(FRAME_LENGTH + 4 + len(FRAME) + 1)
 ENCODING_LENGTH = HEIGHT_AT + 8
 STEP_AT = padded(ENCODING_LENGTH + 4 + len('rgb8') + 1 + 1)
@@ -54,6 +54,7 @@ STEP_AT = padded(ENCODING_LENGTH + 4 + len('rgb8') + 1 + 1)
 
 def big_endian_image(message) -> bytes:
     """As a middleware on a big-endian machine writes it."""
+
     def text(value: str) -> bytes:
         return struct.pack('>I', len(value) + 1) + value.encode() + b'\0'
 
@@ -65,20 +66,24 @@ def big_endian_image(message) -> bytes:
 
 # name: (what is done to a good image's bytes, the kind by which it is counted)
 IMAGES = {
-    'nothing at all': (lambda raw: b'', ''),   # the middleware may or may not deliver that
+    'nothing at all': (lambda raw: b'', ''),  # the middleware may or may not deliver that
     'one byte': (lambda raw: raw[:1], ''),
     'empty': (lambda raw: raw[:4], 'refused: wire_truncated'),
     'cut at 40': (lambda raw: raw[:40], 'refused: wire_truncated'),
     'without its last pixels': (lambda raw: raw[:-100], 'refused: wire_truncated'),
     'a text of 2^31 bytes': (lambda raw: overwritten(raw, FRAME_LENGTH, uint32(1 << 31)), 'refused: wire_truncated'),
     'a text of 2^32 - 1 bytes': (
-        lambda raw: overwritten(raw, FRAME_LENGTH, uint32((1 << 32) - 1)), 'refused: wire_truncated'),
+        lambda raw: overwritten(raw, FRAME_LENGTH, uint32((1 << 32) - 1)),
+        'refused: wire_truncated',
+    ),
     'a text without end': (lambda raw: overwritten(raw, FRAME_LENGTH + 4, b'a\0b'), 'refused: wire_text'),
     'a frame of 100 kB': (lambda raw: overwritten(raw, FRAME_LENGTH, uint32(100_000)), 'refused: wire_name'),
     'the flag of big endian': (lambda raw: b'\0\0' + raw[2:], 'refused: wire_truncated'),
     'another representation': (lambda raw: b'\0\7' + raw[2:], 'refused: wire_representation'),
     'a stamp of two billion nanoseconds': (
-        lambda raw: overwritten(raw, 8, uint32(2_000_000_000)), 'refused: image_stamp'),
+        lambda raw: overwritten(raw, 8, uint32(2_000_000_000)),
+        'refused: image_stamp',
+    ),
     'no pixels': (lambda raw: overwritten(raw, HEIGHT_AT, uint32(0)), 'refused: image_empty'),
     '2^31 rows': (lambda raw: overwritten(raw, HEIGHT_AT, uint32(1 << 31)), 'refused: image_large'),
     '2^32 - 1 columns': (lambda raw: overwritten(raw, HEIGHT_AT + 4, uint32((1 << 32) - 1)), 'refused: image_large'),
@@ -94,8 +99,10 @@ INFOS = {
     'cut': (lambda raw: raw[:-60], 'refused: wire_truncated'),
     'a text of 2^31 bytes': (lambda raw: overwritten(raw, FRAME_LENGTH, uint32(1 << 31)), 'refused: wire_truncated'),
     'the flag of big endian': (lambda raw: b'\0\0' + raw[2:], 'refused: wire_truncated'),
-    '2^31 coefficients': (lambda raw: overwritten(
-        raw, padded(HEIGHT_AT + 8 + 4 + len('plumb_bob') + 1), uint32(1 << 31)), 'refused: wire_count'),
+    '2^31 coefficients': (
+        lambda raw: overwritten(raw, padded(HEIGHT_AT + 8 + 4 + len('plumb_bob') + 1), uint32(1 << 31)),
+        'refused: wire_count',
+    ),
     'padding of 100 kB': (lambda raw: raw + bytes(100_000), 'refused: message_large'),
     'K is not a number': (lambda raw: overwritten(raw, K_AT, struct.pack('<d', NAN)), 'refused: camera'),
     'K is infinite': (lambda raw: overwritten(raw, K_AT, struct.pack('<d', float('inf'))), 'refused: camera'),
@@ -127,16 +134,19 @@ class Camera:
 @pytest.fixture
 def logged(cliff):
     """(node, the lines of its log) of a node with these parameters."""
+
     def make(**parameters):
         node, lines = cliff(**parameters), []
         node.complain._logger = type('Logger', (), {'warning': staticmethod(lines.append)})
-        node.complain.PERIOD = 3600.0   # nothing is said again because a test takes long
+        node.complain.PERIOD = 3600.0  # nothing is said again because a test takes long
         return node, lines
+
     return make
 
 
 def assert_survived(node, camera: Camera, lines: list[str], send, cases: dict, before: dict[str, int]) -> None:
     """Send each case three times over the graph; it is counted, and a good image is answered afterwards."""
+
     def counted(kind: str) -> int:
         return sum(count for other, count in kinds(node).items() if other.startswith(kind))
 
@@ -148,7 +158,7 @@ def assert_survived(node, camera: Camera, lines: list[str], send, cases: dict, b
         assert not kind or camera.peer.until(lambda: counted(kind) > earlier or send(name)), (name, kinds(node))  # noqa: B023
         assert camera.is_answered(), (name, lines)
     fresh = set(kinds(node)) - set(before)
-    assert len(lines) == len(set(lines)) <= len(kinds(node)), lines   # once per kind
+    assert len(lines) == len(set(lines)) <= len(kinds(node)), lines  # once per kind
     assert not [kind for kind in fresh if kind.startswith('failed')], lines
 
 
@@ -166,13 +176,13 @@ def test_hostile_images_and_camera_infos(logged, peer):
         now = uint32(next(stamp))
         peer.infos.publish(overwritten(info, 4, now))
         damaged = IMAGES[name][0](image)
-        peer.images.publish(overwritten(damaged, 4, now)[:len(damaged)])
+        peer.images.publish(overwritten(damaged, 4, now)[: len(damaged)])
         peer.spin(0.02)
 
     def send_info(name: str) -> None:
         now = uint32(next(stamp))
         damaged = INFOS[name][0](info)
-        peer.infos.publish(overwritten(damaged, 4, now)[:len(damaged)])
+        peer.infos.publish(overwritten(damaged, 4, now)[: len(damaged)])
         peer.images.publish(overwritten(image, 4, now))
         peer.spin(0.02)
 
@@ -264,13 +274,18 @@ def test_hostile_detections(logged, peer, vision):
 
 def bomb(width: int, height: int) -> bytes:
     """A PNG of black pixels: a few bytes."""
+
     def chunk(name: bytes, data: bytes) -> bytes:
         return struct.pack('>I', len(data)) + name + data + struct.pack('>I', zlib.crc32(name + data))
 
     packed = zlib.compressobj(9)
     rows = b''.join(packed.compress(bytes(3 * width + 1)) for _ in range(min(height, 500))) + packed.flush()
-    return (b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', struct.pack('>IIBBBBB', width, height, 8, 2, 0, 0, 0))
-            + chunk(b'IDAT', rows) + chunk(b'IEND', b''))
+    return (
+        b'\x89PNG\r\n\x1a\n'
+        + chunk(b'IHDR', struct.pack('>IIBBBBB', width, height, 8, 2, 0, 0, 0))
+        + chunk(b'IDAT', rows)
+        + chunk(b'IEND', b'')
+    )
 
 
 def test_a_compressed_image_is_judged_by_its_header(logged, peer):
@@ -306,8 +321,14 @@ def test_a_hostile_clock_does_not_end_the_node(logged, peer, use):
     time = Clock()
     time.clock.sec = 5
     good = serialize_message(time)
-    for raw in (good[:4], good[:8], overwritten(good, 4, uint32(1 << 31)), overwritten(good, 8, uint32((1 << 32) - 1)),
-                b'\0\7' + good[2:], good):
+    for raw in (
+        good[:4],
+        good[:8],
+        overwritten(good, 4, uint32(1 << 31)),
+        overwritten(good, 8, uint32((1 << 32) - 1)),
+        b'\0\7' + good[2:],
+        good,
+    ):
         for _ in range(3):
             clocks.publish(raw)
             peer.spin(0.02)
@@ -341,6 +362,7 @@ def test_an_error_in_any_callback_stays_there(logged, peer, monkeypatch):
 def test_parameters_of_unknown_types_are_answered(logged, peer):
     from rcl_interfaces.msg import Parameter, ParameterValue
     from rcl_interfaces.srv import SetParameters
+
     logged()
     request = SetParameters.Request(parameters=[Parameter(name='max_people', value=ParameterValue(type=77))])
     assert peer.call(SetParameters, '/cliff/set_parameters', request).results == []
@@ -350,8 +372,12 @@ def test_parameters_of_unknown_types_are_answered(logged, peer):
 
 def test_sizes_are_read_as_decoders_find_them():
     picture = np.random.default_rng(0).integers(0, 255, (37, 53, 3), np.uint8)
-    for codec, options in (('.png', []), ('.jpg', []), ('.jpg', [cv2.IMWRITE_JPEG_PROGRESSIVE, 1]),
-                           ('.jpg', [cv2.IMWRITE_JPEG_RST_INTERVAL, 2])):
+    for codec, options in (
+        ('.png', []),
+        ('.jpg', []),
+        ('.jpg', [cv2.IMWRITE_JPEG_PROGRESSIVE, 1]),
+        ('.jpg', [cv2.IMWRITE_JPEG_RST_INTERVAL, 2]),
+    ):
         data = cv2.imencode(codec, picture, options)[1].tobytes()
         assert picture_size(data) == (53, 37)
     for inserted in (b'\xff\xff\xff', b'garbage', b'\xff\0', b'\xff\xd0', b'\xff\xe1\0\x06\xff\xc0ab'):
@@ -366,8 +392,14 @@ def test_a_png_of_damaged_chunks_is_not_given_to_the_decoder():
     picture = np.random.default_rng(0).integers(0, 255, (37, 53, 3), np.uint8)
     good = cv2.imencode('.png', picture)[1].tobytes()
     at = good.index(b'IDAT')
-    for data in (good[:at - 4] + b'\x7f\xff\xff\xff' + good[at:], good[:at + 9] + b'!' + good[at + 10:], good[:-12],
-                 good[:8] + good[33:], good[:33] + good[8:], good[:33]):
+    for data in (
+        good[: at - 4] + b'\x7f\xff\xff\xff' + good[at:],
+        good[: at + 9] + b'!' + good[at + 10 :],
+        good[:-12],
+        good[:8] + good[33:],
+        good[:33] + good[8:],
+        good[:33],
+    ):
         assert picture_size(data) is None
 
 
@@ -383,6 +415,7 @@ def test_messages_larger_than_they_can_be_are_refused(ros):
 
 def test_names_in_sentences_are_bounded():
     from sensor_msgs.msg import Image
+
     message = Image(height=1, width=1, step=3, data=bytes(3), encoding='x' * 10_000)
     with pytest.raises(InputError) as refusal:
         to_array(message)
@@ -394,43 +427,83 @@ def corpus(vision) -> dict[str, list[str]]:
     from builtin_interfaces.msg import Time
     from sensor_msgs.msg import CameraInfo, Image
     from std_msgs.msg import Header
+
     header = Header(stamp=Time(sec=5, nanosec=6), frame_id='camera')
     pixels = np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8)
-    images = [Image(header=header, height=8, width=16, step=16 * size, encoding=encoding,
-                    data=pixels.tobytes()[:16 * size * 8 * rows // 2])
-              for encoding, size, rows in (('rgb8', 3, 2), ('bgra8', 4, 2), ('mono16', 2, 2), ('rgb16', 6, 2),
-                                           ('bayer_rggb8', 1, 2), ('yuv422', 2, 2), ('nv12', 1, 3))]
-    compressed = [CompressedImage(header=header, format=form, data=cv2.imencode(codec, pixels, options)[1].tobytes())
-                  for form, codec, options in (
-                      ('jpeg', '.jpg', []), ('rgb8; jpeg compressed bgr8', '.jpg', [cv2.IMWRITE_JPEG_PROGRESSIVE, 1]),
-                      ('png', '.png', []), ('bayer_rggb8; png compressed ', '.png', []))]
-    infos = [CameraInfo(header=header, height=48, width=64, distortion_model=model, d=d,
-                        k=[50.0, 0.0, 31.5, 0.0, 50.0, 23.5, 0.0, 0.0, 1.0], r=np.eye(3).reshape(-1),
-                        p=[50.0, 0.0, 31.5, 0.0, 0.0, 50.0, 23.5, 0.0, 0.0, 0.0, 1.0, 0.0])
-             for model, d in (('plumb_bob', [0.0] * 5), ('plumb_bob', [-0.3, 0.1, 0.001, 0.002, 0.0]),
-                              ('rational_polynomial', [0.1, 0.1, 0.0, 0.0, 0.1, 0.2, 0.1, 0.0]),
-                              ('equidistant', [0.1, 0.01, 0.0, 0.0]))]
+    images = [
+        Image(
+            header=header,
+            height=8,
+            width=16,
+            step=16 * size,
+            encoding=encoding,
+            data=pixels.tobytes()[: 16 * size * 8 * rows // 2],
+        )
+        for encoding, size, rows in (
+            ('rgb8', 3, 2),
+            ('bgra8', 4, 2),
+            ('mono16', 2, 2),
+            ('rgb16', 6, 2),
+            ('bayer_rggb8', 1, 2),
+            ('yuv422', 2, 2),
+            ('nv12', 1, 3),
+        )
+    ]
+    compressed = [
+        CompressedImage(header=header, format=form, data=cv2.imencode(codec, pixels, options)[1].tobytes())
+        for form, codec, options in (
+            ('jpeg', '.jpg', []),
+            ('rgb8; jpeg compressed bgr8', '.jpg', [cv2.IMWRITE_JPEG_PROGRESSIVE, 1]),
+            ('png', '.png', []),
+            ('bayer_rggb8; png compressed ', '.png', []),
+        )
+    ]
+    infos = [
+        CameraInfo(
+            header=header,
+            height=48,
+            width=64,
+            distortion_model=model,
+            d=d,
+            k=[50.0, 0.0, 31.5, 0.0, 50.0, 23.5, 0.0, 0.0, 1.0],
+            r=np.eye(3).reshape(-1),
+            p=[50.0, 0.0, 31.5, 0.0, 0.0, 50.0, 23.5, 0.0, 0.0, 0.0, 1.0, 0.0],
+        )
+        for model, d in (
+            ('plumb_bob', [0.0] * 5),
+            ('plumb_bob', [-0.3, 0.1, 0.001, 0.002, 0.0]),
+            ('rational_polynomial', [0.1, 0.1, 0.0, 0.0, 0.1, 0.2, 0.1, 0.0]),
+            ('equidistant', [0.1, 0.01, 0.0, 0.0]),
+        )
+    ]
     time = Clock()
     time.clock.sec = 77
     seeds = {'image': images, 'compressed': compressed, 'camera_info': infos, 'clock': [time]}
     out = {kind: [serialize_message(message).hex() for message in messages] for kind, messages in seeds.items()}
     box = {'x': 30.0, 'y': 20.0, 'w': 20.0, 'h': 30.0, 'frame_id': 'camera'}
-    out['detections'] = [detection_bytes(vision, (5, 6), **box, **more).hex() for more in (
-        {}, {'detections': 3, 'results': 2}, {'results': 0, 'id': ''}, {'detections': 0})]
+    out['detections'] = [
+        detection_bytes(vision, (5, 6), **box, **more).hex()
+        for more in ({}, {'detections': 3, 'results': 2}, {'results': 0, 'id': ''}, {'detections': 0})
+    ]
     return out
 
 
 def test_ten_thousand_mutations_of_each_message_crash_nothing(vision, tmp_path):
     (tmp_path / 'seeds.json').write_text(json.dumps(corpus(vision)))
-    done = subprocess.run([sys.executable, '-m', 'bench.mutations', tmp_path / 'seeds.json', '10000'],
-                          capture_output=True, text=True, timeout=600, cwd=Path(__file__).parents[1],
-                          env={**os.environ, 'PYTHONPATH': str(Path(__file__).parents[1])})
+    done = subprocess.run(
+        [sys.executable, '-m', 'bench.mutations', tmp_path / 'seeds.json', '10000'],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        cwd=Path(__file__).parents[1],
+        env={**os.environ, 'PYTHONPATH': str(Path(__file__).parents[1])},
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     outcomes = json.loads(done.stdout.splitlines()[-1])
     assert set(outcomes) == {'image', 'compressed', 'camera_info', 'detections', 'clock'}
     for kind, outcome in outcomes.items():
         assert outcome['taken'] + outcome['refused'] == 10_000, (kind, outcome, done.stderr[-3000:])
-        assert outcome['refused'] > 500 and outcome['taken'] > 500, (kind, outcome)   # else they hit nothing
+        assert outcome['refused'] > 500 and outcome['taken'] > 500, (kind, outcome)  # else they hit nothing
         assert outcome['without code'] == outcome['slow'] == 0, (kind, outcome)
 
 
@@ -443,6 +516,7 @@ def test_detections_are_read_as_rclpy_reads_them(vision):
 
 def test_big_endian_images_are_read(ros):
     from conftest import Peer
+
     peer = Peer()
     try:
         message = peer.image(ONE, (5, 6))

@@ -81,8 +81,9 @@ def test_hostile_values_of_parameters_change_nothing(cliff, peer):
         assert len(results) == 1 and not results[0].successful, name[:40]
         assert len(results[0].reason) < 1000 + len(name), (name[:40], results[0].reason[:2000])
         # Together with a good one: all or nothing.
-        request = SetParametersAtomically.Request(parameters=[
-            Parameter(name='max_people', value=ParameterValue(type=2, integer_value=7)), parameter])
+        request = SetParametersAtomically.Request(
+            parameters=[Parameter(name='max_people', value=ParameterValue(type=2, integer_value=7)), parameter]
+        )
         assert not peer.call(SetParametersAtomically, '/cliff/set_parameters_atomically', request).result.successful
         assert node.pipeline.options.max_people == before['max_people']
     assert {name: node.get_parameter(name).value for name in node.parameters._specs} == before
@@ -133,8 +134,19 @@ def test_while_it_loads_nobody_changes_its_state_but_itself(cliff, peer, slow_lo
     assert peer.until(client.service_is_ready)
     configuring = client.call_async(asked('configure'))
     assert peer.until(lambda: node.lifecycle_state[1] == 'configuring')
-    for label in ('configure', 'activate', 'cleanup', 'deactivate', 'shutdown', 'transition_success',
-                  'transition_failure', 'transition_error', 'destroy', LONG, '\n[ERROR] forged'):
+    for label in (
+        'configure',
+        'activate',
+        'cleanup',
+        'deactivate',
+        'shutdown',
+        'transition_success',
+        'transition_failure',
+        'transition_error',
+        'destroy',
+        LONG,
+        '\n[ERROR] forged',
+    ):
         assert not peer.call(ChangeState, '/cliff/change_state', asked(label)).success, label[:40]
     for number in (*range(0, 12), 20, 30, 60, 97, 255):
         assert not peer.call(ChangeState, '/cliff/change_state', asked(number=number)).success, number
@@ -171,8 +183,19 @@ def test_two_who_operate_it_at_once_leave_it_in_a_true_state(cliff, peer, tiny_f
     states = peer.node.create_client(GetState, '/cliff/get_state')
     assert peer.until(client.service_is_ready) and peer.until(states.service_is_ready)
     for round_ in range(8):
-        wanted = [client.call_async(asked(label)) for label in (
-            'configure', 'configure', 'activate', 'cleanup', 'activate', 'deactivate', 'cleanup', 'configure')[round_:]]
+        wanted = [
+            client.call_async(asked(label))
+            for label in (
+                'configure',
+                'configure',
+                'activate',
+                'cleanup',
+                'activate',
+                'deactivate',
+                'cleanup',
+                'configure',
+            )[round_:]
+        ]
         state = states.call_async(GetState.Request())
         assert peer.until(lambda state=state, wanted=wanted: state.done() and all(f.done() for f in wanted), 60.0)
     state = peer.state()
@@ -193,10 +216,10 @@ def test_what_rclpy_cannot_take_or_answer_is_said_and_waited_for_again(cliff, pe
     assert peer.state() == 'unconfigured'
     service = node._service_get_state
     real, client = service.srv_type, peer.node.create_client(GetState, '/cliff/get_state')
-    parameters = next(s for s in node.services if s.srv_name.endswith('get_parameters'))   # of the default group
+    parameters = next(s for s in node.services if s.srv_name.endswith('get_parameters'))  # of the default group
     others = peer.node.create_client(GetParameters, '/cliff/get_parameters')
     assert peer.until(client.service_is_ready) and peer.until(others.service_is_ready)
-    service.srv_type = SimpleNamespace(Request=int, Response=real.Response)   # rclpy's C code cannot fill that
+    service.srv_type = SimpleNamespace(Request=int, Response=real.Response)  # rclpy's C code cannot fill that
     parameters.srv_type, kept = SimpleNamespace(Request=int, Response=None), parameters.srv_type
     client.call_async(GetState.Request())
     others.call_async(GetParameters.Request(names=['model']))
@@ -215,19 +238,27 @@ def test_two_nodes_of_one_name_are_noticed(cliff, peer, monkeypatch):
     first = cliff(diagnostics_rate=10.0)
     said = peer.listen(DiagnosticArray, '/diagnostics')
     assert peer.until(lambda: time.monotonic() - first.namesakes._since > 1.5)
-    cliff(namespace='/left')   # of the same base name
+    cliff(namespace='/left')  # of the same base name
     peer.spin(0.5)
     assert not first.complain.all()
     second = cliff(diagnostics_rate=10.0)
     assert peer.until(lambda: 'same name' in kinds(first), 5.0)
-    assert peer.until(lambda: any("the name '/cliff'" in status.message and 'namespace:=' in status.message
-                                  and status.level == DiagnosticStatus.WARN for m in said for status in m.status))
-    assert 'same name' not in kinds(second)   # who was there may be a ghost
+    assert peer.until(
+        lambda: any(
+            "the name '/cliff'" in status.message
+            and 'namespace:=' in status.message
+            and status.level == DiagnosticStatus.WARN
+            for m in said
+            for status in m.status
+        )
+    )
+    assert 'same name' not in kinds(second)  # who was there may be a ghost
     assert peer.until(lambda: 'same name' in kinds(second), 10.0)
 
 
 def test_a_node_that_was_destroyed_leaves_no_service_behind(ros, peer):
     from cliff_ros.ros.node import CliffNode
+
     node = CliffNode()
 
     def services() -> list[str]:
@@ -236,4 +267,4 @@ def test_a_node_that_was_destroyed_leaves_no_service_behind(ros, peer):
     assert peer.until(lambda: '/cliff/change_state' in services())
     node.destroy_node()
     assert peer.until(lambda: not services(), 5.0), services()
-    assert node is not None   # Python has not collected it
+    assert node is not None  # Python has not collected it

@@ -23,14 +23,19 @@ def picture() -> np.ndarray:
     return np.stack([60 + 2 * x, 40 + 3 * y, 200 - x - y], axis=-1).astype(np.uint8)
 
 
-def image_message(samples: np.ndarray, encoding: str, padding: int = 0, bigendian: bool = False,
-                  height: int = HEIGHT):
+def image_message(samples: np.ndarray, encoding: str, padding: int = 0, bigendian: bool = False, height: int = HEIGHT):
     rows = samples.reshape(samples.shape[0], -1)
     rows = np.ascontiguousarray(rows.astype(rows.dtype.newbyteorder('>' if bigendian else '<')))
     rows = rows.view(np.uint8).reshape(len(rows), -1)
     rows = np.pad(rows, ((0, 0), (0, padding)), constant_values=77)
-    return messages.Image(height=height, width=WIDTH, encoding=encoding, is_bigendian=int(bigendian),
-                          step=rows.shape[1], data=images.to_message_array(rows))
+    return messages.Image(
+        height=height,
+        width=WIDTH,
+        encoding=encoding,
+        is_bigendian=int(bigendian),
+        step=rows.shape[1],
+        data=images.to_message_array(rows),
+    )
 
 
 def as_rgb(message) -> np.ndarray:
@@ -123,8 +128,7 @@ def test_yuv_420(picture, encoding):
     assert np.abs(as_rgb(message).astype(int) - picture).max() <= 8
 
 
-@pytest.mark.parametrize('form', [
-    'jpeg', 'png', 'rgb8; jpeg compressed bgr8', 'bgr8; png compressed bgr8', ''])
+@pytest.mark.parametrize('form', ['jpeg', 'png', 'rgb8; jpeg compressed bgr8', 'bgr8; png compressed bgr8', ''])
 def test_compressed(picture, form):
     codec = '.png' if 'png' in form else '.jpg'
     data = cv2.imencode(codec, picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 100])[1]
@@ -153,7 +157,7 @@ def test_compressed_16_bits(picture):
 def test_orientation_written_into_a_jpeg_is_left_alone(picture):
     """Turning the pixels would part them from their CameraInfo."""
     data = cv2.imencode('.jpg', picture[..., ::-1])[1].tobytes()
-    exif = (b'Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0')
+    exif = b'Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0'
     data = data[:2] + b'\xff\xe1' + (len(exif) + 2).to_bytes(2, 'big') + exif + data[2:]
     assert cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR).shape[0] == WIDTH
     assert as_rgb(messages.CompressedImage(format='jpeg', data=array('B', data))).shape[0] == HEIGHT
@@ -165,15 +169,18 @@ def test_last_row_may_lack_its_padding(picture):
     assert np.array_equal(as_rgb(message), picture)
 
 
-@pytest.mark.parametrize('damage, sentence', [
-    ({'encoding': 'hsv9'}, 'not supported.*rgb8, bgr8'),
-    ({'data': array('B', bytes(1000))}, 'truncated.*9216 bytes and 1000 arrived'),
-    ({'data': array('B')}, 'truncated.*9216 bytes and 0 arrived'),
-    ({'step': 64}, 'step of 64 bytes.*pixels takes 192'),
-    ({'height': 0}, 'empty'),
-    ({'width': 0}, 'empty'),
-    ({'encoding': 'yuyv', 'width': 63}, 'multiples of 2'),
-])
+@pytest.mark.parametrize(
+    'damage, sentence',
+    [
+        ({'encoding': 'hsv9'}, 'not supported.*rgb8, bgr8'),
+        ({'data': array('B', bytes(1000))}, 'truncated.*9216 bytes and 1000 arrived'),
+        ({'data': array('B')}, 'truncated.*9216 bytes and 0 arrived'),
+        ({'step': 64}, 'step of 64 bytes.*pixels takes 192'),
+        ({'height': 0}, 'empty'),
+        ({'width': 0}, 'empty'),
+        ({'encoding': 'yuyv', 'width': 63}, 'multiples of 2'),
+    ],
+)
 def test_damaged_images_are_refused_with_a_sentence(picture, damage, sentence):
     message = image_message(picture, 'rgb8')
     for name, value in damage.items():
@@ -188,15 +195,15 @@ def test_damaged_images_are_refused_with_a_sentence(picture, damage, sentence):
 def test_truncated_compressed_images_are_refused(picture, codec, keep):
     noisy = picture ^ np.random.default_rng(0).integers(0, 32, picture.shape, np.uint8)
     data = cv2.imencode(codec, noisy)[1].tobytes()
-    message = messages.CompressedImage(format=codec[1:], data=array('B', data[:int(keep * len(data))]))
+    message = messages.CompressedImage(format=codec[1:], data=array('B', data[: int(keep * len(data))]))
     with pytest.raises(InputError, match='truncated|cannot be decoded'):
         images.to_array(message)
 
 
-@pytest.mark.parametrize('form, data, sentence', [
-    ('jpeg', b'not a picture at all', 'cannot be decoded'),
-    ('16UC1; compressedDepth png', b'anything', 'depth'),
-])
+@pytest.mark.parametrize(
+    'form, data, sentence',
+    [('jpeg', b'not a picture at all', 'cannot be decoded'), ('16UC1; compressedDepth png', b'anything', 'depth')],
+)
 def test_what_is_no_picture_is_refused(form, data, sentence):
     with pytest.raises(InputError, match=sentence):
         images.to_array(messages.CompressedImage(format=form, data=array('B', data)))

@@ -24,10 +24,14 @@ EXECUTABLES = ['camera_node', 'cliff', 'cliff_node', 'rviz']
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(importlib.util.find_spec('colcon_core') is None or shutil.which('make') is None,
-                       reason='colcon or make is not installed; `make test` installs colcon'),
-    pytest.mark.skipif(not (PREFIX / 'share' / 'rosidl_cmake').is_dir() or sys.prefix == sys.base_prefix,
-                       reason='ROS 2 is not in this virtual environment (on a robot it is elsewhere)'),
+    pytest.mark.skipif(
+        importlib.util.find_spec('colcon_core') is None or shutil.which('make') is None,
+        reason='colcon or make is not installed; `make test` installs colcon',
+    ),
+    pytest.mark.skipif(
+        not (PREFIX / 'share' / 'rosidl_cmake').is_dir() or sys.prefix == sys.base_prefix,
+        reason='ROS 2 is not in this virtual environment (on a robot it is elsewhere)',
+    ),
 ]
 
 
@@ -42,14 +46,23 @@ class Environment:
     def python(self) -> Path:
         return self.prefix / 'bin' / 'python'
 
-    def run(self, *command: object, check: bool = True,
-            cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    def run(self, *command: object, check: bool = True, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
         # Only what an activated environment has: ours would lead the child back to our libraries.
-        env = {'HOME': os.environ.get('HOME', '/'), 'VIRTUAL_ENV': str(self.prefix),
-               'PATH': f'{self.prefix}/bin:{os.environ["PATH"]}', 'AMENT_PREFIX_PATH': str(self.prefix),
-               'CMAKE_PREFIX_PATH': str(self.prefix)}
-        done = subprocess.run([str(part) for part in command], env=env, cwd=cwd, text=True,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        env = {
+            'HOME': os.environ.get('HOME', '/'),
+            'VIRTUAL_ENV': str(self.prefix),
+            'PATH': f'{self.prefix}/bin:{os.environ["PATH"]}',
+            'AMENT_PREFIX_PATH': str(self.prefix),
+            'CMAKE_PREFIX_PATH': str(self.prefix),
+        }
+        done = subprocess.run(
+            [str(part) for part in command],
+            env=env,
+            cwd=cwd,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
         assert not (check and done.returncode), f'{command} failed:\n{done.stdout[-4000:]}'
         return done
 
@@ -64,10 +77,18 @@ def link_or_copy(source: str, target: str) -> None:
 @pytest.fixture(scope='module')
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
     folder = tmp_path_factory.mktemp('install')
-    shutil.copytree(PREFIX, folder / 'env', symlinks=True, copy_function=link_or_copy,
-                    ignore=shutil.ignore_patterns('torch', 'nvidia', 'triton', '__pycache__'))
-    shutil.copytree(ROOT, folder / 'ws' / 'src' / 'cliff_ros', ignore=shutil.ignore_patterns(
-        '.git', '.venv', 'build', 'install', 'log', 'out', '*.egg-info', '__pycache__'))
+    shutil.copytree(
+        PREFIX,
+        folder / 'env',
+        symlinks=True,
+        copy_function=link_or_copy,
+        ignore=shutil.ignore_patterns('torch', 'nvidia', 'triton', '__pycache__'),
+    )
+    shutil.copytree(
+        ROOT,
+        folder / 'ws' / 'src' / 'cliff_ros',
+        ignore=shutil.ignore_patterns('.git', '.venv', 'build', 'install', 'log', 'out', '*.egg-info', '__pycache__'),
+    )
     result = Environment(folder / 'env', folder / 'ws' / 'src' / 'cliff_ros')
     result.run(result.python, '-m', 'pip', 'uninstall', '--yes', 'cliff_ros')
     return result
@@ -92,20 +113,37 @@ class Workspace:
 def workspace(request: pytest.FixtureRequest, environment: Environment) -> Workspace:
     folder = environment.source.parents[1] / ('symlink' if request.param else 'plain')
     folder.mkdir()
-    environment.run(environment.python, '-m', 'colcon', '--log-base', folder / 'log', 'build',
-                    '--base-paths', environment.source, '--build-base', folder / 'build',
-                    '--install-base', folder / 'install', *(['--symlink-install'] if request.param else []))
+    environment.run(
+        environment.python,
+        '-m',
+        'colcon',
+        '--log-base',
+        folder / 'log',
+        'build',
+        '--base-paths',
+        environment.source,
+        '--build-base',
+        folder / 'build',
+        '--install-base',
+        folder / 'install',
+        *(['--symlink-install'] if request.param else []),
+    )
     return Workspace(environment, folder, request.param)
 
 
 def modules_and_data(folder: Path) -> set[str]:
-    return {str(path.relative_to(folder)) for path in (folder / 'cliff_ros').rglob('*')
-            if path.is_file() and path.suffix in ('.py', '.typed', '.onnx', '.npz', '.md')}
+    return {
+        str(path.relative_to(folder))
+        for path in (folder / 'cliff_ros').rglob('*')
+        if path.is_file() and path.suffix in ('.py', '.typed', '.onnx', '.npz', '.md')
+    }
 
 
 def test_colcon_workspace(workspace: Workspace) -> None:
-    imported = workspace.run('import cliff_ros, cliff_ros.msg; from cliff_ros.msg import '
-                             f'{", ".join(MESSAGES)}; Smpl(); print(cliff_ros.msg.__file__)')
+    imported = workspace.run(
+        'import cliff_ros, cliff_ros.msg; from cliff_ros.msg import '
+        f'{", ".join(MESSAGES)}; Smpl(); print(cliff_ros.msg.__file__)'
+    )
     assert imported.startswith(str(workspace.folder / 'install'))
 
     prefix = workspace.folder / 'install' / 'cliff_ros'
@@ -130,8 +168,17 @@ def test_edited_module_needs_no_rebuild_only_with_symlinks(workspace: Workspace)
 
 
 def test_wheel(environment: Environment) -> None:
-    environment.run(environment.python, '-m', 'pip', 'wheel', '--no-build-isolation', '--no-deps',
-                    '--wheel-dir', environment.prefix.parent, environment.source)
+    environment.run(
+        environment.python,
+        '-m',
+        'pip',
+        'wheel',
+        '--no-build-isolation',
+        '--no-deps',
+        '--wheel-dir',
+        environment.prefix.parent,
+        environment.source,
+    )
     wheel = next(environment.prefix.parent.glob('cliff_ros-*.whl'))
     names = set(zipfile.ZipFile(wheel).namelist())
     assert modules_and_data(environment.source) <= names
@@ -139,14 +186,26 @@ def test_wheel(environment: Environment) -> None:
 
     data = {name.split('.data/data/')[1] for name in names if '.data/data/' in name}
     assert {f'lib/cliff_ros/{name}' for name in EXECUTABLES} <= data
-    assert {f'share/cliff_ros/{path.relative_to(ROOT)}' for folder in ('launch', 'config', 'msg')
-            for path in (ROOT / folder).glob('*.*')} <= data
+    assert {
+        f'share/cliff_ros/{path.relative_to(ROOT)}'
+        for folder in ('launch', 'config', 'msg')
+        for path in (ROOT / folder).glob('*.*')
+    } <= data
     assert 'share/ament_index/resource_index/packages/cliff_ros' in data
     assert 'share/tf2_msgs/msg/TFMessage.msg' in data, 'no tf2_msgs on PyPI: the wheel brings it'
 
 
 def test_editable_install_is_refused_with_the_way_out(environment: Environment) -> None:
-    done = environment.run(environment.python, '-m', 'pip', 'install', '--no-build-isolation', '--no-deps',
-                           '--editable', environment.source, check=False)
+    done = environment.run(
+        environment.python,
+        '-m',
+        'pip',
+        'install',
+        '--no-build-isolation',
+        '--no-deps',
+        '--editable',
+        environment.source,
+        check=False,
+    )
     assert done.returncode
     assert 'no editable install' in done.stdout and 'colcon build --symlink-install' in done.stdout

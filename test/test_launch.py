@@ -45,8 +45,24 @@ def declared(name: str) -> dict[str, DeclareLaunchArgument]:
 def test_cliff_launch_describes_its_arguments() -> None:
     arguments = declared('cliff.launch.py')
     assert set(arguments) == {
-        'image', 'camera_info', 'detections', 'params_file', 'namespace', 'model', 'body', 'engine', 'detector',
-        'image_transport', 'tf_prefix', 'autostart', 'respawn', 'rviz', 'rviz_frame', 'use_sim_time', 'log_level'}
+        'image',
+        'camera_info',
+        'detections',
+        'params_file',
+        'namespace',
+        'model',
+        'body',
+        'engine',
+        'detector',
+        'image_transport',
+        'tf_prefix',
+        'autostart',
+        'respawn',
+        'rviz',
+        'rviz_frame',
+        'use_sim_time',
+        'log_level',
+    }
     assert arguments['engine'].choices == ['', *ENGINES]
     assert arguments['rviz'].choices == ['true', 'false', 'True', 'False', 'auto']
     for argument in arguments.values():
@@ -66,15 +82,20 @@ class Launched:
 
     def __init__(self, arguments: tuple[str, ...], domain: int, **more: str) -> None:
         env = {'AMENT_PREFIX_PATH': sys.prefix, **os.environ, 'ROS_DOMAIN_ID': str(domain), **more}
-        if 'FASTDDS_BUILTIN_TRANSPORTS' not in more:   # other tests of this run set it
+        if 'FASTDDS_BUILTIN_TRANSPORTS' not in more:  # other tests of this run set it
             env.pop('FASTDDS_BUILTIN_TRANSPORTS', None)
         # A shell's background jobs ignore SIGINT, and children inherit that.
         self.process = subprocess.Popen(
-            ['ros2', 'launch', 'cliff_ros', *arguments], env=env, text=True, start_new_session=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
+            ['ros2', 'launch', 'cliff_ros', *arguments],
+            env=env,
+            text=True,
+            start_new_session=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )
         self.lines: list[str] = []
-        self.deaths = 0   # processes that the test has killed
+        self.deaths = 0  # processes that the test has killed
         threading.Thread(target=lambda: self.lines.extend(self.process.stdout), daemon=True).start()
 
     @property
@@ -161,8 +182,7 @@ def test_demo_brings_the_node_to_active_and_people_arrive(domain: int, peer: Pee
 
 @pytest.mark.slow
 @real_launch
-def test_the_demo_goes_into_a_namespace_with_topics_frames_and_rviz(
-        domain: int, peer: Peer, tmp_path: Path) -> None:
+def test_the_demo_goes_into_a_namespace_with_topics_frames_and_rviz(domain: int, peer: Peer, tmp_path: Path) -> None:
     import yaml
     from tf2_msgs.msg import TFMessage
 
@@ -171,8 +191,18 @@ def test_the_demo_goes_into_a_namespace_with_topics_frames_and_rviz(
     kept = fake_rviz(tmp_path)
     people, tf = peer.listen(SmplArray, '/robot/cliff/people'), peer.listen(TFMessage, '/tf', 100)
     prefixes = os.pathsep.join([str(tmp_path), os.environ.get('AMENT_PREFIX_PATH', sys.prefix)])
-    with launched('demo.launch.py', 'namespace:=robot', 'rviz:=true', 'image_transport:=compressed', 'engine:=onnx',
-                  'seconds:=2', 'width:=640', 'height:=360', domain=domain, AMENT_PREFIX_PATH=prefixes) as launch:
+    with launched(
+        'demo.launch.py',
+        'namespace:=robot',
+        'rviz:=true',
+        'image_transport:=compressed',
+        'engine:=onnx',
+        'seconds:=2',
+        'width:=640',
+        'height:=360',
+        domain=domain,
+        AMENT_PREFIX_PATH=prefixes,
+    ) as launch:
         assert peer.until(lambda: any(array.people for array in people) and tf, 90.0), launch.output
         assert people[-1].header.frame_id == 'robot/camera_optical_frame'
         roots = {t.child_frame_id for m in tf for t in m.transforms if t.header.frame_id == people[-1].header.frame_id}
@@ -201,8 +231,14 @@ def fake_rviz(prefix: Path) -> Path:
 def test_arguments_reach_the_node_and_the_user_keeps_his_transports(domain: int, peer: Peer) -> None:
     from rcl_interfaces.srv import GetParameters
 
-    arguments = ('cliff.launch.py', 'namespace:=/robot/left/', 'autostart:=False', 'use_sim_time:=True',
-                 'tf_prefix:=eye_', 'image_transport:=raw')
+    arguments = (
+        'cliff.launch.py',
+        'namespace:=/robot/left/',
+        'autostart:=False',
+        'use_sim_time:=True',
+        'tf_prefix:=eye_',
+        'image_transport:=raw',
+    )
     with launched(*arguments, domain=domain, FASTDDS_BUILTIN_TRANSPORTS='UDPv4') as launch:
         names = ['use_sim_time', 'tf_prefix', 'image_transport']
         answer = peer.call(GetParameters, '/robot/left/cliff/get_parameters', GetParameters.Request(names=names))
@@ -215,8 +251,12 @@ def test_arguments_reach_the_node_and_the_user_keeps_his_transports(domain: int,
 @real_launch
 def test_processes_get_a_profile_that_is_gone_with_the_launch(domain: int, tmp_path: Path) -> None:
     with launched('demo.launch.py', 'seconds:=2', 'rviz:=false', 'autostart:=false', domain=domain) as launch:
-        profiles = [Path(value) for program in ('camera_node', 'cliff_node')
-                    for name, value in launch.environment(program).items() if 'PROFILES' in name]
+        profiles = [
+            Path(value)
+            for program in ('camera_node', 'cliff_node')
+            for name, value in launch.environment(program).items()
+            if 'PROFILES' in name
+        ]
         if not profiles and middleware.beside_the_network({}, tmp_path) == {}:
             pytest.skip('too little shared memory')
         assert len(profiles) == 2 and all('UDPv4' in profile.read_text() for profile in profiles)
@@ -258,8 +298,12 @@ def test_a_node_that_is_killed_comes_back_to_active_and_says_how_often(domain: i
             assert peer.until(lambda count=count: values().get('restarts') == str(count - 1), 30.0), launch.output
             pids = re.findall(r'cliff_node-\d+\].*started with pid \[(\d+)\]', launch.output)
             os.kill(int(pids[-1]), signal.SIGKILL)
-            assert peer.until(lambda count=count: values() and values()['restarts'] == str(count)
-                              and values()['lifecycle'] == 'active', 60.0), launch.output
+            assert peer.until(
+                lambda count=count: (
+                    values() and values()['restarts'] == str(count) and values()['lifecycle'] == 'active'
+                ),
+                60.0,
+            ), launch.output
             assert any(f'{count} times since the launch' in status.message for m in said for status in m.status)
         launch.wait_for('(?s)/cliff is active.*/cliff is active.*/cliff is active')
         launch.deaths = 2
@@ -273,7 +317,7 @@ def test_without_respawn_a_node_that_dies_stays_away(domain: int) -> None:
         pid = re.search(r'started with pid \[(\d+)\]', launch.output)[1]
         os.kill(int(pid), signal.SIGKILL)
         launch.wait_for('process has died')
-        time.sleep(2.0)   # twice the delay after which it would be there again
+        time.sleep(2.0)  # twice the delay after which it would be there again
         assert launch.output.count('started with pid') == 1
         launch.deaths = 1
 

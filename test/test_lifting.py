@@ -31,8 +31,8 @@ def regressor():
 @pytest.fixture(scope='module')
 def people(regressor):
     """Random bodies before random cameras: rotations in the camera and SMPL's, betas, crop camera, location."""
-    turned, betas, camera = regressor.decode(.3 * torch.randn(FEW, NUM_OUTPUTS))
-    location = torch.cat([torch.rand(FEW, 2) * 1.6 - .8, .3 + torch.rand(FEW, 1)], 1)
+    turned, betas, camera = regressor.decode(0.3 * torch.randn(FEW, NUM_OUTPUTS))
+    location = torch.cat([torch.rand(FEW, 2) * 1.6 - 0.8, 0.3 + torch.rand(FEW, 1)], 1)
     return turned, regressor.relative(turned), betas, camera, location
 
 
@@ -58,8 +58,9 @@ def test_what_is_seen_is_what_the_losses_project(regressor, skeleton, people):
     joints = skeleton(betas, rotations)
     seen = regressor.seen(joints, camera, *place(location))
     translation = full_translation(camera, location)
-    nothing_left = in_full_frame(joints, camera, location,
-                                 (seen[..., :2] * location[:, None, 2:] + location[:, None, :2]))
+    nothing_left = in_full_frame(
+        joints, camera, location, (seen[..., :2] * location[:, None, 2:] + location[:, None, :2])
+    )
     assert nothing_left.abs().max() < 1e-5
     truth = dict(betas=betas, rotations=rotations, translation=translation, location=location)
     torch.testing.assert_close(seen[..., 2], relative_depths(truth, skeleton), atol=1e-5, rtol=0)
@@ -79,21 +80,23 @@ def test_keypoints_and_depths_are_lifted_to_the_joints_they_are_of(regressor, sk
     directions = lifted[:, 72:].view(-1, 23, 3)
     bones = joints[:, 1:] - joints[:, regressor.parents[1:]]
     along = torch.nn.functional.cosine_similarity(directions, bones, dim=2)
-    assert along.min() > .999 and directions.norm(dim=2).max() < 1
+    assert along.min() > 0.999 and directions.norm(dim=2).max() < 1
 
 
 def test_mirrored_crops_in_mirrored_places_give_mirrored_people():
     """In SMPL, camera and all: what is looked at both ways cannot prefer the left to the right."""
     torch.manual_seed(0)
     model, crops = load_embedded(), torch.randn(4, 3, 128, 96)
-    location = torch.tensor([[-.6, .1, .4], [.3, -.2, .8], [0., 0., .5], [.9, .4, .2]])
-    there = location * torch.tensor([-1., 1., 1.])
+    location = torch.tensor([[-0.6, 0.1, 0.4], [0.3, -0.2, 0.8], [0.0, 0.0, 0.5], [0.9, 0.4, 0.2]])
+    there = location * torch.tensor([-1.0, 1.0, 1.0])
     with torch.no_grad():
         rotations, betas, camera = model(crops, model.bbox_info(location))
         turned = model(crops.flip(3), model.bbox_info(there))
     # the losses' mirror, which moves SMPL's labels, is another piece of code
-    wanted = mirror(dict(rotations=rotations, translation=full_translation(camera, location), location=location),
-                    torch.ones(4, dtype=torch.bool))
+    wanted = mirror(
+        dict(rotations=rotations, translation=full_translation(camera, location), location=location),
+        torch.ones(4, dtype=torch.bool),
+    )
     torch.testing.assert_close(turned[0], wanted['rotations'], atol=1e-3, rtol=0)
     torch.testing.assert_close(turned[1], betas, atol=1e-3, rtol=0)
     torch.testing.assert_close(full_translation(turned[2], there), wanted['translation'], atol=1e-2, rtol=1e-3)
@@ -105,18 +108,29 @@ def test_the_shipped_regressor_corrects_itself_by_what_it_sees():
     pytest.importorskip('numba')
     from cliff_ros.training.losses import facing_of
     from cliff_ros.training.skeletons import SkeletonSampler
+
     skeleton, model = Skeleton(load_body()), load_embedded()
     truth, keypoints = SkeletonSampler(skeleton, pool=2000, seed=77).batch(600)
-    sure = torch.full((len(keypoints), 29), -1.)
-    features = pack_features(keypoints, sure, relative_depths(truth, skeleton), facing_of(truth['rotations']),
-                             torch.ones(len(keypoints), 29), torch.zeros(len(keypoints), 128))
+    sure = torch.full((len(keypoints), 29), -1.0)
+    features = pack_features(
+        keypoints,
+        sure,
+        relative_depths(truth, skeleton),
+        facing_of(truth['rotations']),
+        torch.ones(len(keypoints), 29),
+        torch.zeros(len(keypoints), 128),
+    )
     joints = skeleton(truth['betas'], truth['rotations'])
     image = project(joints + truth['translation'][:, None])
     with torch.no_grad():
         tries = model.regressor.tries(features, EmbeddedCliff.bbox_info(truth['location']))
-        in_image = [in_full_frame(skeleton(betas, rotations), camera, truth['location'], image).norm(dim=2).mean()
-                    for rotations, betas, camera in tries]
-        pose = [(a - b).norm(dim=2).mean()
-                for a, b in (aligned(skeleton(betas, rotations), joints) for rotations, betas, _ in tries)]
-    assert in_image[0] > in_image[1] > in_image[2] and in_image[2] < .03
-    assert pose[0] > pose[2] and pose[2] < .05
+        in_image = [
+            in_full_frame(skeleton(betas, rotations), camera, truth['location'], image).norm(dim=2).mean()
+            for rotations, betas, camera in tries
+        ]
+        pose = [
+            (a - b).norm(dim=2).mean()
+            for a, b in (aligned(skeleton(betas, rotations), joints) for rotations, betas, _ in tries)
+        ]
+    assert in_image[0] > in_image[1] > in_image[2] and in_image[2] < 0.03
+    assert pose[0] > pose[2] and pose[2] < 0.05

@@ -40,7 +40,7 @@ def test_procrustes_is_the_least_squares_optimum(seed):
     for _ in range(5):  # any small further similarity makes it worse
         turn = Rotation.from_rotvec(rng.normal(0, 0.01, 3)).as_matrix()
         other = (1 + rng.normal(0, 0.01)) * best @ turn.T + rng.normal(0, 0.01, 3)
-        assert (((best - true)**2).sum((1, 2)) <= ((other - true)**2).sum((1, 2)) + 1e-12).all()
+        assert (((best - true) ** 2).sum((1, 2)) <= ((other - true) ** 2).sum((1, 2)) + 1e-12).all()
 
 
 def test_procrustes_does_not_mirror():
@@ -55,10 +55,10 @@ def test_procrustes_does_not_mirror():
 def test_known_offsets(seed, offset):
     true, offset = skeleton(seed), np.array(offset)
     np.testing.assert_allclose(metrics.mpjpe(true + offset, true), 0, atol=1e-9)
-    np.testing.assert_allclose(metrics.mpjpe(true + offset, true, root=None),
-                               1e3 * np.linalg.norm(offset), atol=1e-9)
-    np.testing.assert_allclose(metrics.translation_error(true[:, 0] + offset, true[:, 0]),
-                               np.linalg.norm(offset), atol=1e-9)
+    np.testing.assert_allclose(metrics.mpjpe(true + offset, true, root=None), 1e3 * np.linalg.norm(offset), atol=1e-9)
+    np.testing.assert_allclose(
+        metrics.translation_error(true[:, 0] + offset, true[:, 0]), np.linalg.norm(offset), atol=1e-9
+    )
     one = true.copy()
     one[:, 5, 1] += 0.24
     np.testing.assert_allclose(metrics.mpjpe(one, true), 10)  # 240 mm on one joint of 24
@@ -93,8 +93,12 @@ def test_global_rotations_follow_the_tree():
 def test_yaw_is_read_from_above(true, error, lean):
     def facing(degrees):
         # SMPL's rest axes are y up: upside down in the optical frame, then about the camera's vertical.
-        return (Rotation.from_euler('y', degrees, degrees=True) * Rotation.from_euler('x', lean, degrees=True)
-                * Rotation.from_euler('z', 180, degrees=True)).as_matrix()
+        return (
+            Rotation.from_euler('y', degrees, degrees=True)
+            * Rotation.from_euler('x', lean, degrees=True)
+            * Rotation.from_euler('z', 180, degrees=True)
+        ).as_matrix()
+
     got = metrics.yaw_error(facing(true + error), facing(true))
     assert got == pytest.approx(error, abs=1e-6)
     assert metrics.yaw(facing(30.0)) == pytest.approx(30)
@@ -126,10 +130,17 @@ def test_matching_takes_the_best_total_overlap():
 def person(seed: int, **changes) -> Person:
     rng = np.random.default_rng(seed)
     rotations = Rotation.random(24, rng=seed).as_matrix()
-    base = Person(id=seed, score=1.0, box=np.array([100.0 * seed, 0, 100 * seed + 50, 100]),
-                  betas=np.zeros(10), rotations=rotations, translation=np.zeros(3),
-                  joints=rng.normal(size=(24, 3)), joints2d=rng.normal(size=(24, 2)),
-                  vertices=rng.normal(size=(50, 3)))
+    base = Person(
+        id=seed,
+        score=1.0,
+        box=np.array([100.0 * seed, 0, 100 * seed + 50, 100]),
+        betas=np.zeros(10),
+        rotations=rotations,
+        translation=np.zeros(3),
+        joints=rng.normal(size=(24, 3)),
+        joints2d=rng.normal(size=(24, 2)),
+        vertices=rng.normal(size=(50, 3)),
+    )
     return base.with_(**changes)
 
 

@@ -19,10 +19,10 @@ from cliff_ros.cliff.regressor import Regressor  # noqa: E402
 from cliff_ros.cliff.rotation import matrix_from_6d, matrix_to_6d  # noqa: E402
 
 
-@pytest.mark.parametrize(('architecture', 'tensors', 'parameters', 'encoder'), [
-    (PUBLISHED[0], 331, 26_980_573, 23_508_032),
-    (PUBLISHED[1], 1967, 78_893_405, 75_420_864),
-])
+@pytest.mark.parametrize(
+    ('architecture', 'tensors', 'parameters', 'encoder'),
+    [(PUBLISHED[0], 331, 26_980_573, 23_508_032), (PUBLISHED[1], 1967, 78_893_405, 75_420_864)],
+)
 def test_sizes_are_those_of_the_published_networks(architecture, tensors, parameters, encoder):
     with torch.device('meta'):
         model = build(*architecture)
@@ -38,13 +38,21 @@ def test_tensors_have_the_published_names():
         assert 'encoder.bn1.running_var' in names
     assert {'encoder.layer1.0.downsample.1.running_mean', 'encoder.layer4.2.conv3.weight'} <= resnet
     assert {
-        'encoder.transition1.0.0.weight', 'encoder.transition1.1.0.1.bias',
-        'encoder.transition3.3.0.0.weight', 'encoder.stage2.0.branches.1.3.bn2.weight',
+        'encoder.transition1.0.0.weight',
+        'encoder.transition1.1.0.1.bias',
+        'encoder.transition3.3.0.0.weight',
+        'encoder.stage2.0.branches.1.3.bn2.weight',
         'encoder.stage2.0.fuse_layers.0.1.0.weight',
-        'encoder.stage4.2.fuse_layers.3.0.2.1.running_var', 'encoder.incre_modules.3.0.downsample.0.weight',
-        'encoder.downsamp_modules.2.0.bias', 'encoder.final_layer.0.bias'} <= hrnet
-    assert {'backbone.downsample_stage_1.6.weight', 'backbone.downsample_stage_3.1.running_var',
-            'head.fc1.weight'} <= pose
+        'encoder.stage4.2.fuse_layers.3.0.2.1.running_var',
+        'encoder.incre_modules.3.0.downsample.0.weight',
+        'encoder.downsamp_modules.2.0.bias',
+        'encoder.final_layer.0.bias',
+    } <= hrnet
+    assert {
+        'backbone.downsample_stage_1.6.weight',
+        'backbone.downsample_stage_3.1.running_var',
+        'head.fc1.weight',
+    } <= pose
     assert _shapes(PUBLISHED[0])['regressor.fc1.weight'] == (1024, 2208)
     assert _shapes(PUBLISHED[2])['regressor.fc1.weight'] == (1024, 720 + 3 + 132 + 11 + 3)
     assert _shapes(PUBLISHED[3])['regressor.fc1.weight'] == (1024, 720 + 3 + 144 + 10 + 3)
@@ -91,14 +99,14 @@ def test_collapsed_regressor_is_the_loop(num_joints, num_betas):
     torch.manual_seed(0)
     regressor = Regressor(64, num_joints, num_betas, width=128).eval()
     for decoder in (regressor.decpose, regressor.decshape, regressor.deccam):
-        torch.nn.init.normal_(decoder.weight, std=.05)
+        torch.nn.init.normal_(decoder.weight, std=0.05)
     features, bbox_info = torch.randn(5, 64), torch.randn(5, 3)
     with torch.no_grad():
         loop = torch.cat(regressor(features, bbox_info), 1)
         collapsed = regressor.collapse()(torch.cat([features, bbox_info], 1))
     assert (loop - collapsed).abs().max() <= 1e-5
     means = regressor.init_pose, regressor.init_shape, regressor.init_cam
-    assert (loop - torch.cat(means, 1)).abs().max() > .1
+    assert (loop - torch.cat(means, 1)).abs().max() > 0.1
 
 
 def test_training_drops_out_and_every_parameter_learns():
@@ -117,19 +125,20 @@ def test_6d_makes_rotations(sixd):
     area = np.linalg.norm(np.cross(columns[..., 0], columns[..., 1]), axis=-1)
     rotation = matrix_from_6d(torch.from_numpy(sixd)).numpy()
     assert np.isfinite(rotation).all()
-    good = area > .05
-    np.testing.assert_allclose(rotation[good] @ rotation[good].transpose(0, 2, 1),
-                               np.broadcast_to(np.eye(3), rotation[good].shape), atol=1e-4)
+    good = area > 0.05
+    np.testing.assert_allclose(
+        rotation[good] @ rotation[good].transpose(0, 2, 1), np.broadcast_to(np.eye(3), rotation[good].shape), atol=1e-4
+    )
     np.testing.assert_allclose(np.linalg.det(rotation[good]), 1, atol=1e-4)
     again = matrix_from_6d(matrix_to_6d(torch.from_numpy(rotation))).numpy()
     np.testing.assert_allclose(again[good], rotation[good], atol=1e-4)
 
 
 def test_6d_is_interleaved():
-    assert matrix_from_6d(torch.tensor([1., 0, 0, 1, 0, 0])).equal(torch.eye(3))
+    assert matrix_from_6d(torch.tensor([1.0, 0, 0, 1, 0, 0])).equal(torch.eye(3))
     # first column = elements 0, 2, 4: here y; second = elements 1, 3, 5: here z
-    rotation = matrix_from_6d(torch.tensor([0., 0, 2, 0, 0, 3]))
-    assert rotation.equal(torch.tensor([[0., 0, 1], [1, 0, 0], [0, 1, 0]]))
+    rotation = matrix_from_6d(torch.tensor([0.0, 0, 2, 0, 0, 3]))
+    assert rotation.equal(torch.tensor([[0.0, 0, 1], [1, 0, 0], [0, 1, 0]]))
 
 
 @settings(deadline=None)
@@ -143,8 +152,8 @@ def test_bbox_info_is_the_same_in_numpy_and_torch_and_affine(name, location):
 
 def test_official_bbox_info_by_hand():
     # centre 110 px right of and 55 px above the middle, 440 px high, f = 1100 px
-    info = DIALECTS['official'].bbox_info(np.array([[.1, -.05, .4]]))
-    np.testing.assert_allclose(info, [[.28, -.14, (.4 - .24) / .06]], atol=1e-12)
+    info = DIALECTS['official'].bbox_info(np.array([[0.1, -0.05, 0.4]]))
+    np.testing.assert_allclose(info, [[0.28, -0.14, (0.4 - 0.24) / 0.06]], atol=1e-12)
 
 
 def test_head_exports_with_a_free_batch(tmp_path):
@@ -155,8 +164,15 @@ def test_head_exports_with_a_free_batch(tmp_path):
     head = InferenceHead(build('bedlam', 'hrnet_w48_pose', 'smplx')).eval()
     path = tmp_path / 'head.onnx'
     inputs = ['features', 'location']
-    torch.onnx.export(head, (torch.randn(2, 720), torch.randn(2, 3)), path, dynamo=False, opset_version=17,
-                      input_names=inputs, dynamic_axes={name: {0: 'batch'} for name in inputs})
+    torch.onnx.export(
+        head,
+        (torch.randn(2, 720), torch.randn(2, 3)),
+        path,
+        dynamo=False,
+        opset_version=17,
+        input_names=inputs,
+        dynamic_axes={name: {0: 'batch'} for name in inputs},
+    )
     session = ort.InferenceSession(path, providers=['CPUExecutionProvider'])
     for size in (1, 3, 8):
         features, location = torch.randn(size, 720), torch.rand(size, 3)

@@ -59,7 +59,7 @@ def test_the_node_answers_while_its_engine_is_built(cliff, peer, monkeypatch):
     assert said[-1].status[0].level == DiagnosticStatus.OK
     assert peer.state() == 'configuring'
     assert peer.set(max_people=5) == '' and 'cleanup' in peer.set(model='other.onnx')
-    assert not peer.change('configure') and not peer.change('activate')   # one thing at a time
+    assert not peer.change('configure') and not peer.change('activate')  # one thing at a time
     assert not configuring.done()
     loading.go.set()
     assert peer.until(configuring.done, 60.0) and configuring.result().success
@@ -68,7 +68,7 @@ def test_the_node_answers_while_its_engine_is_built(cliff, peer, monkeypatch):
     assert peer.until(lambda: said[-1].status[0].message == 'inactive')
     assert peer.change('activate')
     assert peer.until(lambda: peer.images.get_subscription_count() and peer.infos.get_subscription_count())
-    for i in range(50):   # best effort: the first image may go before everybody knows everybody
+    for i in range(50):  # best effort: the first image may go before everybody knows everybody
         peer.show(ONE, (10, i))
         if peer.until(lambda: people, 0.5):
             break
@@ -86,12 +86,13 @@ def test_a_build_that_fails_ends_unconfigured_with_the_reason(cliff, peer, monke
     assert peer.until(configuring.done, 60.0) and not configuring.result().success
     assert peer.until(lambda: 'no tactics' in said[-1].status[0].message)
     assert said[-1].status[0].level == DiagnosticStatus.ERROR and peer.state() == 'unconfigured'
-    assert peer.set(model='other.onnx') == ''   # unlocked: it can be mended
+    assert peer.set(model='other.onnx') == ''  # unlocked: it can be mended
 
 
 def test_other_executors_keep_the_node_too(ros, tiny_files, peer, monkeypatch):
     """A node in somebody else's multi-threaded executor, configured by a call and not by the service."""
     from rclpy.parameter import Parameter
+
     loading = Slow()
     monkeypatch.setattr(node_module, 'load_pipeline', loading)
     values = {**tiny_files, 'engine': 'onnx', 'num_threads': 1, 'diagnostics_rate': 10.0}
@@ -164,7 +165,7 @@ def test_a_lost_gpu_ends_unconfigured_with_the_reason_and_can_be_configured_agai
     assert peer.until(lambda: peer.state() == 'unconfigured')
     assert node.pipeline is None and node.worker is None
     peer.spin(0.5)
-    assert 'start again' in said[-1].status[0].message   # still said
+    assert 'start again' in said[-1].status[0].message  # still said
     assert peer.change('configure') and peer.change('activate')
     assert peer.until(lambda: peer.images.get_subscription_count() and peer.infos.get_subscription_count())
     show_until(peer, lambda: people, 20)

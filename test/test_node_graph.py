@@ -57,7 +57,7 @@ def vertices_of(smpl):
 
 
 def test_people_tf_and_markers_of_one_image_agree(cliff, peer):
-    cliff(smoothing=True)   # makes joints and mesh from what is reported, whatever the tiny network said
+    cliff(smoothing=True)  # makes joints and mesh from what is reported, whatever the tiny network said
     people, tf = peer.listen(SmplArray, '/cliff/people'), peer.listen(TFMessage, '/tf')
     mesh, skeleton = peer.listen(MarkerArray, '/cliff/mesh'), peer.listen(MarkerArray, '/cliff/skeleton')
     timing = peer.listen(Timing, '/cliff/timing')
@@ -83,8 +83,11 @@ def test_people_tf_and_markers_of_one_image_agree(cliff, peer):
             pose = lookup(tf[0].transforms, frame)
             np.testing.assert_allclose(pose[:3, 3], points([person.joints[j]])[0], atol=1e-4)
         q = person.rotations[0]
-        np.testing.assert_allclose(lookup(tf[0].transforms, f'smpl_{person.id}')[:3, :3],
-                                   Rotation.from_quat([q.x, q.y, q.z, q.w]).as_matrix(), atol=1e-4)
+        np.testing.assert_allclose(
+            lookup(tf[0].transforms, f'smpl_{person.id}')[:3, :3],
+            Rotation.from_quat([q.x, q.y, q.z, q.w]).as_matrix(),
+            atol=1e-4,
+        )
 
     faces = load_body().faces
     assert [m.id for m in mesh[0].markers] == [person.id for person in people[0].people]
@@ -93,8 +96,7 @@ def test_people_tf_and_markers_of_one_image_agree(cliff, peer):
         np.testing.assert_allclose(points(marker.points), vertices_of(person)[faces.reshape(-1)], atol=1e-4)
     bones, joints = skeleton[0].markers[0], skeleton[0].markers[2]
     np.testing.assert_allclose(points(joints.points), points(left.joints), atol=1e-6)
-    np.testing.assert_allclose(points(bones.points)[:2], points([left.joints[PARENTS[1]], left.joints[1]]),
-                               atol=1e-6)
+    np.testing.assert_allclose(points(bones.points)[:2], points([left.joints[PARENTS[1]], left.joints[1]]), atol=1e-6)
 
     assert (timing[0].frames_received, timing[0].frames_processed, timing[0].frames_dropped) == (1, 1, 0)
     assert timing[0].people == 2 and 0 < timing[0].infer_ms < timing[0].total_ms
@@ -112,8 +114,9 @@ def test_empty_scenes_publish_empty_arrays_and_clear_the_markers(cliff, peer):
     peer.show(EMPTY, (10, 100_000_000))
     assert peer.until(lambda: len(people) == 2)
     assert people[1].header == peer.image(EMPTY, (10, 100_000_000)).header and people[1].people == []
-    assert peer.until(lambda: shown == {
-        (m.ns, m.id) for message in skeleton for m in message.markers if m.action == Marker.DELETE})
+    assert peer.until(
+        lambda: shown == {(m.ns, m.id) for message in skeleton for m in message.markers if m.action == Marker.DELETE}
+    )
     assert len(tf) == 1
 
 
@@ -142,7 +145,7 @@ def test_up_and_down_ten_times(cliff, peer):
         assert peer.state() == 'active'
         before = len(people)
         assert peer.until(lambda: peer.node.count_publishers('/cliff/people'))
-        for attempt in range(50):   # best effort: the first image may go before everybody knows everybody
+        for attempt in range(50):  # best effort: the first image may go before everybody knows everybody
             peer.show(ONE, (100 + round_, attempt))
             if peer.until(lambda before=before: len(people) > before, 0.5):
                 break
@@ -172,6 +175,7 @@ def test_who_comes_late_still_gets_the_body(cliff, peer):
 
 def test_overlay_and_compressed_images(cliff, peer):
     import cv2
+
     cliff(image_transport='compressed')
     overlay = peer.listen(Image, '/cliff/overlay')
     camera = peer.node.create_publisher(CompressedImage, 'image', 10)
@@ -182,7 +186,7 @@ def test_overlay_and_compressed_images(cliff, peer):
     jpeg = cv2.imencode('.jpg', ONE)[1]
     peer.infos.publish(peer.info((5, 6)))
     camera.publish(CompressedImage(header=header, format='jpeg', data=to_message_array(jpeg)))
-    assert peer.until(lambda: overlay, 60.0)   # the first time compiles the rasteriser
+    assert peer.until(lambda: overlay, 60.0)  # the first time compiles the rasteriser
     drawn = np.frombuffer(overlay[0].data, np.uint8).reshape(SIZE[1], SIZE[0], 3)
     assert overlay[0].header == header and overlay[0].encoding == 'rgb8'
     assert np.abs(drawn.astype(int) - ONE).max(-1).astype(bool).mean() > 0.005
@@ -208,9 +212,17 @@ def test_boxes_from_the_topic_detections(cliff, peer, vision):
     for i in range(3):
         peer.show(EMPTY, (10, i * 100_000_000))
         peer.spin(0.2)
-    header = peer.image(EMPTY, (10, 100_000_000)).header   # of the second image
-    boxes.publish(vision.Detection2DArray(header=header, detections=[
-        detection(100.0, 'person', '42'), detection(300.0, 'chair', '7'), detection(500.0, 'person', '43')]))
+    header = peer.image(EMPTY, (10, 100_000_000)).header  # of the second image
+    boxes.publish(
+        vision.Detection2DArray(
+            header=header,
+            detections=[
+                detection(100.0, 'person', '42'),
+                detection(300.0, 'chair', '7'),
+                detection(500.0, 'person', '43'),
+            ],
+        )
+    )
     assert peer.until(lambda: people)
     peer.spin(0.3)
     assert len(people) == 1 and people[0].header == header
@@ -250,6 +262,7 @@ def test_frames_that_come_too_fast_are_dropped_and_counted(cliff, peer):
 
 
 # ---- what goes wrong is said once, in one sentence, and the node lives on
+
 
 def truncated(peer):
     image = peer.image(ONE, (1, 0))
@@ -307,7 +320,7 @@ def test_bad_images_are_refused_with_a_sentence_and_good_ones_go_on(active, peer
             peer.images.publish(image)
             peer.spin(0.05)
         assert peer.until(lambda words=words: any(words in line for line in logged)), (words, logged)
-        assert sum(words in line for line in logged) == 1, logged   # once, not for each image
+        assert sum(words in line for line in logged) == 1, logged  # once, not for each image
         assert peer.until(lambda words=words: words in said[-1].status[0].message)
         assert said[-1].status[0].level == DiagnosticStatus.WARN
         before = len(people)
@@ -375,16 +388,17 @@ def test_qos_of_inputs_can_be_overridden(cliff, peer):
     peer.bring_up()
     subscription = next(s for s in node.subscriptions if s.topic_name == '/image')
     assert subscription.qos_profile.reliability == ReliabilityPolicy.RELIABLE
-    assert peer.change('deactivate') and peer.change('activate')   # declared a second time
+    assert peer.change('deactivate') and peer.change('activate')  # declared a second time
 
 
 # ---- parameters
+
 
 def test_wrong_parameters_are_refused_with_a_sentence(active, peer):
     node, _, _ = active
     assert 'max_people' in peer.set(max_people=0)
     assert 'Wrong parameter type' in peer.set(smoothing='yes')
-    assert 'cleanup' in peer.set(model='other.onnx')   # not while it runs
+    assert 'cleanup' in peer.set(model='other.onnx')  # not while it runs
     assert 'autostart' in peer.set(autostart=True)
     assert node.get_parameter('max_people').value == 32
     assert peer.set(max_people=3, min_hits=2, smoothing=True, score_threshold=0.7, overlay_opacity=0.5, coast=0.1) == ''
@@ -393,17 +407,21 @@ def test_wrong_parameters_are_refused_with_a_sentence(active, peer):
     assert node.pipeline.detector.threshold == 0.7 and node.outputs.overlay_opacity == 0.5
 
 
-@pytest.mark.parametrize('name, value, words, better', [
-    ('model', '/nowhere/model.onnx', 'does not exist', None),
-    ('engine', 'abacus', 'must be one of auto', 'onnx'),
-    ('score_threshold', 'high', 'must be a number', 0.6),
-    ('max_people', 1000, '1 .. 128', 4),
-    ('tf_prefix', '/robot', 'leave out the leading /', 'robot/'),
-    ('detector', 'topic', 'vision_msgs', None),
-])
+@pytest.mark.parametrize(
+    'name, value, words, better',
+    [
+        ('model', '/nowhere/model.onnx', 'does not exist', None),
+        ('engine', 'abacus', 'must be one of auto', 'onnx'),
+        ('score_threshold', 'high', 'must be a number', 0.6),
+        ('max_people', 1000, '1 .. 128', 4),
+        ('tf_prefix', '/robot', 'leave out the leading /', 'robot/'),
+        ('detector', 'topic', 'vision_msgs', None),
+    ],
+)
 def test_what_cannot_be_configured_says_why_and_can_be_mended(
-        cliff, peer, tiny_files, monkeypatch, name, value, words, better):
-    monkeypatch.setitem(sys.modules, 'vision_msgs.msg', None)   # as if it were not installed
+    cliff, peer, tiny_files, monkeypatch, name, value, words, better
+):
+    monkeypatch.setitem(sys.modules, 'vision_msgs.msg', None)  # as if it were not installed
     cliff(diagnostics_rate=10.0, **{name: value})
     said = peer.listen(DiagnosticArray, '/diagnostics')
     assert not peer.change('configure') and peer.state() == 'unconfigured'

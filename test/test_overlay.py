@@ -33,9 +33,17 @@ def stand(camera, x=0.0, z=3.5, person_id=1, **changes):
     translation = np.array([[x, 0.0, z]])
     joints, vertices = body(np.zeros((1, 10)), rotations, translation)
     pixels = camera.project(vertices[0])
-    person = Person(id=person_id, score=0.9, box=np.concatenate([pixels.min(0), pixels.max(0)]),
-                    betas=np.zeros(10), rotations=rotations[0], translation=translation[0], joints=joints[0],
-                    joints2d=camera.project(joints[0]), vertices=vertices[0])
+    person = Person(
+        id=person_id,
+        score=0.9,
+        box=np.concatenate([pixels.min(0), pixels.max(0)]),
+        betas=np.zeros(10),
+        rotations=rotations[0],
+        translation=translation[0],
+        joints=joints[0],
+        joints2d=camera.project(joints[0]),
+        vertices=vertices[0],
+    )
     return person.with_(**changes)
 
 
@@ -74,8 +82,9 @@ def test_people_behind_or_around_the_camera_are_no_trouble(camera):
 def test_the_nearer_person_hides_the_other_whatever_the_order():
     camera, faces = CAMERAS['pinhole'], load_body().faces
     near, far = stand(camera, z=3.0, person_id=1), stand(camera, z=4.0, person_id=2)
-    one, two = (draw_people(grey(), people, camera, faces, box=False, label=False)
-                for people in ([near, far], [far, near]))
+    one, two = (
+        draw_people(grey(), people, camera, faces, box=False, label=False) for people in ([near, far], [far, near])
+    )
     assert np.array_equal(one, two)
     chest = camera.project(near.joints[9]).round().astype(int)
     alone = draw_people(grey(), [near], camera, faces, box=False, label=False)
@@ -104,8 +113,9 @@ def test_joints_far_outside_or_unseen_are_left_out():
     camera = CAMERAS['pinhole']
     joints2d = stand(camera).joints2d.copy()
     joints2d[5], joints2d[20] = np.nan, (1e9, -1e9)
-    person = stand(camera, vertices=None, joints2d=joints2d, box=np.array([-1e6, -50, 1e6, 500]),
-                   track_state=TrackState.COASTING)
+    person = stand(
+        camera, vertices=None, joints2d=joints2d, box=np.array([-1e6, -50, 1e6, 500]), track_state=TrackState.COASTING
+    )
     draw_people(grey(), [person], camera, load_body().faces)
 
 

@@ -34,8 +34,9 @@ def graph(tmp_path_factory, body):
 
 @pytest.fixture
 def make(graph):
-    return lambda **options: Pipeline(**{
-        'model': graph, 'detector': 'none', 'engine': 'onnx', 'refine_boxes': False} | options)
+    return lambda **options: Pipeline(
+        **{'model': graph, 'detector': 'none', 'engine': 'onnx', 'refine_boxes': False} | options
+    )
 
 
 def frame(stamp=0.0, camera=CAMERA, red=0) -> Frame:
@@ -52,13 +53,12 @@ def box(x=320.0, y=240.0, height=200.0, **kwargs) -> Box:
 def test_one_person_where_the_crop_camera_puts_them(make, body, smoothing):
     pipeline = make(smoothing=smoothing)
     people = pipeline(frame(red=51), [box(400, 200, score=0.7)])
-    person, = people
+    (person,) = people
     # s = 1: a person as high as the crop (1.1 of the box) is 2 m high.
     depth = 2 * 500 / (1.1 * 200)
     middle = (person.vertices.max(0) + person.vertices.min(0)) / 2
     # Smoothing rebuilds the mesh with the betas, which the tiny graph's own mesh does not have.
-    np.testing.assert_allclose(middle[:2], [depth * 80 / 500, depth * -40 / 500],
-                               atol=0.03 if smoothing else 1e-4)
+    np.testing.assert_allclose(middle[:2], [depth * 80 / 500, depth * -40 / 500], atol=0.03 if smoothing else 1e-4)
     assert person.joints[0, 2] == pytest.approx(depth, rel=0.01)
     assert person.betas[0] == pytest.approx(0.2, abs=2e-3)  # the crop was cut, in RGB
     assert (person.id, person.score, person.track_state, person.age) == (1, 0.7, TrackState.NEW, 0)
@@ -66,7 +66,7 @@ def test_one_person_where_the_crop_camera_puts_them(make, body, smoothing):
     np.testing.assert_allclose(person.joints2d, CAMERA.project(person.joints))
     assert (person.velocity == 0).all()
     assert tuple(people.timings) == STAGES and people.timings['infer'] > 0 and people.num_crops == 1
-    nobody = pipeline(frame(1.0), [])   # what was found before keeps what it cost
+    nobody = pipeline(frame(1.0), [])  # what was found before keeps what it cost
     assert nobody == [] and nobody.num_crops == 0 and people.num_crops == 1
 
 
@@ -89,7 +89,7 @@ def test_mesh_is_the_body_of_the_reported_parameters(make, body, camera):
 def test_a_turned_view_gives_the_same_person_as_its_own_mesh(make, body):
     """Far off a fisheye's axis the graph answers in a turned view; unsmoothed output is turned back."""
     pipeline = make(smoothing=False)
-    person, = pipeline(frame(camera=FISHEYE), [box(590, 240, 150)])  # 77 degrees off axis
+    (person,) = pipeline(frame(camera=FISHEYE), [box(590, 240, 150)])  # 77 degrees off axis
     direction = person.joints[0] / np.linalg.norm(person.joints[0])
     assert np.degrees(np.arccos(direction[2])) > 65
     # The tiny graph's betas are 0 on black, so its mesh is the mean body's.
@@ -111,7 +111,7 @@ def test_what_the_network_takes_for_no_person_is_left_out(tmp_path, body, make):
         images = [frame(i / 15, red=red) for i, red in enumerate(reds)]
         return [len(pipeline(image)) for image in images]
 
-    faint, clear, half = 20, 250, 90   # of 255
+    faint, clear, half = 20, 250, 90  # of 255
     assert seen([faint, half, clear, half, faint, half]) == [0, 0, 2, 2, 0, 2]
     assert seen([faint, half], presence_threshold=0.0) == [2, 2]
     assert seen([half, clear], presence_threshold=0.3) == [2, 2]
@@ -132,7 +132,7 @@ def test_nobody_is_there_twice(make):
     pipeline(frame(0.1))
     first, other = pipeline(frame(0.2))
     assert first.id == 1 and other.joints2d[0, 0] == pytest.approx(500, abs=10)
-    assert len(make()(frame(), found)) == 3   # boxes that are given are believed
+    assert len(make()(frame(), found)) == 3  # boxes that are given are believed
 
 
 def test_an_id_stays_when_the_other_of_two_boxes_is_the_one_that_is_left(make):
@@ -142,9 +142,9 @@ def test_an_id_stays_when_the_other_of_two_boxes_is_the_one_that_is_left(make):
     small = box(298, 240, height=172)
     found = [box(301), small]
     assert [person.id for person in pipeline(frame(0.1))] == [1]
-    found = [small]   # tracked as somebody of its own, who was never reported
+    found = [small]  # tracked as somebody of its own, who was never reported
     for i in range(2, 12):
-        person, = pipeline(frame(i / 10))
+        (person,) = pipeline(frame(i / 10))
         assert (person.id, person.track_state) == (1, TrackState.OK) and person.age == pytest.approx(i / 10)
     found = [small, box(500)]
     pipeline(frame(1.2))
@@ -177,7 +177,7 @@ def test_who_walks_in_front_of_somebody_keeps_the_own_id(make):
     pipeline = make(coast=0.3)
     pipeline.detector = lambda image, order: found
     for i in range(9):
-        found = [box(300), box(460 - 20 * i, 240, height=190)][i > 5:]   # the first is hidden in the end
+        found = [box(300), box(460 - 20 * i, 240, height=190)][i > 5 :]  # the first is hidden in the end
         people = pipeline(frame(i / 30))
     assert next(person.track_state for person in people if person.id == 2) is TrackState.OK
 
@@ -186,13 +186,13 @@ def test_boxes_end_where_the_body_does(make, body):
     """The tiny graph's body is as high as 0.85 of the crop and wide: the box becomes its outline."""
     pipeline = make(refine_boxes=True, smoothing=False)
     pipeline.detector = lambda image, order: [box(320)]
-    person, = pipeline(frame())
+    (person,) = pipeline(frame())
     pixels = CAMERA.project(person.vertices)
     outline = np.concatenate([pixels.min(0), pixels.max(0)])
     np.testing.assert_allclose(person.box, outline, atol=0.02 * (outline[3] - outline[1]))
-    assert abs((outline[2] - outline[0]) / (outline[3] - outline[1]) - 0.4) > 0.3   # not the detector's box
+    assert abs((outline[2] - outline[0]) / (outline[3] - outline[1]) - 0.4) > 0.3  # not the detector's box
     pipeline.reset()
-    given, = pipeline(frame(), [box(320)])
+    (given,) = pipeline(frame(), [box(320)])
     np.testing.assert_allclose(given.box, box(320).xyxy)
 
 
@@ -201,7 +201,7 @@ def test_vertices_only_when_wanted(make):
         pipeline = make(smoothing=smoothing)
         assert pipeline(frame(0.0), [box()], vertices=False)[0].vertices is None
         assert pipeline(frame(0.1), [box()], vertices=True)[0].vertices.shape == (6890, 3)
-        coasting, = pipeline(frame(0.2), [], vertices=True)
+        (coasting,) = pipeline(frame(0.2), [], vertices=True)
         assert coasting.vertices.shape == (6890, 3)
         assert pipeline(frame(0.25), [], vertices=False)[0].vertices is None
 
@@ -216,11 +216,11 @@ def test_people_coast_for_a_moment_then_go(make, body):
     pipeline = make(coast=0.2)
     for i in range(30):
         people = pipeline(frame(i / 15), [box(100 + 4 * i)])
-    last, = people
+    (last,) = people
     assert last.track_state is TrackState.OK
     depth = last.translation[2]
     np.testing.assert_allclose(last.velocity[0], 4 * 15 * depth / 500, rtol=0.05)
-    person, = pipeline(frame(30 / 15), [])
+    (person,) = pipeline(frame(30 / 15), [])
     assert person.id == last.id and person.track_state is TrackState.COASTING
     np.testing.assert_allclose(person.translation, last.translation + last.velocity / 15, atol=1e-9)
     np.testing.assert_allclose(person.joints2d, CAMERA.project(person.joints))
@@ -229,7 +229,7 @@ def test_people_coast_for_a_moment_then_go(make, body):
     assert person.box[0] > last.box[0]
     assert len(pipeline(frame(32 / 15), [])) == 1
     assert pipeline(frame(33 / 15), []) == []
-    again, = pipeline(frame(34 / 15), [box(100 + 4 * 34)])  # the id outlives the ghost
+    (again,) = pipeline(frame(34 / 15), [box(100 + 4 * 34)])  # the id outlives the ghost
     assert again.id == last.id and again.track_state is TrackState.OK
 
 
@@ -241,7 +241,7 @@ def test_ids_are_kept_when_given_and_people_come_in_their_order(make):
 def test_bag_loops_and_resets_forget_people_but_not_ids(make):
     pipeline = make()
     pipeline(frame(5.0), [box()])
-    restarted, = pipeline(frame(0.0), [box(330)])
+    (restarted,) = pipeline(frame(0.0), [box(330)])
     assert restarted.id == 2 and restarted.track_state is TrackState.NEW and restarted.age == 0
     assert (restarted.velocity == 0).all()
     pipeline.reset()
@@ -276,8 +276,9 @@ def test_impossible_people_are_left_out_and_the_rest_stays(make, caplog, monkeyp
     assert sum('behind the camera' in record.message for record in caplog.records) == 1
 
 
-@pytest.mark.parametrize(('rate', 'options', 'found'), [
-    (15, {}, 1), (5, {}, 0), (15, {'min_hits': 1}, 0), (5, {'min_hits': 3}, 2)])
+@pytest.mark.parametrize(
+    ('rate', 'options', 'found'), [(15, {}, 1), (5, {}, 0), (15, {'min_hits': 1}, 0), (5, {'min_hits': 3}, 2)]
+)
 def test_somebody_new_is_reported_when_seen_often_enough(make, rate, options, found):
     """Nobody is found later than in the second image; who is there in the first one, or in a still, at once."""
     pipeline, there = make(**options), [box(100)]
@@ -306,7 +307,7 @@ def test_who_was_seen_a_few_times_only_does_not_coast(make):
     for i in range(12):
         ids.append([person.id for person in pipeline(frame(i / 15))])
     assert ids == [[1]] * 4 + [[1, 2]] * 2 + [[1]] * 6
-    given = make(coast=1.0)   # boxes that are given are believed, as are those who made them
+    given = make(coast=1.0)  # boxes that are given are believed, as are those who made them
     given(frame(0.0), [box(100)])
     assert given(frame(0.1), [])[0].track_state is TrackState.COASTING
 
@@ -324,8 +325,10 @@ def test_nobody_jumps(make):
     assert max(np.linalg.norm(person.velocity) for person in people) < 7.51
     assert people[-1].joints[0, 2] == pytest.approx(2 * 500 / (1.1 * 150), rel=0.05)
     found = box(370, 215, height=150)
-    after = [[person.id for person in pipeline(frame(i / 30)) if person.track_state is not TrackState.COASTING]
-             for i in range(20, 24)]
+    after = [
+        [person.id for person in pipeline(frame(i / 30)) if person.track_state is not TrackState.COASTING]
+        for i in range(20, 24)
+    ]
     assert after == [[], [2], [2], [2]]
 
 
@@ -358,7 +361,7 @@ def test_a_part_of_somebody_is_nobody(make):
         people = pipeline(frame(i / 15))
     assert sorted(round(np.mean(person.box[[0, 2]])) for person in people) == [300, 560]
     pipeline.reset()
-    assert len(pipeline(frame(0.0))) == 2   # in a still, too
+    assert len(pipeline(frame(0.0))) == 2  # in a still, too
 
 
 def test_between_detections_boxes_are_predicted(make):
@@ -371,7 +374,7 @@ def test_between_detections_boxes_are_predicted(make):
 
     pipeline.detector, seen = Walker(), []
     for i in range(12):
-        person, = pipeline(frame(i / 15), vertices=False)
+        (person,) = pipeline(frame(i / 15), vertices=False)
         seen.append(person)
     assert calls == [0, 3, 6, 9]
     assert {person.id for person in seen} == {1}
@@ -381,11 +384,11 @@ def test_between_detections_boxes_are_predicted(make):
 
 def test_smoothing_can_be_set_and_switched(make):
     pipeline = make(smoothing=SmootherOptions(distance=OneEuroOptions(0.1, 0.0)))
-    first, = pipeline(frame(0.0), [box()])
-    pipeline.options = replace(pipeline.options, coast=0.3)   # another option does not start afresh
-    smoothed, = pipeline(frame(0.1), [box(height=220)])
+    (first,) = pipeline(frame(0.0), [box()])
+    pipeline.options = replace(pipeline.options, coast=0.3)  # another option does not start afresh
+    (smoothed,) = pipeline(frame(0.1), [box(height=220)])
     pipeline.options = replace(pipeline.options, smoothing=False)
-    raw, = pipeline(frame(0.2), [box(height=220)])
+    (raw,) = pipeline(frame(0.2), [box(height=220)])
     assert first.translation[2] > smoothed.translation[2] > raw.translation[2] + 0.1
     assert raw.id == first.id
 

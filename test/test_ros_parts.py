@@ -49,13 +49,23 @@ STAMP = (1_700_000_000, 123_456_789)
 
 def make_people(count: int, seed: int = 0, vertices: int = 60) -> list[Person]:
     rng = np.random.default_rng(seed)
-    return [Person(
-        id=int(rng.integers(1, 1 << 31)), score=float(rng.uniform()), box=rng.uniform(0, 500, 4),
-        betas=rng.normal(size=10), rotations=Rotation.from_rotvec(rng.normal(size=(24, 3))).as_matrix(),
-        translation=rng.normal(size=3), joints=rng.normal(size=(24, 3)),
-        joints2d=rng.uniform(0, 500, (24, 2)), vertices=rng.normal(size=(vertices, 3)).astype(np.float32),
-        track_state=TrackState(int(rng.integers(3))), velocity=rng.normal(size=3),
-        age=float(rng.uniform(0, 9))) for _ in range(count)]
+    return [
+        Person(
+            id=int(rng.integers(1, 1 << 31)),
+            score=float(rng.uniform()),
+            box=rng.uniform(0, 500, 4),
+            betas=rng.normal(size=10),
+            rotations=Rotation.from_rotvec(rng.normal(size=(24, 3))).as_matrix(),
+            translation=rng.normal(size=3),
+            joints=rng.normal(size=(24, 3)),
+            joints2d=rng.uniform(0, 500, (24, 2)),
+            vertices=rng.normal(size=(vertices, 3)).astype(np.float32),
+            track_state=TrackState(int(rng.integers(3))),
+            velocity=rng.normal(size=3),
+            age=float(rng.uniform(0, 9)),
+        )
+        for _ in range(count)
+    ]
 
 
 def make_header(frame_id: str) -> Header:
@@ -64,23 +74,38 @@ def make_header(frame_id: str) -> Header:
 
 # ---- the slow reference: the same messages from Python objects
 
+
 def slow_people(batch: Batch) -> SmplArray:
     def smpl(person: Person) -> Smpl:
         q = Rotation.from_matrix(person.rotations).as_quat(canonical=True)
         return Smpl(
-            header=batch.header, id=person.id, score=person.score, box=person.box,
-            track_state=int(person.track_state), age=person.age, betas=person.betas.tolist(),
+            header=batch.header,
+            id=person.id,
+            score=person.score,
+            box=person.box,
+            track_state=int(person.track_state),
+            age=person.age,
+            betas=person.betas.tolist(),
             rotations=[Quaternion(x=x, y=y, z=z, w=w) for x, y, z, w in q.tolist()],
-            translation=vector(person.translation), velocity=vector(person.velocity),
+            translation=vector(person.translation),
+            velocity=vector(person.velocity),
             joints=[Point(x=x, y=y, z=z) for x, y, z in person.joints.tolist()],
-            joints2d=person.joints2d.reshape(-1))
+            joints2d=person.joints2d.reshape(-1),
+        )
+
     return SmplArray(header=batch.header, people=[smpl(person) for person in batch.people])
 
 
 def slow_marker(batch, person, ns, kind, size, points) -> Marker:
-    marker = Marker(header=batch.header, ns=ns, id=person.id & 0x7FFFFFFF, type=kind, lifetime=LIFETIME,
-                    scale=Vector3(x=size, y=size, z=size),
-                    points=[Point(x=x, y=y, z=z) for x, y, z in points.tolist()])
+    marker = Marker(
+        header=batch.header,
+        ns=ns,
+        id=person.id & 0x7FFFFFFF,
+        type=kind,
+        lifetime=LIFETIME,
+        scale=Vector3(x=size, y=size, z=size),
+        points=[Point(x=x, y=y, z=z) for x, y, z in points.tolist()],
+    )
     marker.pose.orientation.w = 1.0
     marker.color.r, marker.color.g, marker.color.b = (value / 255 for value in color_of(person.id))
     marker.color.a = 1.0
@@ -102,13 +127,14 @@ class TestSplicedMessagesEqualTheSlowOnes:
 
     def test_people(self, count, frame_id):
         message = PeopleMessage()
-        for seed in (0, 1):   # a second time: the template is used again
+        for seed in (0, 1):  # a second time: the template is used again
             batch = Batch(STAMP, frame_id, make_people(count, seed))
             fast = deserialize_message(message.serialise(batch), SmplArray)
             slow = through_wire(slow_people(batch))
             for a, b in zip(fast.people, slow.people, strict=True):
-                np.testing.assert_allclose([(q.x, q.y, q.z, q.w) for q in a.rotations],
-                                           [(q.x, q.y, q.z, q.w) for q in b.rotations], atol=1e-12)
+                np.testing.assert_allclose(
+                    [(q.x, q.y, q.z, q.w) for q in a.rotations], [(q.x, q.y, q.z, q.w) for q in b.rotations], atol=1e-12
+                )
                 a.rotations = b.rotations
             assert fast == slow
 
@@ -118,9 +144,12 @@ class TestSplicedMessagesEqualTheSlowOnes:
         for seed in (0, 1):
             batch = Batch(STAMP, frame_id, make_people(count, seed))
             fast = deserialize_message(markers.serialise(batch), MarkerArray)
-            slow = MarkerArray(markers=[
-                slow_marker(batch, p, 'smpl_mesh', Marker.TRIANGLE_LIST, 1.0, p.vertices[faces.reshape(-1)])
-                for p in batch.people])
+            slow = MarkerArray(
+                markers=[
+                    slow_marker(batch, p, 'smpl_mesh', Marker.TRIANGLE_LIST, 1.0, p.vertices[faces.reshape(-1)])
+                    for p in batch.people
+                ]
+            )
             assert fast == through_wire(slow)
 
     def test_skeleton(self, count, frame_id):
@@ -129,11 +158,16 @@ class TestSplicedMessagesEqualTheSlowOnes:
         for seed in (0, 1):
             batch = Batch(STAMP, frame_id, make_people(count, seed))
             fast = deserialize_message(markers.serialise(batch), MarkerArray)
-            slow = MarkerArray(markers=[
-                slow_marker(batch, person, name, kind, size, person.joints[which])
-                for name, kind, size, which in (('smpl_bones', Marker.LINE_LIST, 0.02, bones),
-                                                ('smpl_joints', Marker.SPHERE_LIST, 0.05, slice(None)))
-                for person in batch.people])
+            slow = MarkerArray(
+                markers=[
+                    slow_marker(batch, person, name, kind, size, person.joints[which])
+                    for name, kind, size, which in (
+                        ('smpl_bones', Marker.LINE_LIST, 0.02, bones),
+                        ('smpl_joints', Marker.SPHERE_LIST, 0.05, slice(None)),
+                    )
+                    for person in batch.people
+                ]
+            )
             assert fast == through_wire(slow)
 
     @pytest.mark.parametrize('joints', [True, False])
@@ -148,8 +182,7 @@ class TestSplicedMessagesEqualTheSlowOnes:
                 t = fast.transforms[n * (24 if joints else 1) + j]
                 name = f'robot/smpl_{person.id}' + (f'/{JOINT_NAMES[j]}' if j else '')
                 parent = fast.transforms[n * 24 + PARENTS[j]].child_frame_id if j else frame_id
-                assert (t.header, t.child_frame_id) == (
-                    Header(stamp=make_header('').stamp, frame_id=parent), name)
+                assert (t.header, t.child_frame_id) == (Header(stamp=make_header('').stamp, frame_id=parent), name)
                 R, p = places[parent]
                 v, q = t.transform.translation, t.transform.rotation
                 turn = Rotation.from_quat([q.x, q.y, q.z, q.w]).as_matrix()
@@ -163,7 +196,9 @@ def test_markers_of_those_who_left_are_deleted_once():
     markers.serialise(Batch(STAMP, 'cam', [first, second]))
     gone = markers.farewell(Batch(STAMP, 'cam', [second]))
     assert {(m.ns, m.id, m.action) for m in gone.markers} == {
-        ('smpl_bones', first.id, Marker.DELETE), ('smpl_joints', first.id, Marker.DELETE)}
+        ('smpl_bones', first.id, Marker.DELETE),
+        ('smpl_joints', first.id, Marker.DELETE),
+    }
     assert markers.farewell(Batch(STAMP, 'cam', [second])) is None
     assert {m.id for m in markers.farewell().markers} == {second.id}
 
@@ -188,8 +223,8 @@ def test_quaternions_agree_with_scipy(vectors):
 
 # ---- reading the wire
 
-@given(st.text(max_size=9), st.integers(-(1 << 31), (1 << 31) - 1), st.integers(0, 999_999_999),
-       st.binary(max_size=99))
+
+@given(st.text(max_size=9), st.integers(-(1 << 31), (1 << 31) - 1), st.integers(0, 999_999_999), st.binary(max_size=99))
 def test_images_are_read_from_the_wire(frame_id, seconds, nanoseconds, data):
     frame_id = frame_id.replace('\0', '').encode(errors='ignore').decode()
     header = Header(stamp=Time(sec=seconds, nanosec=nanoseconds), frame_id=frame_id)
@@ -200,7 +235,11 @@ def test_images_are_read_from_the_wire(frame_id, seconds, nanoseconds, data):
     assert bytes(got.data) == data
     small = read_compressed_image(serialize_message(CompressedImage(header=header, format='jpeg', data=data)))
     assert (small.stamp, small.frame_id, small.format, bytes(small.data)) == (
-        (seconds, nanoseconds), header.frame_id, 'jpeg', data)
+        (seconds, nanoseconds),
+        header.frame_id,
+        'jpeg',
+        data,
+    )
     assert read_stamp(serialize_message(CameraInfo(header=header))) == (seconds, nanoseconds)
 
 
@@ -209,8 +248,17 @@ def test_camera_infos_are_read_from_the_wire(frame_id, model, coefficients, seed
     frame_id = frame_id.replace('\0', '').encode(errors='ignore').decode()
     rng = np.random.default_rng(seed)
     message = CameraInfo(
-        header=make_header(frame_id), height=480, width=640, distortion_model=model, d=rng.normal(size=coefficients),
-        k=rng.normal(size=9), r=rng.normal(size=9), p=rng.normal(size=12), binning_x=1, binning_y=2)
+        header=make_header(frame_id),
+        height=480,
+        width=640,
+        distortion_model=model,
+        d=rng.normal(size=coefficients),
+        k=rng.normal(size=9),
+        r=rng.normal(size=9),
+        p=rng.normal(size=12),
+        binning_x=1,
+        binning_y=2,
+    )
     message.roi.x_offset, message.roi.y_offset, message.roi.height, message.roi.width = 5, 6, 7, 8
     got = read_camera_info(serialize_message(message))
     assert (got.stamp, got.frame_id, got.distortion_model) == (STAMP, frame_id, model)
@@ -223,6 +271,7 @@ def test_camera_infos_are_read_from_the_wire(frame_id, model, coefficients, seed
 
 
 # ---- mailbox and worker
+
 
 @given(st.lists(st.integers(), min_size=1, max_size=20))
 def test_the_mailbox_hands_over_the_newest_and_counts_the_rest(items):
@@ -259,6 +308,7 @@ def test_the_worker_uses_one_thread_and_survives_errors():
 
 # ---- which CameraInfo and which boxes belong to an image
 
+
 def test_without_pairs_the_latest_info_serves_at_once():
     pairing = InfoPairing()
     assert pairing.image((1, 0), 'a') == []
@@ -271,8 +321,7 @@ def test_pairs_are_kept_together_when_the_info_changes(info_first):
     pairing = InfoPairing()
     got = []
     for t in range(1, 6):
-        steps = [lambda t=t: pairing.image((t, 0), f'image {t}'),
-                 lambda t=t: pairing.info((t, 0), f'info {t}')]
+        steps = [lambda t=t: pairing.image((t, 0), f'image {t}'), lambda t=t: pairing.info((t, 0), f'info {t}')]
         for step in reversed(steps) if info_first else steps:
             got += step()
     assert got == [(f'image {t}', f'info {t}') for t in range(1, 6)]
@@ -335,7 +384,8 @@ def boxes_of(detections, class_id='', said=None):
 def test_detections_become_boxes():
     detections = [
         detection(100.0, 50.0, 20.0, 40.0, '7', [('person', 0.8)]),
-        detection(10.0, 10.0, 4.0, 4.0, 'cat-1', [('cat', 0.9)])]
+        detection(10.0, 10.0, 4.0, 4.0, 'cat-1', [('cat', 0.9)]),
+    ]
     boxes = boxes_of(detections)
     assert [(box.id, box.score) for box in boxes] == [(7, 0.8), (person_id('cat-1'), 0.9)]
     np.testing.assert_allclose(boxes[0].xyxy, [90, 30, 110, 70])
@@ -347,8 +397,9 @@ def test_classes_that_are_left_out_are_remembered_in_bounds():
     reader = Detections(CliffSettings(detections_class='person'), lambda kind, sentence: None)
     reader.boxes(RawDetections((0, 0), '', [detection(9.0, 9.0, 5.0, 5.0)]))
     assert reader.other_classes == ['none at all'] and not reader.wanted_seen
-    reader.boxes(RawDetections((0, 0), '', [
-        detection(9.0, 9.0, 5.0, 5.0, '', [('x' * 1000 + str(i), 1.0)]) for i in range(100)]))
+    reader.boxes(
+        RawDetections((0, 0), '', [detection(9.0, 9.0, 5.0, 5.0, '', [('x' * 1000 + str(i), 1.0)]) for i in range(100)])
+    )
     assert len(reader.other_classes) < 10 and max(map(len, reader.other_classes)) < 60 and not reader.wanted_seen
     reader.boxes(RawDetections((0, 0), '', [detection(9.0, 9.0, 5.0, 5.0, '', [('chair', 0.1), ('person', 1.0)])]))
     assert reader.wanted_seen
@@ -357,11 +408,22 @@ def test_classes_that_are_left_out_are_remembered_in_bounds():
 NAN, INF = float('nan'), float('inf')
 
 
-@pytest.mark.parametrize('box, score', [
-    ((10.0, 10.0, 0.0, 4.0), 1.0), ((NAN, 1.0, 2.0, 2.0), 1.0), ((1e17, 1.0, 2.0, 2.0), 1.0),
-    ((1.0, -1e17, 2.0, 2.0), 1.0), ((1.0, 1.0, 1e-20, 1e-20), 1.0), ((1.0, 1.0, -5.0, 2.0), 1.0),
-    ((1.0, 1.0, INF, 2.0), 1.0), ((1.0, 1.0, 1e300, 1e300), 1.0), ((9.0, 9.0, 4.0, 4.0), NAN),
-    ((9.0, 9.0, 4.0, 4.0), INF), ((9.0, 9.0, 4.0, 4.0), -INF)])
+@pytest.mark.parametrize(
+    'box, score',
+    [
+        ((10.0, 10.0, 0.0, 4.0), 1.0),
+        ((NAN, 1.0, 2.0, 2.0), 1.0),
+        ((1e17, 1.0, 2.0, 2.0), 1.0),
+        ((1.0, -1e17, 2.0, 2.0), 1.0),
+        ((1.0, 1.0, 1e-20, 1e-20), 1.0),
+        ((1.0, 1.0, -5.0, 2.0), 1.0),
+        ((1.0, 1.0, INF, 2.0), 1.0),
+        ((1.0, 1.0, 1e300, 1e300), 1.0),
+        ((9.0, 9.0, 4.0, 4.0), NAN),
+        ((9.0, 9.0, 4.0, 4.0), INF),
+        ((9.0, 9.0, 4.0, 4.0), -INF),
+    ],
+)
 def test_boxes_and_scores_that_cannot_be_are_left_out_and_said(box, score):
     said = []
     good = detection(100.0, 50.0, 20.0, 40.0, '7', [('person', 0.8)])

@@ -26,20 +26,34 @@ def folder(tmp_path):
     """Four images, the tiny detector sees one person in each, and their calibration."""
     for i in range(4):
         image = cell_picture((2, 2))
-        image[:8, :8] = 60 * i   # tells them apart
+        image[:8, :8] = 60 * i  # tells them apart
         cv2.imwrite(str(tmp_path / f'{i}.png'), image)
     Camera(640, 480, np.array([[500, 0, 320], [0, 510, 240], [0, 0, 1]]), d=(0.1, -0.05, 0, 0, 0)).to_yaml(
-        tmp_path / 'camera.yaml')
+        tmp_path / 'camera.yaml'
+    )
     return tmp_path
 
 
 def test_a_folder_goes_through_camera_and_node(start, peer, tiny_files, folder):
-    node = start('cliff_ros.ros.node', {'image': '/camera/image_raw', 'camera_info': '/camera/camera_info'},
-                 autostart='true', score_threshold=0.6, **tiny_files)
+    node = start(
+        'cliff_ros.ros.node',
+        {'image': '/camera/image_raw', 'camera_info': '/camera/camera_info'},
+        autostart='true',
+        score_threshold=0.6,
+        **tiny_files,
+    )
     images = peer.listen(Image, '/camera/image_raw')
     people = peer.listen(SmplArray, '/cliff/people')
-    camera = start('cliff_ros.ros.camera_node', source=folder, calibration=folder / 'camera.yaml', rate=5.0,
-                   encoding='bgr8', wait_for_subscribers=2, loop='true', frame_id='eye')
+    camera = start(
+        'cliff_ros.ros.camera_node',
+        source=folder,
+        calibration=folder / 'camera.yaml',
+        rate=5.0,
+        encoding='bgr8',
+        wait_for_subscribers=2,
+        loop='true',
+        frame_id='eye',
+    )
 
     def answered() -> set[int]:
         """Which of the pictures came back as people. On a busy machine the node skips some: they come again."""
@@ -60,8 +74,15 @@ def test_a_folder_goes_through_camera_and_node(start, peer, tiny_files, folder):
 def test_a_folder_is_played_to_its_end(start, peer, folder):
     images, infos = peer.listen(Image, '/camera/image_raw'), peer.listen(CameraInfo, '/camera/camera_info')
     small = peer.listen(CompressedImage, '/camera/image_raw/compressed')
-    camera = start('cliff_ros.ros.camera_node', source=folder, calibration=folder / 'camera.yaml', rate=5.0,
-                   encoding='bgr8', wait_for_subscribers=2, frame_id='eye')
+    camera = start(
+        'cliff_ros.ros.camera_node',
+        source=folder,
+        calibration=folder / 'camera.yaml',
+        rate=5.0,
+        encoding='bgr8',
+        wait_for_subscribers=2,
+        frame_id='eye',
+    )
     assert peer.until(lambda: camera.poll() is not None, 60.0)
     assert camera.returncode == 0 and '4 images sent' in camera.stdout.read()
     assert peer.until(lambda: len(images) == len(small) == 4)
@@ -69,7 +90,7 @@ def test_a_folder_is_played_to_its_end(start, peer, folder):
     # The camera waits for those who want images, not for whoever listens to CameraInfo: DDS may match this
     # listener later, but then nothing is lost.
     assert peer.until(lambda: infos and infos[-1].header == images[-1].header)
-    assert [m.header for m in infos] == [m.header for m in images][4 - len(infos):]
+    assert [m.header for m in infos] == [m.header for m in images][4 - len(infos) :]
     assert images[0].header.frame_id == 'eye' and images[0].encoding == 'bgr8'
     for i, (image, jpeg) in enumerate(zip(images, small, strict=True)):
         sent = cv2.imread(str(folder / f'{i}.png'))
@@ -110,19 +131,23 @@ def test_a_node_that_cannot_load_says_so_and_waits(start, peer):
     assert peer.state() == 'unconfigured' and node.poll() is None
 
 
-@pytest.mark.parametrize('parameters, words', [
-    ({'source': '/nowhere/film.mp4'}, "no '/nowhere/film.mp4'"),
-    ({'source': 'synthetic:many'}, 'synthetic:'),
-    ({'encoding': 'sepia'}, 'must be one of rgb8'),
-])
+@pytest.mark.parametrize(
+    'parameters, words',
+    [
+        ({'source': '/nowhere/film.mp4'}, "no '/nowhere/film.mp4'"),
+        ({'source': 'synthetic:many'}, 'synthetic:'),
+        ({'encoding': 'sepia'}, 'must be one of rgb8'),
+    ],
+)
 def test_a_camera_without_a_source_says_so_and_ends(start, parameters, words):
     camera = start('cliff_ros.ros.camera_node', **parameters)
     log = camera.communicate(timeout=60)[0]
     assert camera.returncode == 1 and words in log and 'Traceback' not in log, log
 
 
-@pytest.mark.parametrize('model, d', [('plumb_bob', (0.1, -0.2, 0.01, 0.02, 0.03)), ('plumb_bob', ()),
-                                      ('equidistant', (0.1, 0.0, 0.0, 0.0))])
+@pytest.mark.parametrize(
+    'model, d', [('plumb_bob', (0.1, -0.2, 0.01, 0.02, 0.03)), ('plumb_bob', ()), ('equidistant', (0.1, 0.0, 0.0, 0.0))]
+)
 def test_camera_infos_describe_the_camera(model, d):
     camera = Camera(640, 480, np.array([[500, 0, 320], [0, 510, 240], [0, 0, 1]]), model, d)
     back = Camera.from_info(info_message(camera), image_size=(640, 480))

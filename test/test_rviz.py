@@ -31,8 +31,9 @@ def test_topics_and_frame_are_the_nodes_and_nothing_else_changes():
     config = yaml.safe_load(configuration(TEMPLATE.read_text(), '/robot/cliff', 'robot/optical'))
     assert topics(config) == [f'/robot/{topic}' for topic in TOPICS] and fixed_frame(config) == 'robot/optical'
     assert topics(shipped) == [f'/{topic}' for topic in TOPICS]
-    back = yaml.safe_load(configuration(configuration(TEMPLATE.read_text(), '/cliff', 'x'), '/cliff',
-                                        fixed_frame(shipped)))
+    back = yaml.safe_load(
+        configuration(configuration(TEMPLATE.read_text(), '/cliff', 'x'), '/cliff', fixed_frame(shipped))
+    )
     assert back == shipped
 
 
@@ -40,15 +41,33 @@ def test_topics_and_frame_are_the_nodes_and_nothing_else_changes():
 def rviz(tmp_path):
     """``rviz(*arguments)`` starts the program that becomes RViz; and what that was given."""
     kept, program = tmp_path / 'kept.json', tmp_path / 'rviz2'
-    program.write_text(f'#!{sys.executable}\nimport json, sys\n'
-                       f'json.dump([sys.argv[1:], open(sys.argv[2]).read()], open({str(kept)!r}, "w"))\n')
+    program.write_text(
+        f'#!{sys.executable}\nimport json, sys\n'
+        f'json.dump([sys.argv[1:], open(sys.argv[2]).read()], open({str(kept)!r}, "w"))\n'
+    )
     program.chmod(0o755)
     children = []
 
     def run(*arguments: str) -> subprocess.Popen:
-        children.append(subprocess.Popen(
-            [sys.executable, '-m', 'cliff_ros.ros.rviz', '--program', str(program), '--template', str(TEMPLATE),
-             '--folder', str(tmp_path), *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
+        children.append(
+            subprocess.Popen(
+                [
+                    sys.executable,
+                    '-m',
+                    'cliff_ros.ros.rviz',
+                    '--program',
+                    str(program),
+                    '--template',
+                    str(TEMPLATE),
+                    '--folder',
+                    str(tmp_path),
+                    *arguments,
+                ],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+        )
         return children[-1]
 
     yield run, lambda: json.loads(kept.read_text())
@@ -70,6 +89,7 @@ def test_a_frame_that_is_given_needs_no_image(rviz):
 def test_the_frame_is_that_of_the_first_answer(rviz, ros, peer):
     messages = pytest.importorskip('cliff_ros.msg', reason='needs the generated messages: install the package')
     from std_msgs.msg import Header
+
     run, given = rviz
     answers = peer.node.create_publisher(messages.SmplArray, '/robot/cliff/people', 10)
     process = run('--node', '/robot/cliff')
@@ -77,7 +97,7 @@ def test_the_frame_is_that_of_the_first_answer(rviz, ros, peer):
     assert process.poll() is None
 
     def answered() -> bool:
-        for frame in ('', 'eye_optical'):   # the node's farewell has none before the first image
+        for frame in ('', 'eye_optical'):  # the node's farewell has none before the first image
             answers.publish(messages.SmplArray(header=Header(frame_id=frame)))
         peer.spin(0.1)
         return process.poll() is not None
@@ -93,9 +113,24 @@ def test_rviz_hears_signals_that_were_held_back_from_us(tmp_path):
     program.write_text(f'#!{sys.executable}\nimport signal\nprint(signal.pthread_sigmask(signal.SIG_BLOCK, []))\n')
     program.chmod(0o755)
     said = subprocess.run(
-        [sys.executable, '-m', 'cliff_ros.ros.rviz', '--program', str(program), '--template', str(TEMPLATE),
-         '--folder', str(tmp_path), '--frame', 'map'], text=True, capture_output=True, timeout=60,
-        preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGTERM]))
+        [
+            sys.executable,
+            '-m',
+            'cliff_ros.ros.rviz',
+            '--program',
+            str(program),
+            '--template',
+            str(TEMPLATE),
+            '--folder',
+            str(tmp_path),
+            '--frame',
+            'map',
+        ],
+        text=True,
+        capture_output=True,
+        timeout=60,
+        preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGTERM]),
+    )
     assert said.stdout == 'set()\n', said
 
 

@@ -30,9 +30,17 @@ SIDES = np.linspace(0, 2 * np.pi, 64, endpoint=False)
 def descriptions(model: str, focal: float = FOCAL) -> tuple[Camera, Camera]:
     """The raw and the rectified camera of one CameraInfo."""
     info = SimpleNamespace(
-        width=WIDTH, height=HEIGHT, distortion_model=model, d=LENSES[model], r=STEREO.ravel(),
-        k=[400.0, 0, 316.3, 0, 395, 243.8, 0, 0, 1], p=[focal, 0, 320, 0, 0, focal, 240, 0, 0, 0, 1, 0],
-        binning_x=0, binning_y=0, roi=SimpleNamespace(x_offset=0, y_offset=0, width=0, height=0))
+        width=WIDTH,
+        height=HEIGHT,
+        distortion_model=model,
+        d=LENSES[model],
+        r=STEREO.ravel(),
+        k=[400.0, 0, 316.3, 0, 395, 243.8, 0, 0, 1],
+        p=[focal, 0, 320, 0, 0, focal, 240, 0, 0, 0, 1, 0],
+        binning_x=0,
+        binning_y=0,
+        roi=SimpleNamespace(x_offset=0, y_offset=0, width=0, height=0),
+    )
     return Camera.from_info(info), Camera.from_info(info, rectified=True)
 
 
@@ -56,19 +64,26 @@ def resting(tmp_path_factory) -> Pipeline:
     """Sees the body at rest in any crop: what differs comes from the camera alone."""
     pytest.importorskip('onnx', reason='the tiny graph is built with onnx')
     from graphs import runtime_graph
+
     path = runtime_graph(tmp_path_factory.mktemp('graph') / 'rest.onnx', load_body())
     return Pipeline(path, detector='none', engine='onnx', smoothing=False, threads=1)
 
 
 def person(pipeline: Pipeline, image: np.ndarray, camera: Camera, box: np.ndarray) -> Person:
     pipeline.reset()
-    found, = pipeline(Frame(image, camera), [Box(box)])
+    (found,) = pipeline(Frame(image, camera), [Box(box)])
     return found
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.sampled_from(sorted(LENSES)), st.floats(300, 600), st.floats(120, 520), st.floats(120, 360),
-       st.floats(80, 220), st.floats(0.3, 0.6))
+@given(
+    st.sampled_from(sorted(LENSES)),
+    st.floats(300, 600),
+    st.floats(120, 520),
+    st.floats(120, 360),
+    st.floats(80, 220),
+    st.floats(0.3, 0.6),
+)
 def test_the_same_place(resting, model, focal, x, y, height, ratio):
     raw, rectified = descriptions(model, focal)
     box = np.array([x - ratio * height / 2, y - height / 2, x + ratio * height / 2, y + height / 2])

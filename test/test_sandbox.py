@@ -19,11 +19,17 @@ from cliff_ros.errors import ModelError
 from cliff_ros.sandbox import Limits, run_limited
 
 HERE = str(Path(__file__).parent)
-KINDS = {'numbers': np.arange(6, dtype='>i4').reshape(2, 3), 'text': np.array('neutral'), 'empty': np.zeros((0, 3)),
-         'columns': np.asfortranarray(np.eye(3, dtype=np.float32)), 'flags': np.array([True, False])}
+KINDS = {
+    'numbers': np.arange(6, dtype='>i4').reshape(2, 3),
+    'text': np.array('neutral'),
+    'empty': np.zeros((0, 3)),
+    'columns': np.asfortranarray(np.eye(3, dtype=np.float32)),
+    'flags': np.array([True, False]),
+}
 
 
 # ---- what children do in these tests
+
 
 def give() -> dict:
     return KINDS
@@ -77,11 +83,18 @@ def test_arrays_come_back_as_they_were():
         assert np.array_equal(arrays[name], value)
 
 
-@pytest.mark.parametrize(('function', 'limits', 'sentence'), [
-    ('take_memory', {'memory': 1 << 28}, r'file x .*0.25 GB|needs more than the 0.25 GB'),
-    ('take_time', {'cpu': 1}, 'file x was not read within 1 s'), ('sleep', {'wall': 2}, 'not read within 2 s'),
-    ('crash', {}, 'file x ends what reads it .by signal 11'), ('lie', {}, 'not whole'), ('exaggerate', {}, 'not whole'),
-    ('refuse', {}, '^is not good$')])
+@pytest.mark.parametrize(
+    ('function', 'limits', 'sentence'),
+    [
+        ('take_memory', {'memory': 1 << 28}, r'file x .*0.25 GB|needs more than the 0.25 GB'),
+        ('take_time', {'cpu': 1}, 'file x was not read within 1 s'),
+        ('sleep', {'wall': 2}, 'not read within 2 s'),
+        ('crash', {}, 'file x ends what reads it .by signal 11'),
+        ('lie', {}, 'not whole'),
+        ('exaggerate', {}, 'not whole'),
+        ('refuse', {}, '^is not good$'),
+    ],
+)
 def test_a_child_that_misbehaves_is_a_sentence(function, limits, sentence):
     began = time.monotonic()
     with pytest.raises(ModelError, match=sentence):
@@ -96,7 +109,7 @@ def test_a_killed_parent_leaves_no_child(tmp_path):
     while not children:
         children = Path(f'/proc/{parent.pid}/task/{parent.pid}/children').read_text().split()
         time.sleep(0.05)
-    time.sleep(1.)  # past its imports
+    time.sleep(1.0)  # past its imports
     parent.kill()
     parent.wait()
     until = time.monotonic() + 30
@@ -107,11 +120,13 @@ def test_a_killed_parent_leaves_no_child(tmp_path):
 
 # ---- body files
 
+
 def bomb(path: Path, declared: int) -> Path:
     """An npz of few bytes with an array of many."""
     with zipfile.ZipFile(path, 'w', zipfile.ZIP_DEFLATED) as archive, archive.open('v_template.npy', 'w') as file:
         np.lib.format.write_array_header_1_0(
-            file, {'descr': '<f4', 'fortran_order': False, 'shape': (declared // 12, 3)})
+            file, {'descr': '<f4', 'fortran_order': False, 'shape': (declared // 12, 3)}
+        )
         for _ in range(64):
             file.write(bytes(1 << 20))
     return path
@@ -121,8 +136,13 @@ def test_bodies_that_are_bombs_pipes_or_folders_are_refused(tmp_path):
     pipe, endless = tmp_path / 'body.pkl', tmp_path / 'endless.npz'
     os.mkfifo(pipe)
     endless.symlink_to('/dev/zero')
-    for path, sentence in ((bomb(tmp_path / 'bomb.npz', 1 << 40), 'bytes for the shape'), (pipe, 'is a pipe'),
-                           (endless, 'is a device'), (tmp_path, 'is a folder'), (tmp_path / 'no.npz', 'No such file')):
+    for path, sentence in (
+        (bomb(tmp_path / 'bomb.npz', 1 << 40), 'bytes for the shape'),
+        (pipe, 'is a pipe'),
+        (endless, 'is a device'),
+        (tmp_path, 'is a folder'),
+        (tmp_path / 'no.npz', 'No such file'),
+    ):
         with pytest.raises(ModelError, match=f"body file '{path}' .*{sentence}"):
             read_body(path)
     with pytest.raises(ModelError, match='regressor .* is a pipe'):
@@ -136,6 +156,7 @@ def test_bodies_that_are_bombs_pipes_or_folders_are_refused(tmp_path):
 
 def test_a_copy_of_the_embedded_body_needs_no_child(tmp_path, monkeypatch):
     from cliff_ros.body import EMBEDDED, files
+
     copy = tmp_path / 'copy.npz'
     copy.write_bytes(EMBEDDED.read_bytes())
     monkeypatch.setattr(files, 'run_limited', None)

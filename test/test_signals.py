@@ -36,8 +36,15 @@ def launcher(tmp_path_factory):
 def end(command: list[str], sign: signal.Signals, delay: float) -> tuple[int, str]:
     """Start, wait so long, send the signal; exit status and output."""
     env = {**os.environ, 'PATH': f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}'}
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env, cwd=ROOT,
-                             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
+    child = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=env,
+        cwd=ROOT,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
     try:
         time.sleep(delay)
         child.send_signal(sign)
@@ -52,8 +59,11 @@ def end(command: list[str], sign: signal.Signals, delay: float) -> tuple[int, st
 @pytest.mark.parametrize('delay', [0.005, 0.03, 0.08, 0.2, 0.5, 1.2, 3.0])
 @pytest.mark.parametrize('sign', [signal.SIGINT, signal.SIGTERM])
 def test_a_node_ends_cleanly_at_any_moment(ros, launcher, tiny_files, sign, delay):
-    parameters = [word for name, value in {**tiny_files, 'autostart': True, 'num_threads': 1}.items()
-                  for word in ('-p', f'{name}:={str(value).lower() if isinstance(value, bool) else value}')]
+    parameters = [
+        word
+        for name, value in {**tiny_files, 'autostart': True, 'num_threads': 1}.items()
+        for word in ('-p', f'{name}:={str(value).lower() if isinstance(value, bool) else value}')
+    ]
     status, output = end([str(launcher('cliff_ros.ros.node')), '--ros-args', *parameters], sign, delay)
     assert not any(word in output for word in NOISE), output
     assert status in (0, -sign), output  # -sign: the shell that starts Python was still there
@@ -70,8 +80,11 @@ def test_a_camera_ends_cleanly_while_it_starts(ros, launcher, sign):
 @pytest.mark.parametrize('sign', [signal.SIGINT, signal.SIGTERM])
 def test_a_command_ends_cleanly_while_it_starts(launcher, tmp_path, sign):
     for delay in (0.01, 0.1, 0.5):
-        status, output = end([str(launcher('cliff_ros.cli')), 'video', str(tmp_path / 'absent'), '--output',
-                              str(tmp_path / 'out')], sign, delay)
+        status, output = end(
+            [str(launcher('cliff_ros.cli')), 'video', str(tmp_path / 'absent'), '--output', str(tmp_path / 'out')],
+            sign,
+            delay,
+        )
         assert not any(word in output for word in NOISE), output
         assert status in (2, -sign, 128 + sign), output  # 2: it was faster, and there is no such video
 

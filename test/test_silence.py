@@ -28,11 +28,15 @@ EMPTY, ONE = cell_picture(), cell_picture((2, 2))
 
 def told(said, *words) -> bool:
     """Whether the newest diagnostics warn with all of these words."""
-    return bool(said) and said[-1].status[0].level == DiagnosticStatus.WARN and all(
-        word in said[-1].status[0].message for word in words)
+    return (
+        bool(said)
+        and said[-1].status[0].level == DiagnosticStatus.WARN
+        and all(word in said[-1].status[0].message for word in words)
+    )
 
 
 # ---- time
+
 
 def test_without_a_clock_diagnostics_go_on_and_name_it(cliff, peer):
     cliff(use_sim_time=True, diagnostics_rate=10.0, watchdog_timeout=0.5)
@@ -79,14 +83,22 @@ def test_a_stale_camera_info_is_said_and_refused_where_asked(cliff, peer):
 
 # ---- boxes from elsewhere
 
+
 @pytest.fixture
 def detector(cliff, peer, vision):
     """``run(wrong, *words)``: show images and have a detector answer them, wrongly until these words are said."""
     publisher = peer.node.create_publisher(vision.Detection2DArray, 'detections', 10)
     state = {'second': 10}
 
-    def run(words=(), wanted=None, stamp=0.0, frame_id=FRAME, class_id='person', box=(200.0, 240.0, 60.0, 200.0),
-            **parameters):
+    def run(
+        words=(),
+        wanted=None,
+        stamp=0.0,
+        frame_id=FRAME,
+        class_id='person',
+        box=(200.0, 240.0, 60.0, 200.0),
+        **parameters,
+    ):
         if 'said' not in state:
             cliff(detector='topic', diagnostics_rate=10.0, watchdog_timeout=0.6, **parameters)
             state['said'] = peer.listen(DiagnosticArray, '/diagnostics')
@@ -146,8 +158,9 @@ def test_a_class_that_was_seen_once_is_right(detector, peer):
 
 
 def test_another_cameras_boxes(detector):
-    detector(("in frame 'rear_camera'", f"image in '{FRAME}'", "detections_frame to 'rear_camera'"),
-             frame_id='rear_camera')
+    detector(
+        ("in frame 'rear_camera'", f"image in '{FRAME}'", "detections_frame to 'rear_camera'"), frame_id='rear_camera'
+    )
 
 
 def test_boxes_whose_frame_has_another_name(detector):
@@ -173,11 +186,13 @@ def test_pixels_where_fractions_are_asked_for(detector):
 
 
 def test_boxes_of_a_larger_image(detector):
-    detector(("None of the detector's boxes", '640x480', '(1500, 900)', 'remap `image`'),
-             box=(1500.0, 900.0, 200.0, 500.0))
+    detector(
+        ("None of the detector's boxes", '640x480', '(1500, 900)', 'remap `image`'), box=(1500.0, 900.0, 200.0, 500.0)
+    )
 
 
 # ---- what the core says
+
 
 def test_what_the_pipeline_warns_of_reaches_log_and_diagnostics(cliff, peer):
     node = cliff(diagnostics_rate=10.0, max_people=1)
@@ -204,10 +219,15 @@ def test_two_nodes_in_one_process_do_not_mix_up_what_their_pipelines_say(cliff, 
             assert peer.change('configure', f'/{name}/cliff') and peer.change('activate', f'/{name}/cliff')
         for name, peer in peers.items():
             second = iter(range(10, 9000))
-            assert peer.until(lambda peer=peer, second=second, name=name: peer.show(two, (next(second), 0))
-                              or peer.until(lambda: people[name], 0.3))
-        sentences = {name: ' '.join(c.sentence for c in node.complain.all() if c.kind.startswith('core'))
-                     for name, node in nodes.items()}
+            assert peer.until(
+                lambda peer=peer, second=second, name=name: (
+                    peer.show(two, (next(second), 0)) or peer.until(lambda: people[name], 0.3)
+                )
+            )
+        sentences = {
+            name: ' '.join(c.sentence for c in node.complain.all() if c.kind.startswith('core'))
+            for name, node in nodes.items()
+        }
         assert 'max_people=1' in sentences['a'] and 'max_people' not in sentences['b'], sentences
     finally:
         for peer in peers.values():
@@ -215,6 +235,7 @@ def test_two_nodes_in_one_process_do_not_mix_up_what_their_pipelines_say(cliff, 
 
 
 # ---- complaints
+
 
 class Log:
     def __init__(self):
@@ -235,14 +256,14 @@ def test_what_goes_on_is_logged_ever_less_often(monkeypatch):
     log, now = Log(), [100.0]
     monkeypatch.setattr('cliff_ros.ros.complaints.time.monotonic', lambda: now[0])
     complain, logged = Complaints(log), []
-    for _ in range(3600):   # an hour, every second
+    for _ in range(3600):  # an hour, every second
         before = len(log.lines)
         complain('one', 'One.')
         if len(log.lines) > before:
             logged.append(now[0] - 100.0)
         now[0] += 1.0
     assert logged[:6] == [0.0, 10.0, 30.0, 70.0, 150.0, 310.0] and len(logged) < 14
-    now[0] += 2000.0   # long gone
+    now[0] += 2000.0  # long gone
     complain('one', 'One.')
     complain('one', 'One.')
     now[0] += 11.0
@@ -273,11 +294,14 @@ def test_kinds_of_failures_are_our_own_words():
 
 # ---- the core's warnings
 
+
 def test_warnings_of_the_core_go_to_the_node_whose_thread_it_is(caplog):
     heard: dict[str, list] = {'a': [], 'b': []}
     workers = {name: Worker(lambda item: None, lambda error: None) for name in heard}
-    logs = {name: CoreLog(workers[name].ident, lambda kind, sentence, name=name: heard[name].append((kind, sentence)))
-            for name in heard}
+    logs = {
+        name: CoreLog(workers[name].ident, lambda kind, sentence, name=name: heard[name].append((kind, sentence)))
+        for name in heard
+    }
     core = logging.getLogger('cliff_ros.pipeline')
     for log in logs.values():
         log.open()
@@ -286,7 +310,7 @@ def test_warnings_of_the_core_go_to_the_node_whose_thread_it_is(caplog):
             for _ in range(3):
                 worker.call(lambda name=name: core.warning('somebody is lost in %s', name))
             worker.call(lambda: core.info('not worth a word'))
-        core.warning('of nobody')   # this thread is no node's
+        core.warning('of nobody')  # this thread is no node's
         logs['b'].close()
         workers['b'].call(lambda: core.error('to the only one there is'))
     finally:

@@ -14,8 +14,8 @@ WIDTH, HEIGHT = 64, 48
 def picture(n):
     """Left half red, right half with the number in its brightness: colours and order can be checked."""
     image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
-    image[:, :WIDTH // 2, 0] = 220
-    image[:, WIDTH // 2:] = 20 * n
+    image[:, : WIDTH // 2, 0] = 220
+    image[:, WIDTH // 2 :] = 20 * n
     return image
 
 

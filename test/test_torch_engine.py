@@ -25,7 +25,7 @@ from cliff_ros.people import Box, Frame  # noqa: E402
 def inputs(spec: CropSpec, people: int) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(people)
     crops = rng.integers(0, 256, (people, spec.height, spec.width, 3), dtype=np.uint8)
-    location = np.column_stack([rng.uniform(-.5, .5, (people, 2)), rng.uniform(.1, 1.2, people)])
+    location = np.column_stack([rng.uniform(-0.5, 0.5, (people, 2)), rng.uniform(0.1, 1.2, people)])
     return crops, location.astype(np.float32)
 
 
@@ -91,11 +91,15 @@ CAMERAS = {
     'pinhole': Camera(WIDTH, HEIGHT, K),
     'oblong': Camera(WIDTH, HEIGHT, [[600.0, 0, 633.2], [0, 560, 371.9], [0, 0, 1]]),
     'plumb_bob': Camera(WIDTH, HEIGHT, K, 'plumb_bob', (-0.3, 0.1, 1e-3, -1e-3, -0.01)),
-    'fisheye': Camera(WIDTH, HEIGHT, [[330.0, 0, 633.2], [0, 328, 371.9], [0, 0, 1]], 'equidistant',
-                      (-0.02, 0.004, -0.002, 3e-4)),
+    'fisheye': Camera(
+        WIDTH, HEIGHT, [[330.0, 0, 633.2], [0, 328, 371.9], [0, 0, 1]], 'equidistant', (-0.02, 0.004, -0.002, 3e-4)
+    ),
 }
-SPECS = {'plain': CropSpec(256, 192), 'antialias': CropSpec(128, 96, antialias=True),
-         'authors': CropSpec(256, 192, integer_rectangle=True)}
+SPECS = {
+    'plain': CropSpec(256, 192),
+    'antialias': CropSpec(128, 96, antialias=True),
+    'authors': CropSpec(256, 192, integer_rectangle=True),
+}
 # In the middle, small, over the border, and larger than the image.
 BOXES = [Box([500, 100, 800, 650]), Box([300, 300, 340, 410]), Box([-60, 350, 160, 800]), Box([100, -300, 1200, 1500])]
 

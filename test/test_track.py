@@ -22,10 +22,17 @@ def box_at(x: float, y: float = 200.0, height: float = 200.0, **kwargs) -> Box:
 
 # --- association -----------------------------------------------------------------------------------------
 
+
 @settings(deadline=None, max_examples=300)
-@given(st.integers(1, 7).flatmap(lambda columns: st.lists(
-    st.lists(st.sampled_from([0.0, 0.0, 0.2, 0.5, 0.55, 0.9, 1.0]), min_size=columns, max_size=columns),
-    min_size=1, max_size=7)))
+@given(
+    st.integers(1, 7).flatmap(
+        lambda columns: st.lists(
+            st.lists(st.sampled_from([0.0, 0.0, 0.2, 0.5, 0.55, 0.9, 1.0]), min_size=columns, max_size=columns),
+            min_size=1,
+            max_size=7,
+        )
+    )
+)
 def test_assignment_gains_as_much_as_scipys(rows):
     gain = np.array(rows)
     pairs = assign(gain)
@@ -95,8 +102,10 @@ def test_ids_from_outside_are_kept():
     assert len({track.id for track in twice}) == len(twice)
 
 
-@pytest.mark.parametrize(('steps', 'needed'), [
-    ([], 1), ([1 / 30], 2), ([0.1, 0.1], 2), ([0.0], 1), ([0.2, 0.2], 1), ([0.03, 0.03, 0.9], 2), ([100.0], 1)])
+@pytest.mark.parametrize(
+    ('steps', 'needed'),
+    [([], 1), ([1 / 30], 2), ([0.1, 0.1], 2), ([0.0], 1), ([0.2, 0.2], 1), ([0.03, 0.03, 0.9], 2), ([100.0], 1)],
+)
 def test_how_often_to_look_follows_the_rate(steps, needed):
     """One pause is no rate; the same image again says nothing of it; it outlives a bag that starts again."""
     tracker, stamp = Tracker(), 5.0
@@ -112,7 +121,7 @@ def test_how_often_to_look_follows_the_rate(steps, needed):
 
 
 def test_tentative_people_begin_again_where_they_are_missed_and_others_do_not():
-    track, = Tracker().update([box_at(100)], 0.0)
+    (track,) = Tracker().update([box_at(100)], 0.0)
     for stamp, seen in ((0.0, True), (0.1, False), (0.2, True)):
         track.hit(stamp, needed=2) if seen else track.miss(stamp)
         assert not track.confirmed
@@ -120,7 +129,7 @@ def test_tentative_people_begin_again_where_they_are_missed_and_others_do_not():
     track.miss(0.4)
     track.miss(0.5)
     assert track.confirmed
-    track.miss(0.9)   # nobody has seen them for too long
+    track.miss(0.9)  # nobody has seen them for too long
     assert not track.confirmed and track.hits == 0
 
 
@@ -200,7 +209,7 @@ def test_a_wrong_distance_is_approached_along_the_ray_and_hardly_a_velocity():
     for i in range(1, 20):
         place.update(i / 30, FAR)
     said = place.update(20 / 30, 1.5 * FAR)
-    np.testing.assert_allclose(np.cross(said, FAR), 0, atol=1e-9)   # the body stays on the person in the image
+    np.testing.assert_allclose(np.cross(said, FAR), 0, atol=1e-9)  # the body stays on the person in the image
     assert np.linalg.norm(said) == pytest.approx(np.linalg.norm(FAR) + 7.5 / 30)
     assert np.linalg.norm(place.velocity) < 2
     assert np.linalg.norm(place.update(21 / 30, FAR) - FAR) < 1e-9
@@ -255,8 +264,11 @@ def test_kalman_filter_agrees_with_matrices():
 # --- rotations -------------------------------------------------------------------------------------------
 
 angles = st.one_of(st.floats(0, np.pi), st.sampled_from([0.0, 1e-12, 1e-7, np.pi - 1e-7, np.pi - 1e-3]))
-unit = st.tuples(*3 * [st.floats(-1, 1)]).filter(lambda v: np.linalg.norm(v) > 0.1
-                                                  ).map(lambda v: np.array(v) / np.linalg.norm(v))
+unit = (
+    st.tuples(*3 * [st.floats(-1, 1)])
+    .filter(lambda v: np.linalg.norm(v) > 0.1)
+    .map(lambda v: np.array(v) / np.linalg.norm(v))
+)
 
 
 @given(unit, angles)
@@ -278,6 +290,7 @@ def test_orthonormal_removes_drift():
 
 # --- smoothing -------------------------------------------------------------------------------------------
 
+
 class ById(Smoother):
     """Keeps the states of people by their ids, as tracks do."""
 
@@ -297,9 +310,15 @@ def still(noise: float, seed: int = 0, frames: int = 120):
     rng = np.random.default_rng(seed)
     rotations = Rotation.random(24, rng=seed).as_matrix()
     for i in range(frames):
-        yield (i / 30, (rotations @ so3.exp(rng.normal(0, noise, (24, 3))))[None],
-               (np.ones(10) + rng.normal(0, noise, 10))[None],
-               (np.array([0.5, 0.2, 4.0]) + rng.normal(0, noise, 3) * [0.1, 0.1, 1])[None]), rotations
+        yield (
+            (
+                i / 30,
+                (rotations @ so3.exp(rng.normal(0, noise, (24, 3))))[None],
+                (np.ones(10) + rng.normal(0, noise, 10))[None],
+                (np.array([0.5, 0.2, 4.0]) + rng.normal(0, noise, 3) * [0.1, 0.1, 1])[None],
+            ),
+            rotations,
+        )
 
 
 def test_a_person_at_rest_is_reported_calmer_than_measured():
@@ -308,8 +327,12 @@ def test_a_person_at_rest_is_reported_calmer_than_measured():
         out_rotations, out_betas, out_pelvis = smoother([7], stamp, rotations, betas, pelvis)
         np.testing.assert_allclose(np.linalg.det(out_rotations), 1, atol=1e-9)
         for store, value in ((errors, (out_rotations, out_pelvis)), (raw, (rotations, pelvis))):
-            store.append([np.linalg.norm(so3.log(truth.swapaxes(1, 2) @ value[0][0])),
-                          np.linalg.norm(value[1][0] - [0.5, 0.2, 4.0])])
+            store.append(
+                [
+                    np.linalg.norm(so3.log(truth.swapaxes(1, 2) @ value[0][0])),
+                    np.linalg.norm(value[1][0] - [0.5, 0.2, 4.0]),
+                ]
+            )
     assert (np.mean(errors[30:], 0) < 0.6 * np.mean(raw[30:], 0)).all()
     # The shape is a mean of all frames: its error falls with their square root.
     assert np.abs(out_betas - 1).mean() < 0.2 * 0.1
@@ -390,14 +413,22 @@ def test_who_is_found_where_nobody_can_get_is_somebody_else():
     """Unless an id came with the box, or nobody ever heard of them."""
     for reported, named in ((True, False), (False, False), (True, True)):
         tracker = Tracker()
-        track, = tracker.update([box_at(100, id=7 if named else None)], 0.0)
+        (track,) = tracker.update([box_at(100, id=7 if named else None)], 0.0)
         track.place = Place(0.0, FAR)
         if reported:
             nothing = np.zeros((24, 3))
-            track.person = Person(track.id, 1.0, box_at(100).xyxy, np.zeros(10), np.tile(np.eye(3), (24, 1, 1)),
-                                  np.zeros(3), nothing, nothing[:, :2])
+            track.person = Person(
+                track.id,
+                1.0,
+                box_at(100).xyxy,
+                np.zeros(10),
+                np.tile(np.eye(3), (24, 1, 1)),
+                np.zeros(3),
+                nothing,
+                nothing[:, :2],
+            )
         assert without_jumps(tracker, [track], FAR[None] + 0.5, 0.1) == [track] and track.place is not None
-        who, = without_jumps(tracker, [track], FAR[None] + [3.0, 0, 0], 0.1)
+        (who,) = without_jumps(tracker, [track], FAR[None] + [3.0, 0, 0], 0.1)
         if reported and not named:
             assert who.id == 2 and who.place is None and track.misses == 1 and who in tracker.tracks
         else:
@@ -406,7 +437,8 @@ def test_who_is_found_where_nobody_can_get_is_somebody_else():
 
 # --- who is there ----------------------------------------------------------------------------------------
 
-@given(st.integers(0, 6), st.integers(0, 2 ** 32 - 1))
+
+@given(st.integers(0, 6), st.integers(0, 2**32 - 1))
 def test_of_copies_of_one_person_the_highest_rank_stays(copies, seed):
     rng = np.random.default_rng(seed)
     one = rng.uniform(0, 100, (24, 2))
@@ -428,8 +460,10 @@ def standing(x: float, z: float, focal: float = 500.0) -> np.ndarray:
     return focal * joints[:, :2] / joints[:, 2:]
 
 
-@pytest.mark.parametrize(('aside', 'behind', 'people'), [
-    (0.25, 1.0, 2), (0.0, 1.6, 2), (0.6, 0.0, 2), (0.0, 0.4, 1), (0.1, 0.3, 1), (0.05, -0.5, 1)])
+@pytest.mark.parametrize(
+    ('aside', 'behind', 'people'),
+    [(0.25, 1.0, 2), (0.0, 1.6, 2), (0.6, 0.0, 2), (0.0, 0.4, 1), (0.1, 0.3, 1), (0.05, -0.5, 1)],
+)
 def test_equal_poses_at_different_distances_are_two_people(aside, behind, people):
     """Two looks at one person put them up to a tenth nearer or farther."""
     joints2d = np.array([standing(0, 4.0), standing(aside, 4.0 + behind)])
@@ -448,13 +482,13 @@ def test_corrected_boxes_outweigh_detections():
     tracker = Tracker()
     for i in range(20):
         x = 300 + 4 * i
-        track, = tracker.update([box_at(x - 15, height=240.0)], i / 15)
+        (track,) = tracker.update([box_at(x - 15, height=240.0)], i / 15)
         cut = track.box.xyxy
         track.box.correct(box_at(x).xyxy)
     np.testing.assert_allclose(track.box.xyxy, box_at(x).xyxy, atol=4)
-    np.testing.assert_allclose(cut, box_at(x).xyxy, atol=14)   # what the crop was cut from
-    track, = tracker.update([box_at(x - 15, height=240.0)], 20 / 15)
-    track, = tracker.update([box_at(x - 15, height=240.0)], 21 / 15)
-    for i in range(22, 40):   # corrections end: detections count as before
-        track, = tracker.update([box_at(x - 15, height=240.0)], i / 15)
+    np.testing.assert_allclose(cut, box_at(x).xyxy, atol=14)  # what the crop was cut from
+    (track,) = tracker.update([box_at(x - 15, height=240.0)], 20 / 15)
+    (track,) = tracker.update([box_at(x - 15, height=240.0)], 21 / 15)
+    for i in range(22, 40):  # corrections end: detections count as before
+        (track,) = tracker.update([box_at(x - 15, height=240.0)], i / 15)
     np.testing.assert_allclose(track.box.xyxy, box_at(x - 15, height=240.0).xyxy, atol=4)

@@ -29,8 +29,9 @@ from cliff_ros.training.published.sources import Bodies, Photographs, truth_of_l
 
 SIZE = WIDTH, HEIGHT = 250, 190  # a pixel's colour says where it is
 PLAIN, OFFICIAL = CropSpec(128, 96), CropSpec(256, 192, integer_rectangle=True)
-GEOMETRY = Augmentation(flip=.5, rotation=40., rotation_probability=.7, jitter=.1, part=.3, occlusion=0., color=0.,
-                        camera=0.)
+GEOMETRY = Augmentation(
+    flip=0.5, rotation=40.0, rotation_probability=0.7, jitter=0.1, part=0.3, occlusion=0.0, color=0.0, camera=0.0
+)
 WHERE = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
@@ -51,14 +52,17 @@ def somebody(seed: int) -> dict[str, np.ndarray]:
     heading = euler_to_matrix(np.array([0, rng.uniform(-180, 180), 0]))
     rotations[0] = FACING_CAMERA @ heading @ rotations[0]
     z = rng.uniform(2.2, 6)
-    return dict(betas=rng.normal(0, .5, 10), rotations=rotations,
-                translation=np.array([rng.uniform(-.5, .5) * z, rng.uniform(-.3, .3) * z, z]))
+    return dict(
+        betas=rng.normal(0, 0.5, 10),
+        rotations=rotations,
+        translation=np.array([rng.uniform(-0.5, 0.5) * z, rng.uniform(-0.3, 0.3) * z, z]),
+    )
 
 
 def intrinsics(seed: int) -> np.ndarray:
     rng = np.random.default_rng(seed + 1000)
     f = rng.uniform(130, 300)
-    return np.array([[f, 0, rng.uniform(100, 150)], [0, f * rng.uniform(.97, 1.03), rng.uniform(80, 110)], [0, 0, 1]])
+    return np.array([[f, 0, rng.uniform(100, 150)], [0, f * rng.uniform(0.97, 1.03), rng.uniform(80, 110)], [0, 0, 1]])
 
 
 def pixels_of(K: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -79,6 +83,7 @@ def project(truth: np.ndarray) -> np.ndarray:
 
 # ---- augmentation
 
+
 @WHERE
 @given(seed=st.integers(0, 10**6), flip=st.booleans(), spec=st.sampled_from([PLAIN, OFFICIAL]))
 def test_labels_lie_where_the_augmented_crop_shows_them(image, seed, flip, spec) -> None:
@@ -87,12 +92,13 @@ def test_labels_lie_where_the_augmented_crop_shows_them(image, seed, flip, spec)
     crop, truth = people.crop(0, np.random.default_rng(seed), replace(GEOMETRY, flip=float(flip)))
     raw = pixels_of(K, keypoints_of(person))
     order = MIRROR_KEYPOINTS if flip else np.arange(29)
-    u = truth['keypoints'] * spec.height + [spec.width / 2 - .5, spec.height / 2 - .5]
-    inside = ((raw > 2) & (raw < np.array(SIZE) - 3)).all(1)[order] \
-        & ((u > 1) & (u < np.array([spec.width, spec.height]) - 2)).all(1)
+    u = truth['keypoints'] * spec.height + [spec.width / 2 - 0.5, spec.height / 2 - 0.5]
+    inside = ((raw > 2) & (raw < np.array(SIZE) - 3)).all(1)[order] & (
+        (u > 1) & (u < np.array([spec.width, spec.height]) - 2)
+    ).all(1)
     found = cv2.remap(crop.astype(np.float32), u[None].astype(np.float32), None, cv2.INTER_LINEAR)[0]
     # the authors round the rectangle to whole pixels; colours are whole numbers, remap counts in 1/32 pixels
-    tolerance = .8 if spec is PLAIN else 1.6
+    tolerance = 0.8 if spec is PLAIN else 1.6
     assert np.abs(found[:, :2] - raw[order])[inside].max(initial=0) < tolerance
     assert truth['confidence'].all()
 
@@ -126,15 +132,15 @@ def test_augmentation_does_all_that_it_should(image) -> None:
     depths, plain_root = np.abs(np.stack(roots)[:, 2]), np.abs(plain['rotations'][0])
     np.testing.assert_allclose(depths, np.tile(plain_root[2], (100, 1)), atol=1e-5)
     unrolled = np.array([np.allclose(np.abs(root), plain_root, atol=1e-4) for root in roots])
-    assert .15 < unrolled.mean() < .45  # 0.7 are rolled
-    assert np.std(sizes) > .1 * plain['location'][2] and np.ptp(locations, 0).min() > .05
+    assert 0.15 < unrolled.mean() < 0.45  # 0.7 are rolled
+    assert np.std(sizes) > 0.1 * plain['location'][2] and np.ptp(locations, 0).min() > 0.05
 
 
 def test_pixels_change_only_as_asked(image) -> None:
     person = Photographs([Sample(image, intrinsics(3), **somebody(3))], PLAIN, Bodies(load_body()))
     nothing = Augmentation(flip=0, rotation=0, scale=0, jitter=0, part=0, occlusion=0, color=0, camera=0)
     plain, before = person.crop(0, np.random.default_rng(0), None)
-    for name, value in (('color', .5), ('occlusion', 1.), ('camera', 1.)):
+    for name, value in (('color', 0.5), ('occlusion', 1.0), ('camera', 1.0)):
         crop, truth = person.crop(0, np.random.default_rng(5), replace(nothing, **{name: value}))
         assert np.abs(crop.astype(int) - plain).max() > 5
         np.testing.assert_array_equal(truth, before)
@@ -143,30 +149,45 @@ def test_pixels_change_only_as_asked(image) -> None:
 
 
 def test_boxes_err_like_a_detector() -> None:
-    box, rng = np.array([100., 50, 160, 250]), np.random.default_rng(0)
-    options = Augmentation(part=0, scale=0, jitter=.04)
+    box, rng = np.array([100.0, 50, 160, 250]), np.random.default_rng(0)
+    options = Augmentation(part=0, scale=0, jitter=0.04)
     boxes = np.stack([box_of(box, np.zeros((29, 2)), np.zeros(29), options, rng) for _ in range(4000)])
     assert np.abs((boxes - box).mean(0)).max() < 1
     deviation = (boxes - box).std(0) / 200
-    assert (.035 < deviation).all() and (deviation < .06).all()
-    tall = box_of(box, np.full((29, 2), 120.), np.ones(29), Augmentation(part=1., scale=0, jitter=0), rng)
+    assert (0.035 < deviation).all() and (deviation < 0.06).all()
+    tall = box_of(box, np.full((29, 2), 120.0), np.ones(29), Augmentation(part=1.0, scale=0, jitter=0), rng)
     assert (tall[2:] - tall[:2]).min() >= 8  # all keypoints in one place still give a box
 
 
 def test_mirror_is_the_embedded_recipes() -> None:
-    label = np.zeros((), np.dtype([(name, 'f4', shape) for name, shape in (
-        ('betas', 10), ('rotations', (24, 3, 3)), ('translation', 3), ('location', 3), ('keypoints', (29, 2)))]))
+    label = np.zeros(
+        (),
+        np.dtype(
+            [
+                (name, 'f4', shape)
+                for name, shape in (
+                    ('betas', 10),
+                    ('rotations', (24, 3, 3)),
+                    ('translation', 3),
+                    ('location', 3),
+                    ('keypoints', (29, 2)),
+                )
+            ]
+        ),
+    )
     person = somebody(1)
     for name in ('betas', 'rotations', 'translation'):
         label[name] = person[name]
-    label['location'] = (.2, -.1, .8)
+    label['location'] = (0.2, -0.1, 0.8)
     points = keypoints_of(person)
-    label['keypoints'] = (points[:, :2] / points[:, 2:] - label['location'][:2]) / .8
+    label['keypoints'] = (points[:, :2] / points[:, 2:] - label['location'][:2]) / 0.8
     truth = truth_of_label(label, load_body())
     np.testing.assert_allclose(project(truth), truth['keypoints'][:24], atol=1e-5)
     ours = mirrored(truth)
-    theirs = losses.mirror({name: torch.from_numpy(label[name][None].copy())
-                            for name in ('rotations', 'translation', 'location')}, torch.tensor([True]))
+    theirs = losses.mirror(
+        {name: torch.from_numpy(label[name][None].copy()) for name in ('rotations', 'translation', 'location')},
+        torch.tensor([True]),
+    )
     np.testing.assert_allclose(ours['rotations'], theirs['rotations'][0])
     np.testing.assert_allclose(ours['location'], theirs['location'][0])
     np.testing.assert_allclose(project(ours), ours['keypoints'][:24], atol=1e-5)
@@ -178,8 +199,18 @@ def test_mirror_is_the_embedded_recipes() -> None:
 
 def test_another_bodys_shape_is_not_learned_from_rendered_people() -> None:
     other = replace(load_body(), sha256='another')
-    label = np.zeros((), np.dtype([('betas', 'f4', 10), ('rotations', 'f4', (24, 3, 3)), ('translation', 'f4', 3),
-                                   ('location', 'f4', 3), ('keypoints', 'f4', (29, 2))]))
+    label = np.zeros(
+        (),
+        np.dtype(
+            [
+                ('betas', 'f4', 10),
+                ('rotations', 'f4', (24, 3, 3)),
+                ('translation', 'f4', 3),
+                ('location', 'f4', 3),
+                ('keypoints', 'f4', (29, 2)),
+            ]
+        ),
+    )
     label['rotations'] = np.eye(3)
     truth = truth_of_label(label, other)
     assert not truth['betas_known'] and truth['joints_known'].all() and truth['rotations_known'].all()
@@ -187,25 +218,32 @@ def test_another_bodys_shape_is_not_learned_from_rendered_people() -> None:
 
 # ---- layouts
 
+
 def corner(pixels: np.ndarray) -> np.ndarray:
     """As data sets count: from the corner of the image."""
-    return pixels + .5
+    return pixels + 0.5
 
 
 def test_bedlam(image, tmp_path) -> None:
     people = [somebody(seed) for seed in range(3)]
-    K = np.array([[200., 0, WIDTH / 2], [0, 200, HEIGHT / 2], [0, 0, 1]])
-    centred = K - [[0, 0, .5], [0, 0, .5], [0, 0, 0]]
+    K = np.array([[200.0, 0, WIDTH / 2], [0, 200, HEIGHT / 2], [0, 0, 1]])
+    centred = K - [[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]]
     points = np.stack([pixels_of(centred, keypoints_of(person)) for person in people])
     smplx_order = points[:, [*range(24), 24, 26, 25, 28, 27]]  # nose, right eye, left eye, right ear, left ear
     external = np.tile(np.eye(4), (3, 1, 1))
-    external[:, :3, 3] = [.5, -.2, 1.]
+    external[:, :3, 3] = [0.5, -0.2, 1.0]
     content = dict(
-        imgname=np.array([image.name] * 3), center=np.full((3, 2), 100.), scale=np.full(3, .5),
+        imgname=np.array([image.name] * 3),
+        center=np.full((3, 2), 100.0),
+        scale=np.full(3, 0.5),
         pose_cam=np.stack([log(p['rotations']).ravel() for p in people]),
         shape=np.stack([np.append(p['betas'], 0) for p in people]),
-        trans_cam=np.stack([p['translation'] for p in people]) - external[:, :3, 3], cam_ext=external,
-        cam_int=np.tile(K, (3, 1, 1)), gtkps=corner(smplx_order), gender=np.array(['neutral'] * 3))
+        trans_cam=np.stack([p['translation'] for p in people]) - external[:, :3, 3],
+        cam_ext=external,
+        cam_int=np.tile(K, (3, 1, 1)),
+        gtkps=corner(smplx_order),
+        gender=np.array(['neutral'] * 3),
+    )
     np.savez(tmp_path / 'scene.npz', **content)
     source = Photographs(Bedlam(tmp_path / 'scene.npz', image.parent), PLAIN, Bodies(load_body()))
     for i, person in enumerate(people):
@@ -218,7 +256,8 @@ def test_bedlam(image, tmp_path) -> None:
     content['pose_cam'] = np.concatenate([content['pose_cam'][:, :66], np.zeros((3, 99))], 1)
     np.savez(tmp_path / 'smplx.npz', **content)
     _, truth = Photographs(Bedlam(tmp_path / 'smplx.npz', image.parent), PLAIN, Bodies(load_body())).crop(
-        0, np.random.default_rng(0), None)
+        0, np.random.default_rng(0), None
+    )
     assert not truth['betas_known'] and not truth['joints_known'].any() and not truth['placed']
     assert truth['rotations_known'].tolist() == truth['confidence'][:24].tolist() == [1] * 22 + [0] * 2
     # men's labels need a man's body
@@ -229,7 +268,8 @@ def test_bedlam(image, tmp_path) -> None:
         Photographs(Bedlam(tmp_path / 'men.npz', image.parent), PLAIN, Bodies(load_body()))
     bodies = Bodies(load_body(), male=load_body())
     _, truth = Photographs(Bedlam(tmp_path / 'men.npz', image.parent), PLAIN, bodies).crop(
-        0, np.random.default_rng(0), None)
+        0, np.random.default_rng(0), None
+    )
     assert not truth['betas_known'] and truth['joints_known'].all()
 
 
@@ -239,8 +279,9 @@ def test_images_that_are_stored_turned(image, tmp_path) -> None:
     upright = Sample(image, intrinsics(5), **somebody(5))
     turned = replace(upright, image=tmp_path / 'turned.png', turn=90)
     bodies = Bodies(load_body())
-    (a, truth_a), (b, truth_b) = (Photographs([sample], PLAIN, bodies).crop(0, np.random.default_rng(0), None)
-                                  for sample in (upright, turned))
+    (a, truth_a), (b, truth_b) = (
+        Photographs([sample], PLAIN, bodies).crop(0, np.random.default_rng(0), None) for sample in (upright, turned)
+    )
     np.testing.assert_array_equal(a, b)
     np.testing.assert_array_equal(truth_a, truth_b)
 
@@ -255,17 +296,25 @@ def test_cliff_gt(image, tmp_path) -> None:
     S = np.zeros((24, 4))
     S[:6] = [1, 2, 3, 1]
     content = dict(
-        imgname=np.array([image.name] * 2), center=np.tile([[80., 90]], (2, 1)), scale=np.full(2, .66),
-        part=np.stack([part, part]), pose=np.stack([log(person['rotations']).ravel()] * 2),
-        shape=np.stack([person['betas']] * 2), has_smpl=np.array([1, 0]),
-        global_t=np.stack([person['translation']] * 2), focal_l=np.full(2, focal), S=np.stack([S, S]))
+        imgname=np.array([image.name] * 2),
+        center=np.tile([[80.0, 90]], (2, 1)),
+        scale=np.full(2, 0.66),
+        part=np.stack([part, part]),
+        pose=np.stack([log(person['rotations']).ravel()] * 2),
+        shape=np.stack([person['betas']] * 2),
+        has_smpl=np.array([1, 0]),
+        global_t=np.stack([person['translation']] * 2),
+        focal_l=np.full(2, focal),
+        S=np.stack([S, S]),
+    )
     np.savez(tmp_path / 'gt.npz', **content)
     source = Photographs(CliffGT(tmp_path / 'gt.npz', image.parent), OFFICIAL, Bodies(load_body()))
     _, truth = source.crop(0, np.random.default_rng(0), None)
     np.testing.assert_allclose(truth['joints'], keypoints_of(person)[:24], atol=1e-4)
     # the authors' location, with the image's centre counted from its corner
-    np.testing.assert_allclose(truth['location'], [(80 - WIDTH / 2) / focal, (90 - HEIGHT / 2) / focal, 132 / focal],
-                               rtol=1e-5)
+    np.testing.assert_allclose(
+        truth['location'], [(80 - WIDTH / 2) / focal, (90 - HEIGHT / 2) / focal, 132 / focal], rtol=1e-5
+    )
     known = np.flatnonzero(truth['confidence'])
     assert known.tolist() == [16, 17, 24, 25]  # annotators' hips do not count where the body is known
     np.testing.assert_allclose(truth['keypoints'][[16, 17]], project(truth)[[16, 17]], atol=1e-4)
@@ -276,22 +325,33 @@ def test_cliff_gt(image, tmp_path) -> None:
     # without 2D joints, those of the body
     np.savez(tmp_path / 'bare.npz', **{k: v for k, v in content.items() if k not in ('part', 'has_smpl', 'S')})
     _, truth = Photographs(CliffGT(tmp_path / 'bare.npz', image.parent), OFFICIAL, Bodies(load_body())).crop(
-        1, np.random.default_rng(0), None)
+        1, np.random.default_rng(0), None
+    )
     np.testing.assert_allclose(project(truth), truth['keypoints'][:24], atol=1e-4)
 
 
 def test_3dpw(image, tmp_path) -> None:
     body, K = load_body(), intrinsics(4)
     people = [somebody(6), somebody(7)]
-    turn = euler_to_matrix(np.array([10., 25, -5])).astype(np.float64)
+    turn = euler_to_matrix(np.array([10.0, 25, -5])).astype(np.float64)
     camera = np.eye(4)
-    camera[:3, :3], camera[:3, 3] = turn, [.3, .1, .4]
+    camera[:3, :3], camera[:3, 3] = turn, [0.3, 0.1, 0.4]
     images = tmp_path / 'imageFiles' / 'walk_00'
     images.mkdir(parents=True)
     for i in range(3):
         (images / f'image_{i:05d}.jpg').write_bytes(image.read_bytes())  # by content, whatever the name
-    content = dict(sequence='walk_00', genders=['m', 'f'], cam_intrinsics=K, img_frame_ids=np.arange(0, 6, 2),
-                   cam_poses=np.tile(camera, (3, 1, 1)), poses=[], trans=[], betas=[], poses2d=[], campose_valid=[])
+    content = dict(
+        sequence='walk_00',
+        genders=['m', 'f'],
+        cam_intrinsics=K,
+        img_frame_ids=np.arange(0, 6, 2),
+        cam_poses=np.tile(camera, (3, 1, 1)),
+        poses=[],
+        trans=[],
+        betas=[],
+        poses2d=[],
+        campose_valid=[],
+    )
     for who, person in enumerate(people):
         rest = body.rest_joints(person['betas'][None])[0, 0]
         rotations = person['rotations'].copy()
@@ -307,7 +367,10 @@ def test_3dpw(image, tmp_path) -> None:
     reader = ThreeDPW(tmp_path, tmp_path / 'imageFiles')
     # the man has no 2D joints in the last frame, nobody a valid camera in the second
     assert [(s.image.name, s.gender) for s in reader] == [
-        ('image_00000.jpg', 'male'), ('image_00000.jpg', 'female'), ('image_00002.jpg', 'female')]
+        ('image_00000.jpg', 'male'),
+        ('image_00000.jpg', 'female'),
+        ('image_00002.jpg', 'female'),
+    ]
     source = Photographs(reader, PLAIN, Bodies(body, body, body))
     for index, person in ((0, people[0]), (2, people[1])):
         _, truth = source.crop(index, np.random.default_rng(0), None)
@@ -320,12 +383,27 @@ def test_3dpw(image, tmp_path) -> None:
         assert np.abs(center - (visible.min(0) + visible.max(0)) / 2).max() < 25  # the box is the body's
 
 
-@pytest.mark.parametrize('change, sentence', [
-    (dict(center=np.zeros((2, 3))), "'center' has shape"), (dict(scale=None), "no array 'scale'"),
-    (dict(imgname=None), "no array 'imgname'"), (dict(part=None, pose=None), "neither 'pose' nor 'part'")])
+@pytest.mark.parametrize(
+    'change, sentence',
+    [
+        (dict(center=np.zeros((2, 3))), "'center' has shape"),
+        (dict(scale=None), "no array 'scale'"),
+        (dict(imgname=None), "no array 'imgname'"),
+        (dict(part=None, pose=None), "neither 'pose' nor 'part'"),
+    ],
+)
 def test_labels_of_another_layout_are_refused(tmp_path, change, sentence) -> None:
-    content = dict(imgname=np.array(['a', 'b']), center=np.zeros((2, 2)), scale=np.ones(2),
-                   part=np.zeros((2, 24, 3)), pose=np.zeros((2, 72)), shape=np.zeros((2, 10))) | change
+    content = (
+        dict(
+            imgname=np.array(['a', 'b']),
+            center=np.zeros((2, 2)),
+            scale=np.ones(2),
+            part=np.zeros((2, 24, 3)),
+            pose=np.zeros((2, 72)),
+            shape=np.zeros((2, 10)),
+        )
+        | change
+    )
     np.savez(tmp_path / 'gt.npz', **{k: v for k, v in content.items() if v is not None})
     with pytest.raises(InputError, match=sentence):
         CliffGT(tmp_path / 'gt.npz', tmp_path)
@@ -335,6 +413,7 @@ def test_files_that_run_code_are_refused(tmp_path) -> None:
     class Evil:
         def __reduce__(self):
             return print, ('it ran',)
+
     with (tmp_path / 'evil.pkl').open('wb') as file:
         pickle.dump({'poses': Evil()}, file)
     with pytest.raises(InputError, match='nothing of it was run'):
@@ -353,8 +432,9 @@ def test_missing_images_are_named(tmp_path) -> None:
 
 # ---- mixing
 
+
 def test_batches_mix_by_weight_and_skip_nothing() -> None:
-    plan = BatchPlan([50, 7, 0], [.5, .3, .2], batch=10, steps=40, seed=3)
+    plan = BatchPlan([50, 7, 0], [0.5, 0.3, 0.2], batch=10, steps=40, seed=3)
     keys = [key for batch in plan for key in batch]
     counts = np.bincount([key[0] for key in keys])
     assert counts.tolist() == [200, 120, 80]
@@ -368,12 +448,13 @@ def test_batches_mix_by_weight_and_skip_nothing() -> None:
 
 def test_batches_do_not_depend_on_processes_or_interruptions() -> None:
     def batches(**how):
-        return list(BatchPlan([50, 7], [.6, .4], batch=8, steps=12, seed=1, **how))
+        return list(BatchPlan([50, 7], [0.6, 0.4], batch=8, steps=12, seed=1, **how))
+
     whole = batches()
     assert batches(start=5) == whole[5:]
     halves = [batches(process=p, processes=2) for p in range(2)]
     assert [sorted(a + b) for a, b in zip(*halves, strict=True)] == [sorted(batch) for batch in whole]
-    assert whole != list(BatchPlan([50, 7], [.6, .4], batch=8, steps=12, seed=2))
+    assert whole != list(BatchPlan([50, 7], [0.6, 0.4], batch=8, steps=12, seed=2))
 
 
 def test_the_same_key_gives_the_same_crop(image) -> None:

@@ -105,9 +105,10 @@ def test_a_step_of_the_encoder():
 
     def train():
         loss, parts = keypoints.loss_on(encoder, images(8), truth(8))
-        step(loss, torch.optim.SGD(encoder.parameters(), .1), list(encoder.parameters()))
+        step(loss, torch.optim.SGD(encoder.parameters(), 0.1), list(encoder.parameters()))
         average.update()
         return loss, parts
+
     loss, parts = twice(train)
     assert loss.device.type == DEVICE and all(part.device.type == DEVICE for part in parts.values())
     assert all(p.grad is not None and p.grad.device.type == DEVICE for p in encoder.parameters())
@@ -122,7 +123,8 @@ def test_steps_of_the_regressor(skeleton):
         loss, _ = skeletons.losses_of_tries(lifting, features, labels, skeleton)
         real = torch.empty(8, NUM_FEATURES, device=DEVICE)
         on_crops, _ = skeletons.losses_of_tries(lifting, real, truth(8), skeleton, regressor._on_crops)
-        step(loss + on_crops, torch.optim.SGD(lifting.parameters(), .1), list(lifting.parameters()))
+        step(loss + on_crops, torch.optim.SGD(lifting.parameters(), 0.1), list(lifting.parameters()))
+
     twice(train)
     assert all(p.grad is not None for p in lifting.parameters())
 
@@ -142,10 +144,12 @@ def test_looks_of_the_finished_encoder():
 
     def look():
         with torch.no_grad():
-            x, labels = augment(images(4), truth(4), turns=False, parts=.5)
+            x, labels = augment(images(4), truth(4), turns=False, parts=0.5)
             straight, turned = model.encoder.both_ways(x)
-            model.regressor.both_ways(model.encoder.features(straight), turned.overview,
-                                      model.bbox_info(labels['location']))
+            model.regressor.both_ways(
+                model.encoder.features(straight), turned.overview, model.bbox_info(labels['location'])
+            )
+
     twice(look)
 
 
@@ -154,7 +158,8 @@ def test_a_step_of_the_detector():
 
     def train():
         loss = detector.loss_on(network, images(4, 96, 128), torch.empty(4, 12, 5, device=DEVICE))
-        step(loss, torch.optim.SGD(network.parameters(), .1), list(network.parameters()))
+        step(loss, torch.optim.SGD(network.parameters(), 0.1), list(network.parameters()))
+
     twice(train)
     assert all(p.grad is not None for p in network.parameters())
 
@@ -163,6 +168,7 @@ def test_the_pool_hands_out_what_is_on_its_device(skeleton):
     import numpy as np
 
     from cliff_ros.synthetic.crops import LABEL
+
     pool, rows = CropPool(skeleton, DEVICE, 64, block=16), torch.from_numpy(pack(np.zeros(40, LABEL)))
     with OneDevice(copies=True):
         pool.add(torch.zeros(40, 128, 96, 3, dtype=torch.uint8), rows)

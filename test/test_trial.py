@@ -32,16 +32,23 @@ n = helper.make_node
 def endless(path, wrapped: bool = False):
     """A Loop that goes round as long as an int64 counts."""
     body = helper.make_graph(
-        [n('Identity', ['go'], ['go_on']), n('Add', ['x', 'x'], ['y'])], 'body',
+        [n('Identity', ['go'], ['go_on']), n('Add', ['x', 'x'], ['y'])],
+        'body',
         [tensor('i', [], INT64), tensor('go', [], TensorProto.BOOL), tensor('x', [1, 5, 84])],
-        [tensor('go_on', [], TensorProto.BOOL), tensor('y', [1, 5, 84])])
+        [tensor('go_on', [], TensorProto.BOOL), tensor('y', [1, 5, 84])],
+    )
     loop = n('Loop', ['most', 'yes', 'rows'], ['output'], body=body)
     if wrapped:
         inner = helper.make_graph([loop], 'then', [], [tensor('output', [1, 5, 84])])
         other = helper.make_graph([n('Identity', ['rows'], ['else_out'])], 'else', [], [tensor('else_out', [1, 5, 84])])
         loop = n('If', ['yes'], ['output'], then_branch=inner, else_branch=other)
-    return save(path, [loop], IMAGE, OUTPUT, {
-        'most': np.int64((1 << 63) - 1), 'yes': np.array(True), 'rows': np.zeros((1, 5, 84), np.float32)})
+    return save(
+        path,
+        [loop],
+        IMAGE,
+        OUTPUT,
+        {'most': np.int64((1 << 63) - 1), 'yes': np.array(True), 'rows': np.zeros((1, 5, 84), np.float32)},
+    )
 
 
 def slow(path, side: int = 16000):
@@ -53,9 +60,18 @@ def slow(path, side: int = 16000):
 
 
 def greedy(path):
-    return save(path, [n('ReduceMax', ['images'], ['one'], keepdims=0), n('Expand', ['one', 'shape'], ['m']),
-                       n('ReduceMax', ['m'], ['most'], keepdims=0), n('Expand', ['most', 'out'], ['output'])],
-                IMAGE, OUTPUT, {'shape': np.array([1 << 34]), 'out': np.array([1, 5, 84])})
+    return save(
+        path,
+        [
+            n('ReduceMax', ['images'], ['one'], keepdims=0),
+            n('Expand', ['one', 'shape'], ['m']),
+            n('ReduceMax', ['m'], ['most'], keepdims=0),
+            n('Expand', ['most', 'out'], ['output']),
+        ],
+        IMAGE,
+        OUTPUT,
+        {'shape': np.array([1 << 34]), 'out': np.array([1, 5, 84])},
+    )
 
 
 @pytest.mark.parametrize('wrapped', [False, True])
@@ -75,14 +91,17 @@ def test_what_takes_too_long_or_too_much_is_refused(tmp_path, monkeypatch):
 def test_a_graph_that_never_ends_is_deaf_to_no_signal(tmp_path):
     """What is measured is that SIGTERM is answered while the child still tries."""
     path = slow(tmp_path / 'slow.onnx')
-    program = subprocess.Popen([sys.executable, '-m', 'cliff_ros.cli', 'video', 'synthetic:1', '--max-frames', '2',
-                                '--detector', str(path)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    program = subprocess.Popen(
+        [sys.executable, '-m', 'cliff_ros.cli', 'video', 'synthetic:1', '--max-frames', '2', '--detector', str(path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
     children = f'/proc/{program.pid}/task/{program.pid}/children'
     until = time.monotonic() + 100
     while not (found := open(children).read().split()):
         assert time.monotonic() < until and program.poll() is None, program.communicate()[0]
         time.sleep(0.05)
-    time.sleep(1.)
+    time.sleep(1.0)
     program.send_signal(signal.SIGTERM)
     began = time.monotonic()
     program.communicate(timeout=60)
@@ -94,9 +113,10 @@ def test_a_node_is_told_why_and_ends_when_told_to(start, peer, tmp_path):
     """A Loop is named; a graph that takes minutes keeps nobody from ending the node, and goes with it."""
     pytest.importorskip('rclpy', reason='needs ROS 2')
     from diagnostic_msgs.msg import DiagnosticArray
+
     reports = peer.listen(DiagnosticArray, '/diagnostics')
     node = start('cliff_ros.ros.node', autostart='true', detector=endless(tmp_path / 'endless.onnx'))
-    assert peer.until(lambda: any('holds a Loop' in status.message for r in reports for status in r.status), 60.)
+    assert peer.until(lambda: any('holds a Loop' in status.message for r in reports for status in r.status), 60.0)
     assert node.poll() is None and peer.state() == 'unconfigured'
     node.send_signal(signal.SIGTERM)
     assert 'holds a Loop' in node.communicate(timeout=30)[0] and node.returncode == 0
@@ -106,10 +126,11 @@ def test_a_node_is_told_why_and_ends_when_told_to(start, peer, tmp_path):
     until = time.monotonic() + 60
     while not found:
         assert time.monotonic() < until and node.poll() is None
-        found = [child for file in Path(f'/proc/{node.pid}/task').glob('*/children')
-                 for child in file.read_text().split()]
+        found = [
+            child for file in Path(f'/proc/{node.pid}/task').glob('*/children') for child in file.read_text().split()
+        ]
         time.sleep(0.05)
-    time.sleep(1.)
+    time.sleep(1.0)
     node.send_signal(signal.SIGTERM)
     log = node.communicate(timeout=30)[0]
     assert node.returncode == 0 and 'Traceback' not in log, log
@@ -118,11 +139,13 @@ def test_a_node_is_told_why_and_ends_when_told_to(start, peer, tmp_path):
 
 def gone_later(children: list[str]) -> list[str]:
     """Those who still run after a while; a zombie whose parent is gone waits for the machine's init only."""
+
     def running(child: str) -> bool:
         try:
             return Path(f'/proc/{child}/stat').read_text().rpartition(')')[2].split()[0] != 'Z'
         except OSError:
             return False
+
     until = time.monotonic() + 20
     while any(map(running, children)) and time.monotonic() < until:
         time.sleep(0.05)
@@ -144,10 +167,21 @@ def test_a_good_graph_is_tried_once(tmp_path, monkeypatch):
     assert len(tried) == 1
 
 
-@pytest.mark.parametrize('metadata', [
-    {'crop': [1 << 40, 2]}, {'crop': 3}, {'crop': [10, '1']}, {'margin': 'wide'}, {'margin': 0},
-    {'margin': float('nan')},
-    {'num_vertices': -1}, {'num_vertices': 1 << 40}, {'model': [1]}, {'body_sha256': None}])
+@pytest.mark.parametrize(
+    'metadata',
+    [
+        {'crop': [1 << 40, 2]},
+        {'crop': 3},
+        {'crop': [10, '1']},
+        {'margin': 'wide'},
+        {'margin': 0},
+        {'margin': float('nan')},
+        {'num_vertices': -1},
+        {'num_vertices': 1 << 40},
+        {'model': [1]},
+        {'body_sha256': None},
+    ],
+)
 def test_metadata_of_no_exporter_is_refused(tmp_path, metadata):
     path = runtime_graph(tmp_path / 'rest.onnx', load_body())
     file = OnnxFile(path)
@@ -183,7 +217,7 @@ def test_mutated_graphs_are_read_or_refused(tmp_path):
     rng = np.random.default_rng(3)
     whole = runtime_graph(tmp_path / 'rest.onnx', load_body()).read_bytes()
     # Names and structure stand at both ends of the file, weights between them.
-    places = np.r_[0:3000, len(whole) - 6000:len(whole)]
+    places = np.r_[0:3000, len(whole) - 6000 : len(whole)]
     path, refused = tmp_path / 'mutated.onnx', 0
     for _ in range(600):
         data = np.frombuffer(whole, np.uint8).copy()

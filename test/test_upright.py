@@ -41,8 +41,11 @@ def test_the_same_people_however_the_camera_is_mounted(upright):
     mounted = cv2.rotate(image, turn)
     height, width = mounted.shape[:2]
     center = np.array([[K[0, 2] - 319.5, K[1, 2] - 239.5, 1]]) @ np.transpose(axes)
-    camera = Camera(width, height, [[K[0, 0], 0, center[0, 0] + (width - 1) / 2],
-                                    [0, K[1, 1], center[0, 1] + (height - 1) / 2], [0, 0, 1]])
+    camera = Camera(
+        width,
+        height,
+        [[K[0, 0], 0, center[0, 0] + (width - 1) / 2], [0, K[1, 1], center[0, 1] + (height - 1) / 2], [0, 0, 1]],
+    )
     options = dict(engine='onnx', smoothing=False, threads=1)
     straight = Pipeline(**options)(Frame(image, scene.camera))
     people = Pipeline(upright=upright, **options)(Frame(mounted, camera))

@@ -35,8 +35,23 @@ def run(clip, tmp_path_factory):
     """The command's output folder, and its report."""
     output = tmp_path_factory.mktemp('out')
     report = output / 'deeper' / 'report.json'
-    assert cli.main(['video', str(clip / 'clip.mp4'), '--camera', str(clip / 'camera.yaml'),
-                     '--engine', 'onnx', '--output', str(output), '--report', str(report)]) == 0
+    assert (
+        cli.main(
+            [
+                'video',
+                str(clip / 'clip.mp4'),
+                '--camera',
+                str(clip / 'camera.yaml'),
+                '--engine',
+                'onnx',
+                '--output',
+                str(output),
+                '--report',
+                str(report),
+            ]
+        )
+        == 0
+    )
     return output, json.loads(report.read_text())
 
 
@@ -80,8 +95,9 @@ def test_the_report_says_what_ran_and_how_fast(run):
 
 def test_only_a_report_and_fewer_frames(clip, tmp_path):
     report = tmp_path / 'report.json'
-    assert cli.main(['video', str(clip / 'clip.mp4'), '--max-frames', '2', '--no-smoothing',
-                     '--report', str(report)]) == 0
+    assert (
+        cli.main(['video', str(clip / 'clip.mp4'), '--max-frames', '2', '--no-smoothing', '--report', str(report)]) == 0
+    )
     content = json.loads(report.read_text())
     assert content['frames'] == 2 and not content['camera']['calibrated']
     assert [path.name for path in tmp_path.iterdir()] == ['report.json']
@@ -93,8 +109,21 @@ def test_what_was_done_before_a_failure_is_kept(clip, tmp_path, sequence, capsys
     for n in range(3):
         cv2.imwrite(str(images / f'{n}.png'), sequence.image(n)[..., ::-1])
     (images / '3.png').write_bytes(b'damaged')
-    assert cli.main(['video', str(images), '--camera', str(clip / 'camera.yaml'),
-                     '--output', str(output), '--report', str(report)]) == 2
+    assert (
+        cli.main(
+            [
+                'video',
+                str(images),
+                '--camera',
+                str(clip / 'camera.yaml'),
+                '--output',
+                str(output),
+                '--report',
+                str(report),
+            ]
+        )
+        == 2
+    )
     assert "3.png' is not an image" in capsys.readouterr().err
     content = json.loads(report.read_text())
     assert content['frames'] == 3 and not content['complete'] and '3.png' in content['stopped_by']

@@ -46,7 +46,7 @@ def test_only_variants_with_location_see_it(key):
     torch.manual_seed(0)
     regressor, features = claim.PlainRegressor(32), torch.randn(4, NUM_FEATURES)
     torch.nn.init.normal_(regressor.leave.weight)
-    here, there = torch.tensor([[-.8, .1, .3]] * 4), torch.tensor([[.8, -.1, .9]] * 4)
+    here, there = torch.tensor([[-0.8, 0.1, 0.3]] * 4), torch.tensor([[0.8, -0.1, 0.9]] * 4)
     told_here, told_there = (regressor(features, VARIANTS[key].told(at)) for at in (here, there))
     same = all(map(torch.equal, told_here, told_there))
     assert same is not VARIANTS[key].location
@@ -71,27 +71,28 @@ def test_the_full_frame_loss_is_zero_at_the_truth_and_the_crop_loss_is_not(peopl
         if variant.full_frame:
             assert parts['reprojection'] < 1e-4
         else:
-            assert parts['reprojection'] > .01  # seen from elsewhere, the true body does not fit its own crop
+            assert parts['reprojection'] > 0.01  # seen from elsewhere, the true body does not fit its own crop
 
 
 def test_the_crop_loss_does_not_know_where_the_crop_is(people):
     truth, keypoints, skeleton = people
     joints, camera = skeleton(truth['betas'], truth['rotations']), camera_of(truth)
-    elsewhere = truth['location'] * torch.tensor([-1., 2., .5]) + torch.tensor([.3, 0, 0])
+    elsewhere = truth['location'] * torch.tensor([-1.0, 2.0, 0.5]) + torch.tensor([0.3, 0, 0])
     residuals = {}
     for residual in (in_crop, in_full_frame):  # the same picture in the crop, the crop at two places
         residuals[residual] = [
             residual(joints, camera, at, keypoints[:, :24] * at[:, 2, None, None] + at[:, None, :2])
-            for at in (truth['location'], elsewhere)]
+            for at in (truth['location'], elsewhere)
+        ]
     assert torch.allclose(*residuals[in_crop], atol=1e-4)
-    assert not torch.allclose(*residuals[in_full_frame], atol=.01)
+    assert not torch.allclose(*residuals[in_full_frame], atol=0.01)
 
 
 def test_the_crop_loss_is_zero_for_somebody_seen_by_the_crop_camera(people):
     truth, _, skeleton = people
     joints = skeleton(truth['betas'], truth['rotations'])
-    camera = torch.tensor([[.9, .02, .2]]).expand(len(joints), 3)
-    far = joints + torch.tensor([.02, .2, 2 * HMR_FOCAL / .9])
+    camera = torch.tensor([[0.9, 0.02, 0.2]]).expand(len(joints), 3)
+    far = joints + torch.tensor([0.02, 0.2, 2 * HMR_FOCAL / 0.9])
     location = truth['location']
     image = HMR_FOCAL * project(far) * location[:, 2, None, None] + location[:, None, :2]
     assert in_crop(joints, camera, location, image).abs().max() < 1e-4
@@ -101,8 +102,8 @@ def test_nobody_is_taught_the_depth(people):
     truth, _, skeleton = people
     camera = camera_of(truth).requires_grad_()
     total, parts = VARIANTS['neither'].loss(truth['rotations'], truth['betas'], camera, truth, skeleton)
-    gradient, = torch.autograd.grad(total, camera, retain_graph=True)
-    expected, = torch.autograd.grad(15 * parts['reprojection'], camera)
+    (gradient,) = torch.autograd.grad(total, camera, retain_graph=True)
+    (expected,) = torch.autograd.grad(15 * parts['reprojection'], camera)
     assert torch.allclose(gradient, expected, atol=1e-6)
 
 
@@ -117,14 +118,16 @@ def test_trained_on_2d_alone_the_blind_turn_people_with_the_azimuth(people):
         regressor = claim.train(VARIANTS[key], 0, features, truth, skeleton, steps=150, batch=256, log=lambda *_: None)
         errors = claim.errors(VARIANTS[key], regressor, features, truth, skeleton)
         slopes[key] = claim.figures(errors, azimuth, off_axis)['yaw_slope']
-    assert abs(slopes['cliff']) < .2 and slopes['neither'] < -.4
+    assert abs(slopes['cliff']) < 0.2 and slopes['neither'] < -0.4
 
 
 def test_a_seed_fixes_a_training(people):
     truth, keypoints, skeleton = people
     features = torch.randn(len(keypoints), NUM_FEATURES)
-    first, again, other = (claim.train(VARIANTS['cliff'], seed, features, truth, skeleton, 3, 32,
-                                       log=lambda *_: None).state_dict() for seed in (1, 1, 2))
+    first, again, other = (
+        claim.train(VARIANTS['cliff'], seed, features, truth, skeleton, 3, 32, log=lambda *_: None).state_dict()
+        for seed in (1, 1, 2)
+    )
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert not all(torch.equal(first[name], other[name]) for name in first)
 
@@ -133,28 +136,34 @@ def test_figures_find_what_was_put_in():
     rng = np.random.default_rng(0)
     azimuth = rng.uniform(-50, 50, 4000)
     off_axis = np.abs(azimuth)
-    yaw = (-.6 * azimuth + rng.normal(0, 8, 4000) + 180 * (rng.random(4000) < .04) + 180) % 360 - 180
-    person = dict(yaw=yaw, root=np.where(off_axis < 10, 4., 7.), mpjpe=off_axis, pa_mpjpe=off_axis,
-                  translation=np.where(off_axis < 25, .1, .3), depth=np.full(4000, -.05))
+    yaw = (-0.6 * azimuth + rng.normal(0, 8, 4000) + 180 * (rng.random(4000) < 0.04) + 180) % 360 - 180
+    person = dict(
+        yaw=yaw,
+        root=np.where(off_axis < 10, 4.0, 7.0),
+        mpjpe=off_axis,
+        pa_mpjpe=off_axis,
+        translation=np.where(off_axis < 25, 0.1, 0.3),
+        depth=np.full(4000, -0.05),
+    )
     found = claim.figures(person, azimuth, off_axis)
-    assert found['yaw_slope'] == pytest.approx(-.6, abs=.02)
-    assert found['root_on_axis'] == 4 and found['root_far'] == 7 and found['translation_far'] == .3
-    assert found['flips_all'] == pytest.approx(.04, abs=.01) and found['depth_all'] == pytest.approx(-.05)
+    assert found['yaw_slope'] == pytest.approx(-0.6, abs=0.02)
+    assert found['root_on_axis'] == 4 and found['root_far'] == 7 and found['translation_far'] == 0.3
+    assert found['flips_all'] == pytest.approx(0.04, abs=0.01) and found['depth_all'] == pytest.approx(-0.05)
     assert found['root_by_angle'].tolist() == [4] + [7] * (len(claim.EDGES) - 2)
     for k, (low, high) in enumerate(zip(claim.EDGES[:-1], claim.EDGES[1:-1], strict=False)):
         assert low < found['mpjpe_by_angle'][k] < high
 
 
 def test_the_interval_over_seeds_is_students():
-    found = claim.over_seeds([1., 2., 3.])
+    found = claim.over_seeds([1.0, 2.0, 3.0])
     assert found['mean'] == 2 and found['high'] - 2 == pytest.approx(4.3027 / np.sqrt(3), abs=1e-4)
     assert found['low'] == pytest.approx(4 - found['high'])
-    assert np.isnan(claim.over_seeds([np.arange(3.)])['low']).all()
+    assert np.isnan(claim.over_seeds([np.arange(3.0)])['low']).all()
 
 
 def test_borders_differ_only_beyond_the_image():
     """Black, mirrored, or the scene going on; people who are whole in the image are not touched."""
-    options = dict(num_backgrounds=3, fov=(90., 120.), negatives=0., inside=.999, whole=True, everyday=True)
+    options = dict(num_backgrounds=3, fov=(90.0, 120.0), negatives=0.0, inside=0.999, whole=True, everyday=True)
     samplers = {border: CropSampler(3, border=border, **options) for border in ('black', 'reflect', 'scene')}
     crossed = 0
     for _ in range(160):
@@ -170,12 +179,14 @@ def test_borders_differ_only_beyond_the_image():
         crossed += 1
         assert not np.array_equal(reflected[:, columns], scene[:, columns])
         assert reflected[:, columns].any()
-        x = (labels[0]['keypoints'][:, 0] + .375) * 128 - .5
+        x = (labels[0]['keypoints'][:, 0] + 0.375) * 128 - 0.5
         assert (x > columns[-1] - 1).all() if columns[0] == 0 else (x < columns[0] + 1).all()
         edge, inwards = (columns[-1], 1) if columns[0] == 0 else (columns[0], -1)
         steps = np.arange(1, len(columns))  # the mirror lies between two columns, or on one
-        mirrored = [np.array_equal(reflected[:, edge - inwards * steps], reflected[:, edge + inwards * (steps + by)])
-                    for by in (0, 1, 2)]
+        mirrored = [
+            np.array_equal(reflected[:, edge - inwards * steps], reflected[:, edge + inwards * (steps + by)])
+            for by in (0, 1, 2)
+        ]
         assert any(mirrored)
     assert crossed >= 3
 
@@ -186,6 +197,7 @@ def test_the_whole_experiment_runs_and_is_not_repeated(tmp_path):
 
     def run():
         return bench.report(bench.Experiment(tmp_path, shards=1, held_out=1, shard_size=60, workers=1), [0, 1], steps=4)
+
     first = run()
     assert first['settings']['held_out'] == 60 and len(first['cpu_seconds']) == 8
     made = {path: path.stat().st_mtime_ns for path in tmp_path.rglob('*') if path.is_file()}

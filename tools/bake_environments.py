@@ -15,15 +15,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-MIDDLE_GREY = .2
+MIDDLE_GREY = 0.2
 # (left, top, right, bottom) of 1024x512: distant passers-by, who would be people without a label
 PEOPLE = {'venice_sunset_1k': [(216, 251, 302, 300), (766, 254, 800, 299), (824, 252, 908, 279)]}
 
 
 def directions(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     """(H, W, 3) unit vectors of a panorama's pixels and (H, W) their solid angles."""
-    azimuth = (np.arange(width) + .5) / width * 2 * np.pi
-    polar = (np.arange(height) + .5) / height * np.pi
+    azimuth = (np.arange(width) + 0.5) / width * 2 * np.pi
+    polar = (np.arange(height) + 0.5) / height * np.pi
     p, a = np.meshgrid(polar, azimuth, indexing='ij')
     toward = np.stack([np.sin(p) * np.sin(a), np.cos(p), np.sin(p) * np.cos(a)], -1)
     return toward, np.sin(p) * (np.pi / height) * (2 * np.pi / width)
@@ -33,16 +33,17 @@ def light_of(radiance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """sky (4, 3) and key (2, 3) of a linear RGB panorama."""
     toward, angle = directions(*radiance.shape[:2])
     radiance = radiance.astype(np.float64)
-    brightness = radiance @ [.3, .59, .11]
-    peak = toward[np.unravel_index((cv2.GaussianBlur(brightness, (0, 0), 6) * (toward[..., 1] > -.2)).argmax(),
-                                   brightness.shape)]
-    lamp = (toward @ peak > .94) & (brightness > np.quantile(brightness, .97))
-    weight = (radiance * angle[..., None])
+    brightness = radiance @ [0.3, 0.59, 0.11]
+    peak = toward[
+        np.unravel_index((cv2.GaussianBlur(brightness, (0, 0), 6) * (toward[..., 1] > -0.2)).argmax(), brightness.shape)
+    ]
+    lamp = (toward @ peak > 0.94) & (brightness > np.quantile(brightness, 0.97))
+    weight = radiance * angle[..., None]
     key = weight[lamp].sum(0) if lamp.any() else np.zeros(3)
     rest = np.where(lamp[..., None], 0, weight)
     constant = rest.sum((0, 1)) / 4  # irradiance over pi of a sphere's radiance
     slope = np.einsum('hwc,hwk->kc', rest, toward) / 2
-    scale = 1 / (constant @ [.3, .59, .11] + .25 * key @ [.3, .59, .11])
+    scale = 1 / (constant @ [0.3, 0.59, 0.11] + 0.25 * key @ [0.3, 0.59, 0.11])
     sky = np.concatenate([constant[None], slope]) * scale
     return sky.astype(np.float32), np.stack([peak, key * scale]).astype(np.float32)
 
@@ -55,7 +56,7 @@ def main() -> None:
     arrays = {}
     for path in sorted(args.folder.glob('*.hdr')):
         radiance = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)[..., ::-1]
-        brightness = radiance @ np.float32([.3, .59, .11])
+        brightness = radiance @ np.float32([0.3, 0.59, 0.11])
         exposed = radiance * (MIDDLE_GREY / np.exp(np.log(brightness + 1e-4).mean()))
         exposed = exposed * (1 + exposed / 16) / (1 + exposed)
         picture = (np.clip(exposed, 0, 1) ** (1 / 2.2) * 255).astype(np.uint8)

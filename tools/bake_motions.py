@@ -31,25 +31,74 @@ MIDDLE = {0: 'pelvis', 3: 'spine1', 6: 'spine2', 9: 'spine3', 12: 'neck', 15: 'h
 ROLES = MIDDLE | {j: name + '.L' for j, name in LEFT.items()} | {j + 1: name + '.R' for j, name in LEFT.items()}
 # joint -> the child that its limb points to; the others keep the rig's turn as it is: soles, spines and heads are alike
 LIMBS = {1: 4, 2: 5, 4: 7, 5: 8, 16: 18, 17: 19, 18: 20, 19: 21, 20: 22, 21: 23}
-RIGIFY = dict(pelvis='DEF-hips', spine1='DEF-spine.001', spine2='DEF-spine.002', spine3='DEF-spine.003',
-              neck='DEF-neck', head='DEF-head', thigh='DEF-thigh.', shin='DEF-shin.', foot='DEF-foot.', toe='DEF-toe.',
-              collar='DEF-shoulder.', arm='DEF-upper_arm.', forearm='DEF-forearm.', hand='DEF-hand.',
-              fingers='DEF-f_middle.01.')
-UNREAL = dict(pelvis='pelvis', spine1='spine_01', spine2='spine_02', spine3='spine_03', neck='neck_01', head='head',
-              thigh='thigh_', shin='calf_', foot='foot_', toe='ball_', collar='clavicle_', arm='upperarm_',
-              forearm='lowerarm_', hand='hand_', fingers='middle_01_')
-MAKEHUMAN = dict(pelvis='root', spine1='spine04', spine2='spine03', spine3='spine01', neck='neck02', head='head',
-                 thigh='upperleg02.', shin='lowerleg01.', foot='foot.', toe='toe2-1.', collar='clavicle.',
-                 arm='upperarm01.', forearm='lowerarm01.', hand='wrist.', fingers='finger3-1.')
+RIGIFY = dict(
+    pelvis='DEF-hips',
+    spine1='DEF-spine.001',
+    spine2='DEF-spine.002',
+    spine3='DEF-spine.003',
+    neck='DEF-neck',
+    head='DEF-head',
+    thigh='DEF-thigh.',
+    shin='DEF-shin.',
+    foot='DEF-foot.',
+    toe='DEF-toe.',
+    collar='DEF-shoulder.',
+    arm='DEF-upper_arm.',
+    forearm='DEF-forearm.',
+    hand='DEF-hand.',
+    fingers='DEF-f_middle.01.',
+)
+UNREAL = dict(
+    pelvis='pelvis',
+    spine1='spine_01',
+    spine2='spine_02',
+    spine3='spine_03',
+    neck='neck_01',
+    head='head',
+    thigh='thigh_',
+    shin='calf_',
+    foot='foot_',
+    toe='ball_',
+    collar='clavicle_',
+    arm='upperarm_',
+    forearm='lowerarm_',
+    hand='hand_',
+    fingers='middle_01_',
+)
+MAKEHUMAN = dict(
+    pelvis='root',
+    spine1='spine04',
+    spine2='spine03',
+    spine3='spine01',
+    neck='neck02',
+    head='head',
+    thigh='upperleg02.',
+    shin='lowerleg01.',
+    foot='foot.',
+    toe='toe2-1.',
+    collar='clavicle.',
+    arm='upperarm01.',
+    forearm='lowerarm01.',
+    hand='wrist.',
+    fingers='finger3-1.',
+)
 # What an animation shows -> words in its name; the first that fits. Everything else is 'act'.
 CLASSES = {
-    'rest': ('t-pose', 'tpose', 'rest pose'), 'lie': ('sleeping',), 'fall': ('death',),
+    'rest': ('t-pose', 'tpose', 'rest pose'),
+    'lie': ('sleeping',),
+    'fall': ('death',),
     'dance': ('dance', 'gym', 'victory'),
-    'swim': ('swim', 'flying', 'fly0'), 'crawl': ('crawl', 'pushup', 'tired hunched'), 'roll': ('roll', 'backflip'),
-    'kneel': ('kneeling', 'meditate'), 'crouch': ('crouch', 'power up'), 'sit': ('sit', 'driving'),
-    'pick_up': ('pickup', 'interact', 'push_loop', 'fixing', 'consume', 'throw'), 'jump': ('jump', 'levitate'),
+    'swim': ('swim', 'flying', 'fly0'),
+    'crawl': ('crawl', 'pushup', 'tired hunched'),
+    'roll': ('roll', 'backflip'),
+    'kneel': ('kneeling', 'meditate'),
+    'crouch': ('crouch', 'power up'),
+    'sit': ('sit', 'driving'),
+    'pick_up': ('pickup', 'interact', 'push_loop', 'fixing', 'consume', 'throw'),
+    'jump': ('jump', 'levitate'),
     'fight': ('punch', 'sword', 'pistol', 'fight', 'defend', 'spell', 'blast', 'hit'),
-    'run': ('jog', 'sprint', 'run'), 'walk': ('walk',),
+    'run': ('jog', 'sprint', 'run'),
+    'walk': ('walk',),
     'stand': ('idle', 'standing', 'nod', 'shivering'),
 }
 # Arms out as at rest, and three that repeat on the move what others do on the spot.
@@ -68,22 +117,37 @@ def bone_of(rig: dict[str, str], role: str) -> str:
 def quaternion_to_matrix(q: np.ndarray) -> np.ndarray:
     """(..., 4) x, y, z, w -> (..., 3, 3)."""
     x, y, z, w = np.moveaxis(q / np.linalg.norm(q, axis=-1, keepdims=True), -1, 0)
-    rows = [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w),
-            2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w),
-            2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)]
+    rows = [
+        1 - 2 * (y * y + z * z),
+        2 * (x * y - z * w),
+        2 * (x * z + y * w),
+        2 * (x * y + z * w),
+        1 - 2 * (x * x + z * z),
+        2 * (y * z - x * w),
+        2 * (x * z - y * w),
+        2 * (y * z + x * w),
+        1 - 2 * (x * x + y * y),
+    ]
     return np.stack(rows, -1).reshape(*q.shape[:-1], 3, 3)
 
 
 def matrix_to_quaternion(m: np.ndarray) -> np.ndarray:
     """(..., 3, 3) -> (..., 4) x, y, z, w with w >= 0: the eigenvector of largest eigenvalue (Bar-Itzhack 2000)."""
     k = np.zeros((*m.shape[:-2], 4, 4))
-    k[..., 0, 0], k[..., 1, 1], k[..., 2, 2] = (m[..., 0, 0] - m[..., 1, 1] - m[..., 2, 2],
-                                                m[..., 1, 1] - m[..., 0, 0] - m[..., 2, 2],
-                                                m[..., 2, 2] - m[..., 0, 0] - m[..., 1, 1])
+    k[..., 0, 0], k[..., 1, 1], k[..., 2, 2] = (
+        m[..., 0, 0] - m[..., 1, 1] - m[..., 2, 2],
+        m[..., 1, 1] - m[..., 0, 0] - m[..., 2, 2],
+        m[..., 2, 2] - m[..., 0, 0] - m[..., 1, 1],
+    )
     k[..., 3, 3] = np.trace(m, axis1=-2, axis2=-1)
-    for a, b, value in ((0, 1, m[..., 1, 0] + m[..., 0, 1]), (0, 2, m[..., 2, 0] + m[..., 0, 2]),
-                        (1, 2, m[..., 2, 1] + m[..., 1, 2]), (0, 3, m[..., 2, 1] - m[..., 1, 2]),
-                        (1, 3, m[..., 0, 2] - m[..., 2, 0]), (2, 3, m[..., 1, 0] - m[..., 0, 1])):
+    for a, b, value in (
+        (0, 1, m[..., 1, 0] + m[..., 0, 1]),
+        (0, 2, m[..., 2, 0] + m[..., 0, 2]),
+        (1, 2, m[..., 2, 1] + m[..., 1, 2]),
+        (0, 3, m[..., 2, 1] - m[..., 1, 2]),
+        (1, 3, m[..., 0, 2] - m[..., 2, 0]),
+        (2, 3, m[..., 1, 0] - m[..., 0, 1]),
+    ):
         k[..., a, b] = k[..., b, a] = value
     q = np.linalg.eigh(k)[1][..., -1]
     return q * np.where(q[..., 3:] < 0, -1, 1)
@@ -102,9 +166,9 @@ class Glb:
 
     def __init__(self, path: Path) -> None:
         raw = path.read_bytes()
-        length, = struct.unpack_from('<I', raw, 12)
-        self.json = json.loads(raw[20:20 + length])
-        self.binary = raw[28 + length:]
+        (length,) = struct.unpack_from('<I', raw, 12)
+        self.json = json.loads(raw[20 : 20 + length])
+        self.binary = raw[28 + length :]
         self.nodes = self.json['nodes']
         self.parent = {child: i for i, node in enumerate(self.nodes) for child in node.get('children', ())}
         skin = self.json['skins'][0]
@@ -123,7 +187,7 @@ class Glb:
 
     def world(self, clip: str) -> dict[str, np.ndarray]:
         """Bone -> (T, 3, 3) its rotation in the world at FPS."""
-        tracks, end = {}, 0.
+        tracks, end = {}, 0.0
         for channel in self.clips[clip]['channels']:
             if channel['target']['path'] == 'rotation':
                 sampler = self.clips[clip]['samplers'][channel['sampler']]
@@ -139,7 +203,7 @@ class Glb:
             times, q = tracks[node]
             q = q.astype(float).copy()
             for i in range(1, len(q)):  # the nearer of q and -q
-                q[i] *= np.sign(q[i] @ q[i - 1]) or 1.
+                q[i] *= np.sign(q[i] @ q[i - 1]) or 1.0
             return quaternion_to_matrix(np.stack([np.interp(at, times, q[:, k]) for k in range(4)], -1))
 
         def whole(node: int) -> np.ndarray:
@@ -147,6 +211,7 @@ class Glb:
                 above = self.parent.get(node)
                 done[node] = local(node) if above is None else whole(above) @ local(node)
             return done[node]
+
         return {self.nodes[i]['name']: whole(i) for i in range(len(self.nodes)) if 'name' in self.nodes[i]}
 
 
@@ -171,7 +236,7 @@ def read_bvh(path: Path) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
             rest[name] = np.array(words[1:], float) + (rest[above] if above else 0)
         elif words[0] == 'CHANNELS':
             turn = np.eye(3)
-            for channel, value in zip(words[2:], values[used:used + int(words[1])], strict=True):
+            for channel, value in zip(words[2:], values[used : used + int(words[1])], strict=True):
                 if channel.endswith('rotation'):
                     axis = 'XYZ'.index(channel[0])
                     q = np.zeros(4)
@@ -181,13 +246,16 @@ def read_bvh(path: Path) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
             above = stack[-2] if len(stack) > 1 else None
             world[name] = (world[above] if above else np.eye(3)) @ turn
     # Blender's axes (z up, facing -y) to the body's (y up, facing z)
-    axes = np.array([[1., 0, 0], [0, 0, 1], [0, -1, 0]])
-    return ({bone: axes @ place for bone, place in rest.items()},
-            {bone: (axes @ turn @ axes.T)[None] for bone, turn in world.items()})
+    axes = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
+    return (
+        {bone: axes @ place for bone, place in rest.items()},
+        {bone: (axes @ turn @ axes.T)[None] for bone, turn in world.items()},
+    )
 
 
-def retarget(rig: dict[str, str], turns: dict[str, np.ndarray], rest: dict[str, np.ndarray],
-             body_rest: np.ndarray) -> np.ndarray:
+def retarget(
+    rig: dict[str, str], turns: dict[str, np.ndarray], rest: dict[str, np.ndarray], body_rest: np.ndarray
+) -> np.ndarray:
     """(T, 24, 3, 3) SMPL rotations. turns: bone -> (T, 3, 3) away from rest, in the world; rest: where bones start."""
     names = [bone_of(rig, ROLES[joint]) for joint in range(24)]
     world = np.stack([turns[name] for name in names], 1)
@@ -220,9 +288,9 @@ def thinned(poses: np.ndarray, step: float = STEP) -> np.ndarray:
 def inside_itself(joints: np.ndarray) -> np.ndarray:
     """(T,) how deep [m] elbows, wrists and hands are inside the trunk, the head or the thighs; joints (T, 24, 3)."""
     deepest = np.zeros(len(joints))
-    for a, b, radius in ((0, 9, .1), (9, 12, .08), (15, 15, .08), (1, 4, .06), (2, 5, .06)):
+    for a, b, radius in ((0, 9, 0.1), (9, 12, 0.08), (15, 15, 0.08), (1, 4, 0.06), (2, 5, 0.06)):
         for ends in ((18, 20), (19, 21), (20, 22), (21, 23)):
-            for t in (.5, 1.):
+            for t in (0.5, 1.0):
                 p = joints[:, ends[0]] * (1 - t) + joints[:, ends[1]] * t
                 axis = joints[:, b] - joints[:, a]
                 along = ((p - joints[:, a]) * axis).sum(1) / np.maximum((axis * axis).sum(1), 1e-9)
@@ -248,8 +316,11 @@ def main() -> None:
         for name in glb.clips:
             if name in UNUSABLE or class_of(name) in UNUSABLE:
                 continue
-            turns = {bone: turn @ np.linalg.inv(glb.rest[bone][:3, :3]) for bone, turn in glb.world(name).items()
-                     if bone in glb.rest}
+            turns = {
+                bone: turn @ np.linalg.inv(glb.rest[bone][:3, :3])
+                for bone, turn in glb.world(name).items()
+                if bone in glb.rest
+            }
             clips.append((name, retarget(rig, turns, rest, body_rest)))
     for path in sorted(args.poses.glob('*.bvh')):
         rest, turns = read_bvh(path)
@@ -259,7 +330,7 @@ def main() -> None:
     for name, poses in clips:
         poses = poses[thinned(poses)]
         joints = body.joints(np.zeros((len(poses), 10)), poses, np.zeros((len(poses), 3)))
-        good = inside_itself(joints) < .045
+        good = inside_itself(joints) < 0.045
         print(f'{class_of(name):8} {name:28} {len(poses):4} frames differ, {good.sum():4} kept')
         if good.any():
             kinds += [class_of(name)] * int(good.sum())
@@ -268,10 +339,14 @@ def main() -> None:
             drawn.append((name, poses[good]))
     names = sorted(set(kinds))
     quaternions = np.rint(matrix_to_quaternion(np.concatenate(kept)) * 32767).astype(np.int16)
-    np.savez_compressed(args.output, quaternions=quaternions, clips=np.array(clip_of, np.uint8),
-                        kinds=np.array([names.index(kind) for kind in kinds], np.uint8), names=np.array(names))
-    print(len(quaternions), 'poses,', args.output.stat().st_size, 'bytes;',
-          {name: kinds.count(name) for name in names})
+    np.savez_compressed(
+        args.output,
+        quaternions=quaternions,
+        clips=np.array(clip_of, np.uint8),
+        kinds=np.array([names.index(kind) for kind in kinds], np.uint8),
+        names=np.array(names),
+    )
+    print(len(quaternions), 'poses,', args.output.stat().st_size, 'bytes;', {name: kinds.count(name) for name in names})
     if args.sheet:
         draw(args.sheet, drawn, body)
 
@@ -281,23 +356,25 @@ def draw(path: Path, clips: list[tuple[str, np.ndarray]], body) -> None:
     import cv2
 
     from cliff_ros.render.raster import shade
+
     tiles = []
     for name, poses in clips:
         tile = np.full((170, 280, 3), 255, np.uint8)
-        for column, (frame, heading) in enumerate(((len(poses) // 2, 25.), (len(poses) * 4 // 5, 90.))):
+        for column, (frame, heading) in enumerate(((len(poses) // 2, 25.0), (len(poses) * 4 // 5, 90.0))):
             turn = np.radians(heading)
-            look = np.diag([1., -1., -1.]) @ np.array([[np.cos(turn), 0, np.sin(turn)], [0, 1, 0],
-                                                      [-np.sin(turn), 0, np.cos(turn)]])
+            look = np.diag([1.0, -1.0, -1.0]) @ np.array(
+                [[np.cos(turn), 0, np.sin(turn)], [0, 1, 0], [-np.sin(turn), 0, np.cos(turn)]]
+            )
             pose = poses[frame].copy()
             pose[0] = look @ pose[0]
             vertices = body(np.zeros((1, 10)), pose[None], np.zeros((1, 3)))[1][0]
             middle = (vertices.min(0) + vertices.max(0)) / 2
-            shade(vertices - middle + [0, 0, 5.], body.faces, 360., 70 + 140 * column, 90., tile, alpha=1.)
-        cv2.putText(tile, f'{class_of(name)}: {name}', (3, 10), cv2.FONT_HERSHEY_SIMPLEX, .36, (0, 0, 0))
+            shade(vertices - middle + [0, 0, 5.0], body.faces, 360.0, 70 + 140 * column, 90.0, tile, alpha=1.0)
+        cv2.putText(tile, f'{class_of(name)}: {name}', (3, 10), cv2.FONT_HERSHEY_SIMPLEX, 0.36, (0, 0, 0))
         tiles.append(tile)
     columns = 8
     tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % columns)
-    rows = [np.concatenate(tiles[i:i + columns], 1) for i in range(0, len(tiles), columns)]
+    rows = [np.concatenate(tiles[i : i + columns], 1) for i in range(0, len(tiles), columns)]
     cv2.imwrite(str(path), np.concatenate(rows))
 
 

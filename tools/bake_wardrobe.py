@@ -115,8 +115,9 @@ def fit(binding, base: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return under + offsets / 10 * size, under
 
 
-def closest(points: np.ndarray, vertices: np.ndarray, faces: np.ndarray,
-            allowed: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+def closest(
+    points: np.ndarray, vertices: np.ndarray, faces: np.ndarray, allowed: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """The triangle (N,) nearest to each point, of those allowed, and barycentric coordinates (N, 3) in it."""
     index = np.arange(len(faces)) if allowed is None else np.where(allowed)[0]
     triangles = vertices[faces[index]].astype(float)
@@ -151,10 +152,12 @@ def carry_uv(vertices: np.ndarray, faces: np.ndarray, source: Mesh) -> tuple[np.
         corners[mine] = numbers.reshape(-1, 3) + total
         total += len(used)
     uv = np.concatenate(uv)
+
     # Where an island is cut open and sewn to itself, corners fall on both sides of the cut and a face shows all that is
     # between. Such faces go on from their middle as the texture does there.
     def edges(points, index):
         return np.linalg.norm(points[index] - points[np.roll(index, 1, 1)], axis=2).max(1)
+
     stretch = edges(uv, corners) / (edges(vertices, faces) + 1e-4)
     torn = np.where(stretch > 8 * np.median(stretch))[0]
     triangle, _ = closest(vertices[faces[torn]].mean(1), source.vertices, source.faces)
@@ -174,7 +177,7 @@ def smoothed(weights: np.ndarray, faces: np.ndarray, times: int) -> np.ndarray:
     near = (coo_matrix((np.ones(2 * len(a)), (np.r_[a, b], np.r_[b, a])), (n, n)) > 0).astype(float)
     near = near.multiply(1 / np.maximum(near.sum(1), 1)).tocsr()
     for _ in range(times):
-        weights = .5 * weights + .5 * (near @ weights)
+        weights = 0.5 * weights + 0.5 * (near @ weights)
     return weights / weights.sum(1, keepdims=True)
 
 
@@ -184,7 +187,7 @@ def covered(body: np.ndarray, normals: np.ndarray, mesh: Mesh) -> np.ndarray:
     away = (mesh.vertices[mesh.faces[triangle]] * share[..., None]).sum(1) - body
     distance = np.linalg.norm(away, axis=1)
     above = (away * normals).sum(1)
-    return ((above > .7 * distance) & (distance < .06)) | (distance < .004)
+    return ((above > 0.7 * distance) & (distance < 0.06)) | (distance < 0.004)
 
 
 def pieces_of(name: str, mesh: Mesh, owner: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
@@ -195,7 +198,9 @@ def pieces_of(name: str, mesh: Mesh, owner: np.ndarray) -> Iterator[tuple[str, n
         mine = part == one
         who = owner[mesh.faces[mine].ravel()]
         legs, arms, feet = (np.isin(who, group).mean() for group in (LEGS, ARMS + TRUNK, FEET))
-        kinds[mine] = 'shoe' if feet > .8 else 'suit' if legs > .2 and arms > .35 else 'legs' if legs > .3 else 'top'
+        kinds[mine] = (
+            'shoe' if feet > 0.8 else 'suit' if legs > 0.2 and arms > 0.35 else 'legs' if legs > 0.3 else 'top'
+        )
         print(f'    {name}: {mine.sum()} faces, legs {legs:.2f}, trunk and arms {arms:.2f}, feet {feet:.2f}')
     if 'suit' in kinds:  # what it covers cannot be parted
         kinds[kinds != 'shoe'] = 'suit'
@@ -204,8 +209,9 @@ def pieces_of(name: str, mesh: Mesh, owner: np.ndarray) -> Iterator[tuple[str, n
 
 
 def webp(image: np.ndarray, size: int, quality: int = 80) -> np.ndarray:
-    return cv2.imencode('.webp', cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA),
-                        [cv2.IMWRITE_WEBP_QUALITY, quality])[1].ravel()
+    return cv2.imencode(
+        '.webp', cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA), [cv2.IMWRITE_WEBP_QUALITY, quality]
+    )[1].ravel()
 
 
 def filled(image: np.ndarray) -> np.ndarray:
@@ -215,9 +221,11 @@ def filled(image: np.ndarray) -> np.ndarray:
     color, alpha = image[..., :3].astype(np.float32), (image[..., 3:] > 100).astype(np.float32)
     total, weight = color * alpha, alpha
     for radius in (2, 6, 20, 80):
-        around = cv2.GaussianBlur(total, (0, 0), radius) / np.maximum(cv2.GaussianBlur(weight, (0, 0), radius), 1e-4)[
-            ..., None]
-        reach = (cv2.GaussianBlur(weight, (0, 0), radius) > .01)[..., None]
+        around = (
+            cv2.GaussianBlur(total, (0, 0), radius)
+            / np.maximum(cv2.GaussianBlur(weight, (0, 0), radius), 1e-4)[..., None]
+        )
+        reach = (cv2.GaussianBlur(weight, (0, 0), radius) > 0.01)[..., None]
         empty = (weight[..., None] if weight.ndim == 2 else weight) == 0
         total = np.where(empty & reach, around, total)
         weight = np.where(empty & reach, 1, weight[..., None] if weight.ndim == 2 else weight)[..., 0]
@@ -228,12 +236,12 @@ def skin_texture(path: Path) -> np.ndarray:
     """A skin in which the parts that clothes always cover are blurred away, and a white corner for the eyes."""
     image = cv2.imread(str(path))
     side = image.shape[0]
-    x0, x1, y0, y1 = (np.array([.24, .41, .60, .78]) * side).astype(int)
+    x0, x1, y0, y1 = (np.array([0.24, 0.41, 0.60, 0.78]) * side).astype(int)
     patch = image[y0:y1, x0:x1]
-    flat = np.median(image[int(.50 * side):int(.58 * side), x0:x1].reshape(-1, 3), 0)
+    flat = np.median(image[int(0.50 * side) : int(0.58 * side), x0:x1].reshape(-1, 3), 0)
     fade = cv2.GaussianBlur(np.pad(np.ones((y1 - y0 - 40, x1 - x0 - 40), np.float32), 20), (0, 0), 9)[..., None]
     image[y0:y1, x0:x1] = patch * (1 - fade) + flat * fade
-    image[:side // 24, :side // 24] = 255
+    image[: side // 24, : side // 24] = 255
     return image
 
 
@@ -274,7 +282,7 @@ class Baker:
         """Mean vertices in the T-pose, the points that they hang on, weights (V, 24) of the base mesh."""
         weights = (binding[1][..., None] * self.weights[binding[0]]).sum(1).clip(0)
         weights /= weights.sum(1, keepdims=True)
-        total = 0.
+        total = 0.0
         for rest, joints in zip(self.rest, self.joints, strict=True):
             garment, under = fit(binding, rest)
             both, all_weights = np.concatenate([garment, under]), np.concatenate([weights, weights])
@@ -289,22 +297,35 @@ class Baker:
         share = share / share.sum(1, keepdims=True)
         triangle, bary = closest(under, self.body, self.faces)
         values = dict(
-            vertices=np.round(mesh.vertices * 16384).astype(np.int16), faces=mesh.faces.astype(np.uint16),
-            corners=mesh.corners.astype(np.uint16), uv=np.round((mesh.uv % 1.000001) * 65535).astype(np.uint16),
-            joints=order.astype(np.uint8), weights=np.round(share * 255).astype(np.uint8),
-            bound=self.faces[triangle].astype(np.uint16), share=np.round(bary * 255).astype(np.uint8),
-            hides=np.packbits(hides))
+            vertices=np.round(mesh.vertices * 16384).astype(np.int16),
+            faces=mesh.faces.astype(np.uint16),
+            corners=mesh.corners.astype(np.uint16),
+            uv=np.round((mesh.uv % 1.000001) * 65535).astype(np.uint16),
+            joints=order.astype(np.uint8),
+            weights=np.round(share * 255).astype(np.uint8),
+            bound=self.faces[triangle].astype(np.uint16),
+            share=np.round(bary * 255).astype(np.uint8),
+            hides=np.packbits(hides),
+        )
         return {f'{prefix}.{name}': value for name, value in values.items()}
 
-    def piece(self, prefix: str, mesh: Mesh, under: np.ndarray, weights: np.ndarray, faces: np.ndarray,
-              hidden: np.ndarray | None = None) -> dict:
+    def piece(
+        self,
+        prefix: str,
+        mesh: Mesh,
+        under: np.ndarray,
+        weights: np.ndarray,
+        faces: np.ndarray,
+        hidden: np.ndarray | None = None,
+    ) -> dict:
         """One garment, made lighter where it has too many vertices."""
         part, kept = mesh.part(faces)
         under, weights = under[kept], smoothed(weights[kept], part.faces, 3)
         most = MOST_VERTICES.get(prefix.split('.')[0], USUAL_MOST)
         if len(part.faces) > 2 * most:
             points, triangles = fast_simplification.simplify(
-                part.vertices.astype(np.float32), part.faces.astype(np.int32), target_count=2 * most, agg=3)
+                part.vertices.astype(np.float32), part.faces.astype(np.int32), target_count=2 * most, agg=3
+            )
             triangle, share = closest(points.astype(float), part.vertices, part.faces)
             corner = part.faces[triangle]
             under, weights = (under[corner] * share[..., None]).sum(1), (weights[corner] * share[..., None]).sum(1)
@@ -328,7 +349,7 @@ class Baker:
         result = {}
         for i, (kind, mask) in enumerate(parts):
             name = f'{kind}.{path.stem}'
-            hidden = deleted[self.of_base] & (nearest == i) & (away[i] < .06)
+            hidden = deleted[self.of_base] & (nearest == i) & (away[i] < 0.06)
             result[name] = self.piece(name, mesh, under, weights, mask, hidden)
         return result
 
@@ -350,7 +371,7 @@ class Baker:
         uv, corners = carry_uv(self.body, self.faces, self.skin)
         eyes = islands(self.faces, len(self.body))
         large = np.bincount(eyes).argmax()
-        uv = np.concatenate([uv, [[.02, .98]]])
+        uv = np.concatenate([uv, [[0.02, 0.98]]])
         corners[eyes != large] = len(uv) - 1
         return {'body.uv': np.round(uv.clip(0, 1) * 65535).astype(np.uint16), 'body.corners': corners.astype(np.uint16)}
 
@@ -384,8 +405,12 @@ def main() -> None:
 
     for path in sorted((args.folder / 'clothes').glob('*suit*/*.mhclo')):
         add(baker.outfit(path), picture(path, TEXTURE))
-    for kind, pattern in (('shoes', 'clothes/shoes*/*.mhclo'), ('hat', 'clothes/fedora*/*.mhclo'),
-                          ('hair', 'hair/*/*.mhclo'), ('brow', 'eyebrows/*/*.mhclo')):
+    for kind, pattern in (
+        ('shoes', 'clothes/shoes*/*.mhclo'),
+        ('hat', 'clothes/fedora*/*.mhclo'),
+        ('hair', 'hair/*/*.mhclo'),
+        ('brow', 'eyebrows/*/*.mhclo'),
+    ):
         for path in sorted(args.folder.glob(pattern)):
             if path.stem not in WITHOUT:
                 size = BROW_TEXTURE if kind == 'brow' else TEXTURE // 2 if kind == 'shoes' else TEXTURE
@@ -398,8 +423,9 @@ def main() -> None:
     arrays['licence'] = np.array('CC0-1.0')
     arrays['provenance'] = np.array('makehumancommunity/makehuman-assets; baked by tools/bake_wardrobe.py')
     np.savez_compressed(args.output, **arrays)
-    print(args.output, args.output.stat().st_size, 'bytes;',
-          sum(len(data) for data in textures.values()), 'of textures')
+    print(
+        args.output, args.output.stat().st_size, 'bytes;', sum(len(data) for data in textures.values()), 'of textures'
+    )
 
 
 if __name__ == '__main__':

@@ -1,6 +1,6 @@
 """Draw what the synthetic world looks like: crops, and stills with their truth.
 
-    python tools/picture_of_world.py docs/images/synthetic.jpg
+python tools/picture_of_world.py docs/images/synthetic.jpg
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ def still_with_truth(still: Still) -> np.ndarray:
 
 
 def main() -> None:
-    crops = CropSampler(1, negatives=0.)
+    crops = CropSampler(1, negatives=0.0)
     tiles = [crops.sample()[0] for _ in range(3 * COLUMNS)]
-    rows = [np.concatenate(tiles[i:i + COLUMNS], 1) for i in range(0, len(tiles), COLUMNS)]
+    rows = [np.concatenate(tiles[i : i + COLUMNS], 1) for i in range(0, len(tiles), COLUMNS)]
     stills = StillSampler(4, everyday=True)
     drawn = []
     while len(drawn) < STILLS:

@@ -45,5 +45,6 @@ def _load(path: Path, _mtime: int, _size: int) -> BodyModel:
             arrays = {key: file[key] for key in file.files}
     else:
         from cliff_ros.body.files import read_body
+
         arrays = read_body(path)
     return BodyModel.from_arrays(arrays, name=path.stem, sha256=digest)

@@ -65,8 +65,9 @@ def parse_body(path: str | Path) -> dict[str, np.ndarray]:
 
 def read_h36m_regressor(path: str | Path, num_vertices: int) -> np.ndarray:
     """The (17, V) regressor of Human3.6M's joints from a ``.npy`` file, float32; read as bodies are."""
-    regressor = run_limited(f'{__name__}:parse_regressor', _found('joint regressor', path),
-                            what=f"joint regressor '{path}'")['regressor']
+    regressor = run_limited(
+        f'{__name__}:parse_regressor', _found('joint regressor', path), what=f"joint regressor '{path}'"
+    )['regressor']
     want = (NUM_H36M_JOINTS, num_vertices)
     if regressor.shape != want or regressor.dtype.kind not in 'iuf':
         raise ModelError(f"joint regressor '{path}' does not fit this body: its shape has to be {want}")
@@ -115,8 +116,10 @@ def _read_npz(path: Path) -> dict[str, Any]:
         raise
     except Exception as error:  # noqa: BLE001  zipfile and zlib raise many types
         where = f" in its array '{key}'" if key else ''
-        raise ModelError(f'is damaged or holds more than numbers{where} ({error}): nothing of it was run; '
-                         'get the file from its authors') from None
+        raise ModelError(
+            f'is damaged or holds more than numbers{where} ({error}): nothing of it was run; '
+            'get the file from its authors'
+        ) from None
 
 
 def _checked(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -126,12 +129,18 @@ def _checked(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     joints, num_vertices = arrays['kintree_table'].size // 2, arrays['v_template'].size // 3
     if joints not in (NUM_JOINTS, _SMPLX_JOINTS):
         raise ModelError(
-            f'has {joints} joints: only SMPL, with {NUM_JOINTS}, and SMPL-X, with {_SMPLX_JOINTS}, are read')
+            f'has {joints} joints: only SMPL, with {NUM_JOINTS}, and SMPL-X, with {_SMPLX_JOINTS}, are read'
+        )
     shapes = {
-        'v_template': (num_vertices, 3), 'shapedirs': (num_vertices, 3, None),
-        'posedirs': (num_vertices, 3, 9 * (joints - 1)), 'weights': (num_vertices, joints),
-        'J_regressor': (joints, num_vertices), 'kintree_table': (2, joints), 'f': (None, 3),
-        'J_regressor_h36m': (NUM_H36M_JOINTS, num_vertices)}
+        'v_template': (num_vertices, 3),
+        'shapedirs': (num_vertices, 3, None),
+        'posedirs': (num_vertices, 3, 9 * (joints - 1)),
+        'weights': (num_vertices, joints),
+        'J_regressor': (joints, num_vertices),
+        'kintree_table': (2, joints),
+        'f': (None, 3),
+        'J_regressor_h36m': (NUM_H36M_JOINTS, num_vertices),
+    }
     for key, want in shapes.items():
         got = arrays[key].shape if key in arrays else want
         if len(got) != len(want) or any(w not in (None, g) for w, g in zip(want, got, strict=True)):
@@ -150,11 +159,14 @@ def _fold_smplx(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     weights[:, 22:] = 0
     for joint, followers in _SMPLX_FOLLOWERS.items():
         weights[:, joint] += arrays['weights'][:, followers].sum(1)
-    posedirs = arrays['posedirs'][:, :, :9 * (NUM_JOINTS - 1)].copy()
-    posedirs[:, :, 9 * 21:] = 0  # SMPL corrects shapes for its hand joints; in SMPL-X these are jaw and eye
+    posedirs = arrays['posedirs'][:, :, : 9 * (NUM_JOINTS - 1)].copy()
+    posedirs[:, :, 9 * 21 :] = 0  # SMPL corrects shapes for its hand joints; in SMPL-X these are jaw and eye
     num_columns = arrays['shapedirs'].shape[2]
     return {
-        **arrays, 'weights': weights, 'posedirs': posedirs,
-        'shapedirs': arrays['shapedirs'][:, :, :_SMPLX_SHAPES.get(num_columns, num_columns)],
+        **arrays,
+        'weights': weights,
+        'posedirs': posedirs,
+        'shapedirs': arrays['shapedirs'][:, :, : _SMPLX_SHAPES.get(num_columns, num_columns)],
         'J_regressor': arrays['J_regressor'][_SMPLX_TO_SMPL],
-        'kintree_table': np.stack([PARENTS, np.arange(NUM_JOINTS)])}
+        'kintree_table': np.stack([PARENTS, np.arange(NUM_JOINTS)]),
+    }

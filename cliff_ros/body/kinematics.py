@@ -20,7 +20,7 @@ class Kinematics(nn.Module):
         template, directions = body.rest_joint_basis
         self.num_betas = min(num_betas, len(directions))
         self.register_buffer('template', torch.from_numpy(template.reshape(1, -1)))
-        self.register_buffer('directions', torch.from_numpy(directions[:self.num_betas].reshape(self.num_betas, -1)))
+        self.register_buffer('directions', torch.from_numpy(directions[: self.num_betas].reshape(self.num_betas, -1)))
         self.parents = body.parents.tolist()
         self.levels = [[0]]
         while sum(map(len, self.levels)) < NUM_JOINTS:

@@ -47,12 +47,14 @@ class BodyModel:
         ModelError
             naming the first array that is missing or has the wrong shape.
         """
+
         def take(key: str, *shape: int | None) -> np.ndarray:
             if key not in arrays:
                 raise ModelError(f"body model {name!r} has no array '{key}': it is not an SMPL-format file")
             value = np.asarray(arrays[key])
             if value.ndim != len(shape) or any(
-                    want not in (None, got) for want, got in zip(shape, value.shape, strict=True)):
+                want not in (None, got) for want, got in zip(shape, value.shape, strict=True)
+            ):
                 want_text = ' x '.join('any' if s is None else str(s) for s in shape)
                 raise ModelError(f"body model {name!r}: '{key}' has shape {value.shape}, expected {want_text}")
             if value.dtype.kind == 'f' and not np.isfinite(value).all():
@@ -72,19 +74,31 @@ class BodyModel:
         if h36m is not None:
             h36m = take('J_regressor_h36m', 17, num_vertices).astype(np.float32)
         return cls(
-            name=str(arrays.get('name', name)), v_template=template,
-            shapedirs=take('shapedirs', num_vertices, 3, None).astype(np.float32), posedirs=posedirs,
+            name=str(arrays.get('name', name)),
+            v_template=template,
+            shapedirs=take('shapedirs', num_vertices, 3, None).astype(np.float32),
+            posedirs=posedirs,
             weights=take('weights', num_vertices, NUM_JOINTS).astype(np.float32),
-            J_regressor=take('J_regressor', NUM_JOINTS, num_vertices).astype(np.float32), parents=parents,
-            faces=take('f', None, 3).astype(np.int32), licence=str(arrays.get('licence', 'unknown')),
-            sha256=sha256 or _digest(template, arrays['shapedirs'], arrays['weights']), J_regressor_h36m=h36m)
+            J_regressor=take('J_regressor', NUM_JOINTS, num_vertices).astype(np.float32),
+            parents=parents,
+            faces=take('f', None, 3).astype(np.int32),
+            licence=str(arrays.get('licence', 'unknown')),
+            sha256=sha256 or _digest(template, arrays['shapedirs'], arrays['weights']),
+            J_regressor_h36m=h36m,
+        )
 
     def only(self, vertices: np.ndarray) -> BodyModel:
         """The same body with only some of its vertices (K,), by index, and no faces; its joints stay what they were."""
         few = replace(
-            self, v_template=self.v_template[vertices], shapedirs=self.shapedirs[vertices],
-            posedirs=None if self.posedirs is None else self.posedirs[vertices], weights=self.weights[vertices],
-            J_regressor=self.J_regressor[:, vertices], faces=np.empty((0, 3), np.int32), J_regressor_h36m=None)
+            self,
+            v_template=self.v_template[vertices],
+            shapedirs=self.shapedirs[vertices],
+            posedirs=None if self.posedirs is None else self.posedirs[vertices],
+            weights=self.weights[vertices],
+            J_regressor=self.J_regressor[:, vertices],
+            faces=np.empty((0, 3), np.int32),
+            J_regressor_h36m=None,
+        )
         few.__dict__['rest_joint_basis'] = self.rest_joint_basis  # a cached property: regressed from all vertices
         return few
 
@@ -106,28 +120,34 @@ class BodyModel:
         """Template (3 V,), shapedirs (B, 3 V), posedirs (207, 3 V) and weights (24, V), every coordinate in a row:
         skinning is then products and sums of long rows."""
         posedirs = self.posedirs
-        return (self.v_template.T.ravel(), np.ascontiguousarray(self.shapedirs.T).reshape(self.num_betas, -1),
-                None if posedirs is None else np.ascontiguousarray(posedirs.T).reshape(posedirs.shape[-1], -1),
-                np.ascontiguousarray(self.weights.T))
+        return (
+            self.v_template.T.ravel(),
+            np.ascontiguousarray(self.shapedirs.T).reshape(self.num_betas, -1),
+            None if posedirs is None else np.ascontiguousarray(posedirs.T).reshape(posedirs.shape[-1], -1),
+            np.ascontiguousarray(self.weights.T),
+        )
 
     @cached_property
     def rest_joint_basis(self) -> tuple[np.ndarray, np.ndarray]:
         """Joints (24, 3) of the mean T-pose, and how each beta moves them (B, 24, 3)."""
         regressor = self.J_regressor.astype(np.float64)
-        return (regressor @ self.v_template).astype(np.float32), \
-            np.einsum('jv,vck->kjc', regressor, self.shapedirs).astype(np.float32)
+        return (regressor @ self.v_template).astype(np.float32), np.einsum(
+            'jv,vck->kjc', regressor, self.shapedirs
+        ).astype(np.float32)
 
     def rest_joints(self, betas: np.ndarray) -> np.ndarray:
         """Joints of the T-pose, (B, 24, 3), for betas (B, up to num_betas)."""
         template, directions = self.rest_joint_basis
         betas = np.asarray(betas, np.float32)
-        moved = betas @ directions[:betas.shape[1]].reshape(betas.shape[1], -1)
+        moved = betas @ directions[: betas.shape[1]].reshape(betas.shape[1], -1)
         return template + moved.reshape(len(betas), *template.shape)
 
     def joints(self, betas: np.ndarray, rotations: np.ndarray, translation: np.ndarray) -> np.ndarray:
         """Joints only, (B, 24, 3): much cheaper than the mesh. Arguments as for the call."""
-        return self.bones(self.rest_joints(betas), np.asarray(rotations, np.float32))[1] \
+        return (
+            self.bones(self.rest_joints(betas), np.asarray(rotations, np.float32))[1]
             + np.asarray(translation, np.float32)[:, None]
+        )
 
     def bones(self, rest: np.ndarray, rotations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """World rotation (B, 24, 3, 3) and position (B, 24, 3) of every joint along SMPL's tree."""
@@ -138,8 +158,9 @@ class BodyModel:
             position[:, j] = position[:, p] + (world[:, p] @ (rest[:, j] - rest[:, p])[..., None])[..., 0]
         return world, position
 
-    def __call__(self, betas: np.ndarray, rotations: np.ndarray, translation: np.ndarray
-                 ) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(
+        self, betas: np.ndarray, rotations: np.ndarray, translation: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Linear blend skinning.
 
         Parameters
@@ -157,7 +178,7 @@ class BodyModel:
         batch, num_vertices = len(betas), self.num_vertices
         rest = self.rest_joints(betas)
         template, shapedirs, posedirs, weights = self._planes
-        shaped = template + betas @ shapedirs[:betas.shape[1]]
+        shaped = template + betas @ shapedirs[: betas.shape[1]]
         if posedirs is not None:
             shaped += (rotations[:, 1:] - np.eye(3, dtype=np.float32)).reshape(batch, len(posedirs)) @ posedirs
         world, position = self.bones(rest, rotations)

@@ -27,7 +27,7 @@ class Outline:
     def boxes(self, camera: Camera, betas: np.ndarray, rotations: np.ndarray, translation: np.ndarray) -> np.ndarray:
         """(N, 4) xyxy [raw px], cut at the image's border; NaN for who is not wholly before the lens or not in view."""
         pixels = camera.project(self.points(betas, rotations, translation))
-        low, high = np.array([-.5, -.5]), np.array([camera.width, camera.height]) - .5
+        low, high = np.array([-0.5, -0.5]), np.array([camera.width, camera.height]) - 0.5
         boxes = np.concatenate([pixels.min(1).clip(low, high), pixels.max(1).clip(low, high)], 1)
         boxes[(boxes[:, 2:] - boxes[:, :2] < 2).any(1)] = np.nan
         return boxes

@@ -88,8 +88,10 @@ class _Machine:
             else:
                 method = getattr(self, f'_{opcode.name.lower()}', None)
                 if method is None:
-                    raise ModelError(f"has the instruction '{opcode.name}', which body models do not need: it was "
-                                     'refused; get the file from its authors')
+                    raise ModelError(
+                        f"has the instruction '{opcode.name}', which body models do not need: it was "
+                        'refused; get the file from its authors'
+                    )
                 method(argument)
 
     def _argument(self, opcode: pickletools.OpcodeInfo) -> Any:
@@ -107,7 +109,7 @@ class _Machine:
             at -= 1
             if at < 0:
                 raise IndexError('an instruction without its mark')
-        items = self.stack[at + 1:]
+        items = self.stack[at + 1 :]
         del self.stack[at:]
         return items
 
@@ -227,19 +229,70 @@ class _Machine:
 
 
 # Instructions whose argument is the value, and those that bring a value along.
-_VALUES = frozenset((
-    'INT', 'BININT', 'BININT1', 'BININT2', 'LONG', 'LONG1', 'LONG4', 'FLOAT', 'BINFLOAT', 'STRING', 'BINSTRING',
-    'SHORT_BINSTRING', 'BINBYTES', 'SHORT_BINBYTES', 'BINBYTES8', 'BYTEARRAY8', 'UNICODE', 'SHORT_BINUNICODE',
-    'BINUNICODE', 'BINUNICODE8'))
-_CONSTANTS = {'NONE': lambda: None, 'NEWTRUE': lambda: True, 'NEWFALSE': lambda: False, 'EMPTY_TUPLE': tuple,
-              'EMPTY_LIST': list, 'EMPTY_DICT': dict, 'EMPTY_SET': set}
+_VALUES = frozenset(
+    (
+        'INT',
+        'BININT',
+        'BININT1',
+        'BININT2',
+        'LONG',
+        'LONG1',
+        'LONG4',
+        'FLOAT',
+        'BINFLOAT',
+        'STRING',
+        'BINSTRING',
+        'SHORT_BINSTRING',
+        'BINBYTES',
+        'SHORT_BINBYTES',
+        'BINBYTES8',
+        'BYTEARRAY8',
+        'UNICODE',
+        'SHORT_BINUNICODE',
+        'BINUNICODE',
+        'BINUNICODE8',
+    )
+)
+_CONSTANTS = {
+    'NONE': lambda: None,
+    'NEWTRUE': lambda: True,
+    'NEWFALSE': lambda: False,
+    'EMPTY_TUPLE': tuple,
+    'EMPTY_LIST': list,
+    'EMPTY_DICT': dict,
+    'EMPTY_SET': set,
+}
 
 _PYTHON2 = {'__builtin__': 'builtins', 'copy_reg': 'copyreg'}
-_NAMES = frozenset((
-    *(f'builtins.{kind}' for kind in ('object', 'set', 'frozenset', 'list', 'dict', 'tuple', 'int', 'float', 'complex',
-                                      'bool', 'str', 'bytes', 'bytearray')),
-    'copyreg._reconstructor', '_codecs.encode', 'numpy.ndarray', 'numpy.dtype', 'numpy.core.multiarray._reconstruct',
-    'numpy.core.multiarray.scalar', 'numpy.core.numeric._frombuffer'))
+_NAMES = frozenset(
+    (
+        *(
+            f'builtins.{kind}'
+            for kind in (
+                'object',
+                'set',
+                'frozenset',
+                'list',
+                'dict',
+                'tuple',
+                'int',
+                'float',
+                'complex',
+                'bool',
+                'str',
+                'bytes',
+                'bytearray',
+            )
+        ),
+        'copyreg._reconstructor',
+        '_codecs.encode',
+        'numpy.ndarray',
+        'numpy.dtype',
+        'numpy.core.multiarray._reconstruct',
+        'numpy.core.multiarray.scalar',
+        'numpy.core.numeric._frombuffer',
+    )
+)
 
 
 def _allowed(module: str, name: str) -> Name:
@@ -251,8 +304,9 @@ def _allowed(module: str, name: str) -> Name:
     package = module.partition('.')[0]
     is_sparse = module.startswith('scipy.sparse') and name in ('csc_matrix', 'csr_matrix')
     if known not in _NAMES and not is_sparse and package != 'chumpy':
-        raise ModelError(f"wants to call '{module}.{name}': it was refused and nothing of it was run; "
-                         'get the file from its authors')
+        raise ModelError(
+            f"wants to call '{module}.{name}': it was refused and nothing of it was run; get the file from its authors"
+        )
     return Name(known)
 
 

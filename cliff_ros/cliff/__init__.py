@@ -35,6 +35,8 @@ def load_model(model: str | Path = 'embedded') -> Cliff:
         raise MissingExtra('loading a network into PyTorch', 'torch') from None
     if str(model) == 'embedded':
         from cliff_ros.cliff.embedded import load_embedded
+
         return load_embedded()
     from cliff_ros.cliff.checkpoints import read_model
+
     return read_model(Path(model).expanduser())

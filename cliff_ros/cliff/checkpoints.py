@@ -52,14 +52,14 @@ PUBLISHED = (
 def read_model(path: Path) -> Cliff:
     """The network of a checkpoint file, in eval mode. See ``cliff_ros.cliff.load_model``."""
     if not path.is_file():
-        raise ModelError(
-            f"no checkpoint at '{path}': give 'embedded' or a .pt, .ckpt, .pth or .safetensors file")
+        raise ModelError(f"no checkpoint at '{path}': give 'embedded' or a .pt, .ckpt, .pth or .safetensors file")
     if path.suffix == '.safetensors':
         return _read_own(path)
     state = read_tensors(path, [dialect.container for dialect in DIALECTS.values()])
     if not state:
         raise ModelError(
-            f"checkpoint '{path}' has no weights under 'model' or 'state_dict': it is not a CLIFF checkpoint")
+            f"checkpoint '{path}' has no weights under 'model' or 'state_dict': it is not a CLIFF checkpoint"
+        )
     candidates = []
     for architecture in PUBLISHED:
         found = _network_tensors(state, DIALECTS[architecture.dialect])
@@ -72,17 +72,23 @@ def read_model(path: Path) -> Cliff:
     _, nearest, differences = min(candidates, key=lambda candidate: candidate[0])
     raise ModelError(
         f"checkpoint '{path}' is none of the known CLIFF networks; the nearest is {nearest.encoder} for "
-        f'{nearest.body} in the {nearest.dialect} dialect, from which it differs in {_first(differences)}')
+        f'{nearest.body} in the {nearest.dialect} dialect, from which it differs in {_first(differences)}'
+    )
 
 
 def write_model(model: Cliff, path: Path, source: str = '', source_sha256: str = '') -> None:
     """Write our own format, all or nothing (OutputError). ``source``: name of the file that the weights came from."""
     metadata = {
-        'format': FORMAT, 'dialect': model.dialect, 'encoder': model.name.removeprefix('cliff_'),
-        'body': model.body, 'source': source, 'source_sha256': source_sha256, 'licence': model.licence}
+        'format': FORMAT,
+        'dialect': model.dialect,
+        'encoder': model.name.removeprefix('cliff_'),
+        'body': model.body,
+        'source': source,
+        'source_sha256': source_sha256,
+        'licence': model.licence,
+    }
     # Copies, because safetensors refuses tensors that share memory.
-    state = {key: tensor.clone(memory_format=torch.contiguous_format)
-             for key, tensor in model.state_dict().items()}
+    state = {key: tensor.clone(memory_format=torch.contiguous_format) for key, tensor in model.state_dict().items()}
     with write_aside(path) as partial:
         try:
             save_file(state, partial, metadata)
@@ -101,11 +107,11 @@ def _read_own(path: Path) -> Cliff:
     if metadata.get('format') != FORMAT or architecture not in PUBLISHED:
         raise ModelError(
             f"'{path}' was not written by this version's 'cliff convert' (its format is "
-            f"'{metadata.get('format', 'unknown')}', not '{FORMAT}'): convert the original checkpoint")
+            f"'{metadata.get('format', 'unknown')}', not '{FORMAT}'): convert the original checkpoint"
+        )
     differences = _differences(state, _shapes(architecture))
     if differences:
-        raise ModelError(
-            f"'{path}' is damaged (it differs in {_first(differences)}): convert the original again")
+        raise ModelError(f"'{path}' is damaged (it differs in {_first(differences)}): convert the original again")
     model = _assemble(path, architecture, state)
     model.licence = metadata.get('licence', model.licence)
     return model
@@ -127,14 +133,16 @@ def unpickle(path: Path) -> object:
         raise
     except Exception as error:  # noqa: BLE001  a damaged file can fail in any way, all the same to the user
         raise ModelError(
-            f"'{path}' is no PyTorch checkpoint or is damaged ({_line(error)}): download it again") from None
+            f"'{path}' is no PyTorch checkpoint or is damaged ({_line(error)}): download it again"
+        ) from None
 
 
 def _check_torch(path: Path) -> None:
     if torch.__version__ < _SAFE_TORCH:
         raise ModelError(
             f"checkpoint '{path}' was not opened: PyTorch {torch.__version__} can be made to run code in it "
-            f"(CVE-2025-32434); install torch>={_SAFE_TORCH}, or use a .safetensors file by 'cliff convert'")
+            f"(CVE-2025-32434); install torch>={_SAFE_TORCH}, or use a .safetensors file by 'cliff convert'"
+        )
 
 
 def read_tensors(path: Path, containers: Sequence[str]) -> dict[str, Tensor]:
@@ -145,8 +153,9 @@ def read_tensors(path: Path, containers: Sequence[str]) -> dict[str, Tensor]:
         check_regular(path)
     except ModelError as error:
         raise ModelError(f"checkpoint '{path}' {error}") from None
-    arrays = run_limited(f'{__name__}:parse_tensors', path, containers, what=f"checkpoint '{path}'",
-                         libraries=('torch',))
+    arrays = run_limited(
+        f'{__name__}:parse_tensors', path, containers, what=f"checkpoint '{path}'", libraries=('torch',)
+    )
     return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
@@ -158,17 +167,21 @@ def parse_tensors(path: str, containers: Sequence[str]) -> dict[str, np.ndarray]
     found = (checkpoint.get(container) for container in containers)
     inner = next((value for value in found if isinstance(value, dict)), checkpoint)
     try:
-        return {str(key): (value.float() if value.dtype == torch.bfloat16 else value).detach().numpy()
-                for key, value in inner.items() if isinstance(value, Tensor)}
+        return {
+            str(key): (value.float() if value.dtype == torch.bfloat16 else value).detach().numpy()
+            for key, value in inner.items()
+            if isinstance(value, Tensor)
+        }
     except (RuntimeError, TypeError) as error:
-        raise ModelError(f"checkpoint '{path}' holds tensors that cannot be read ({_line(error)}): "
-                         'get it from its authors') from None
+        raise ModelError(
+            f"checkpoint '{path}' holds tensors that cannot be read ({_line(error)}): get it from its authors"
+        ) from None
 
 
 def _network_tensors(state: dict[str, Tensor], dialect: Dialect) -> dict[str, Tensor]:
     """What belongs to the network, without the prefix; what the dialect stores but never uses is left out."""
     prefix = dialect.prefix
-    stripped = {key[len(prefix):]: value for key, value in state.items() if key.startswith(prefix)}
+    stripped = {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
     if not stripped and dialect.prefix_optional:
         stripped = state
     return {key: value for key, value in stripped.items() if not key.startswith(dialect.unused)}
@@ -194,8 +207,11 @@ def _names(architecture: Architecture) -> dict[str, str]:
 
 def _differences(found: dict[str, Tensor], wanted: dict[str, tuple[int, ...]]) -> list[str]:
     """What a user would want to read first, first."""
-    shapes = [f'the shape of {key}, {tuple(found[key].shape)} instead of {shape}'
-              for key, shape in wanted.items() if key in found and tuple(found[key].shape) != shape]
+    shapes = [
+        f'the shape of {key}, {tuple(found[key].shape)} instead of {shape}'
+        for key, shape in wanted.items()
+        if key in found and tuple(found[key].shape) != shape
+    ]
     missing = [f'{key}, which is missing' for key in wanted if key not in found]
     unknown = [f'{key}, which is unknown' for key in found if key not in wanted]
     return shapes + missing + unknown
@@ -207,8 +223,7 @@ def _assemble(path: Path, architecture: Architecture, state: dict[str, Tensor]) 
             state[key] = tensor = tensor.float()
             # In double precision a sum of floats is finite exactly if they all are.
             if not np.isfinite(tensor.numpy().sum(dtype=np.float64)):
-                raise ModelError(
-                    f"checkpoint '{path}' is damaged: tensor '{key}' holds values that are not finite")
+                raise ModelError(f"checkpoint '{path}' is damaged: tensor '{key}' holds values that are not finite")
     model = _outline(architecture)
     model.load_state_dict(state, strict=True, assign=True)
     return model.eval()

@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-IMAGENET_MEAN = (.485, .456, .406)
-IMAGENET_STD = (.229, .224, .225)
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
@@ -47,10 +47,10 @@ class Dialect:
     integer_rectangle: bool = False
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
-    gain: float = 1.
-    size_mean: float = 0.
-    size_spread: float = 1.
-    side: float = 1.
+    gain: float = 1.0
+    size_mean: float = 0.0
+    size_spread: float = 1.0
+    side: float = 1.0
     licence: str = ''
 
     @property
@@ -60,35 +60,67 @@ class Dialect:
 
     @property
     def location_offset(self) -> tuple[float, float, float]:
-        return 0., 0., -self.size_mean / self.size_spread
+        return 0.0, 0.0, -self.size_mean / self.size_spread
 
     def bbox_info(self, location: Any) -> Any:
         """Plain location (..., 3), numpy or torch -> what the network is fed, the same type and shape."""
         terms = zip(self.location_scale, self.location_offset, strict=True)
-        columns = [location[..., i:i + 1] * scale + offset
-                   for i, (scale, offset) in enumerate(terms)]
+        columns = [location[..., i : i + 1] * scale + offset for i, (scale, offset) in enumerate(terms)]
         if type(location).__module__.startswith('torch'):
             import torch
+
             return torch.cat(columns, -1)
         import numpy as np
+
         return np.concatenate(columns, -1)
 
 
 # Sources: huawei-noah/noah-research (CLIFF/demo.py, common/), pixelite1201/BEDLAM (train/models/hmr.py,
 # train/core/tester.py, data_processing/df_full_body.py), open-mmlab/mmhuman3d (configs/cliff/, GetBboxInfo,
 # MeshAffine, HumanImageDataset). The 2.8, 0.24 and 0.06 are Human3.6M's statistics; the weights require them.
-DIALECTS = {dialect.name: dialect for dialect in (
-    Dialect(
-        'official', crop=(256, 192), margin=1.1, container='model', prefix='module.', prefix_optional=True,
-        head='', integer_rectangle=True, gain=2.8, size_mean=.24, size_spread=.06,
-        licence='code MIT, weights trained on data for research only'),
-    Dialect(
-        'bedlam', crop=(224, 224), margin=1.2, container='state_dict', prefix='model.', encoder='backbone.',
-        head='head.', unused=('backbone.final_layer.', 'head.downsample_module.', 'smpl.'), antialias=True,
-        licence='Max Planck, for non-commercial research only'),
-    # Their box is a square of side 1.2 max(w, h), which becomes the crop's WIDTH; its height is 4/3 of that.
-    Dialect(
-        'mmhuman3d', crop=(256, 192), margin=1.6, container='state_dict', encoder='backbone.', head='head.',
-        unused=('body_model_train.', 'body_model_test.', 'disc.'), gain=2.8, size_mean=.24, size_spread=.06,
-        side=192 / 256, licence='Apache-2.0, weights trained on data for research only'),
-)}
+DIALECTS = {
+    dialect.name: dialect
+    for dialect in (
+        Dialect(
+            'official',
+            crop=(256, 192),
+            margin=1.1,
+            container='model',
+            prefix='module.',
+            prefix_optional=True,
+            head='',
+            integer_rectangle=True,
+            gain=2.8,
+            size_mean=0.24,
+            size_spread=0.06,
+            licence='code MIT, weights trained on data for research only',
+        ),
+        Dialect(
+            'bedlam',
+            crop=(224, 224),
+            margin=1.2,
+            container='state_dict',
+            prefix='model.',
+            encoder='backbone.',
+            head='head.',
+            unused=('backbone.final_layer.', 'head.downsample_module.', 'smpl.'),
+            antialias=True,
+            licence='Max Planck, for non-commercial research only',
+        ),
+        # Their box is a square of side 1.2 max(w, h), which becomes the crop's WIDTH; its height is 4/3 of that.
+        Dialect(
+            'mmhuman3d',
+            crop=(256, 192),
+            margin=1.6,
+            container='state_dict',
+            encoder='backbone.',
+            head='head.',
+            unused=('body_model_train.', 'body_model_test.', 'disc.'),
+            gain=2.8,
+            size_mean=0.24,
+            size_spread=0.06,
+            side=192 / 256,
+            licence='Apache-2.0, weights trained on data for research only',
+        ),
+    )
+}

@@ -45,12 +45,15 @@ CROP_HEIGHT, CROP_WIDTH = 128, 96
 WIDTHS, BLOCKS = (16, 48, 80, 160, 240), (1, 2, 2, 2)
 WINDOW = 0.09  # [crop heights] radius around the heatmap's peak that the soft-argmax sees: other modes do not pull
 LOG_SPREAD_UNIT = 0.02
-NEVER = -40.  # logit of a keypoint outside of the crop, where the encoder was not taught to say so
+NEVER = -40.0  # logit of a keypoint outside of the crop, where the encoder was not taught to say so
 
 
 def conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False),
-                         nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+    )
 
 
 class Residual(nn.Module):
@@ -61,8 +64,11 @@ class Residual(nn.Module):
         self.first = conv(inputs, outputs, 3, stride)
         self.second = nn.Sequential(nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False), nn.BatchNorm2d(outputs))
         same = stride == 1 and inputs == outputs
-        self.shortcut = nn.Identity() if same else nn.Sequential(
-            nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+        self.shortcut = (
+            nn.Identity()
+            if same
+            else nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(self.second(self.first(x)) + self.shortcut(x))
@@ -90,7 +96,7 @@ class Maps(NamedTuple):
 
     def guess(self) -> tuple[Tensor, Tensor]:
         """Keypoints (B, 29, 2) and relative depths (B, 24) without heatmaps, for those outside too."""
-        return self.whole[:, :NUM_KEYPOINTS * 2].unflatten(1, (NUM_KEYPOINTS, 2)), self.whole[:, NUM_KEYPOINTS * 2:]
+        return self.whole[:, : NUM_KEYPOINTS * 2].unflatten(1, (NUM_KEYPOINTS, 2)), self.whole[:, NUM_KEYPOINTS * 2 :]
 
     def float(self) -> Maps:
         return Maps(*(part.float() for part in self))
@@ -101,11 +107,18 @@ class Maps(NamedTuple):
         columns, swapped = index(device, _backwards(CROP_WIDTH // 4)), index(device, MIRROR_KEYPOINTS)
         heatmaps, depths = (
             maps[:, swapped[:k]].unflatten(2, (CROP_HEIGHT // 4, -1))[..., columns].flatten(2)
-            for maps, k in ((self.heatmaps, NUM_KEYPOINTS), (self.depths, NUM_DEPTHS)))
+            for maps, k in ((self.heatmaps, NUM_KEYPOINTS), (self.depths, NUM_DEPTHS))
+        )
         keypoints, depth = self.guess()
-        keypoints = keypoints[:, swapped] * constant(device, (-1., 1.))
-        return Maps(heatmaps, depths, self.overview, self.facing * constant(device, MIRROR_FACING),
-                    self.outside[:, swapped], torch.cat([keypoints.flatten(1), depth[:, swapped[:NUM_DEPTHS]]], 1))
+        keypoints = keypoints[:, swapped] * constant(device, (-1.0, 1.0))
+        return Maps(
+            heatmaps,
+            depths,
+            self.overview,
+            self.facing * constant(device, MIRROR_FACING),
+            self.outside[:, swapped],
+            torch.cat([keypoints.flatten(1), depth[:, swapped[:NUM_DEPTHS]]], 1),
+        )
 
 
 class KeypointEncoder(nn.Module):
@@ -140,8 +153,8 @@ class KeypointEncoder(nn.Module):
         nn.init.zeros_(self.context.bias)
         nn.init.constant_(self.outside.bias, math.log(CROP_HEIGHT * CROP_WIDTH / 16) - 2)  # most keypoints are inside
         height, width = CROP_HEIGHT // 4, CROP_WIDTH // 4
-        y = (torch.arange(height) + .5) / height - .5
-        x = ((torch.arange(width) + .5) / width - .5) * CROP_WIDTH / CROP_HEIGHT
+        y = (torch.arange(height) + 0.5) / height - 0.5
+        x = ((torch.arange(width) + 0.5) / width - 0.5) * CROP_WIDTH / CROP_HEIGHT
         grid = torch.stack([x.repeat(height), y.repeat_interleave(width)], -1)
         self.register_buffer('grid', grid, persistent=False)  # (768, 2) crop heights from the centre
 
@@ -154,9 +167,15 @@ class KeypointEncoder(nn.Module):
         overview = F.relu(self.overview(f32.flatten(1)))
         y = self.lateral[0](f32) + self.context(overview)[:, :, None, None]
         for lateral, smooth, finer in zip(self.lateral[1:], self.smooth, (f16, f8, f4), strict=True):
-            y = smooth(F.interpolate(y, scale_factor=2., mode='nearest') + lateral(finer))
-        return Maps(self.heatmaps(y).flatten(2), self.depths(y).flatten(2), overview, self.facing(overview),
-                    self.outside(overview), self.whole(overview))
+            y = smooth(F.interpolate(y, scale_factor=2.0, mode='nearest') + lateral(finer))
+        return Maps(
+            self.heatmaps(y).flatten(2),
+            self.depths(y).flatten(2),
+            overview,
+            self.facing(overview),
+            self.outside(overview),
+            self.whole(overview),
+        )
 
     def read(self, maps: Maps) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Keypoints (B, 29, 2), log spread (B, 29), relative depths (B, 24), all in crop heights; confidence (B, 29),
@@ -168,15 +187,19 @@ class KeypointEncoder(nn.Module):
         confidence = torch.sigmoid((torch.log(total) + highest)[..., 0] - maps.outside)
         peak = self.grid[probability.argmax(-1)]
         distance = ((self.grid - peak[:, :, None]) ** 2).sum(-1)
-        near = probability * (distance < WINDOW ** 2).to(probability.dtype)
+        near = probability * (distance < WINDOW**2).to(probability.dtype)
         near = near / near.sum(-1, keepdim=True).clamp(min=1e-6)
         variance = (probability * distance).sum(-1)
-        spread = .5 * torch.log(variance + 1e-6) - math.log(LOG_SPREAD_UNIT)
+        spread = 0.5 * torch.log(variance + 1e-6) - math.log(LOG_SPREAD_UNIT)
         depth = (near[:, :NUM_DEPTHS] * maps.depths).sum(-1)
         guess, guessed_depth = maps.guess()
         sure = confidence[..., None]
-        return (sure * (near @ self.grid) + (1 - sure) * guess, spread,
-                sure[:, :NUM_DEPTHS, 0] * depth + (1 - sure[:, :NUM_DEPTHS, 0]) * guessed_depth, confidence)
+        return (
+            sure * (near @ self.grid) + (1 - sure) * guess,
+            spread,
+            sure[:, :NUM_DEPTHS, 0] * depth + (1 - sure[:, :NUM_DEPTHS, 0]) * guessed_depth,
+            confidence,
+        )
 
     def features(self, maps: Maps) -> Tensor:
         """What the regressor reads, from what `maps` gives."""
@@ -194,8 +217,9 @@ class KeypointEncoder(nn.Module):
         """What `maps` gives of crops, and of mirrored crops: the mean of both looks, as one mistakes left and right
         where the other does not. It halves the speed and takes a twentieth off the error of keypoints."""
         maps = self.maps(torch.stack([crops, crops[..., index(crops.device, _backwards(CROP_WIDTH))]], 1).flatten(0, 1))
-        straight, turned = (Maps(*looks) for looks in zip(
-            *(part.unflatten(0, (-1, 2)).unbind(1) for part in maps), strict=True))
+        straight, turned = (
+            Maps(*looks) for looks in zip(*(part.unflatten(0, (-1, 2)).unbind(1) for part in maps), strict=True)
+        )
         mean = Maps(*((a + b) / 2 for a, b in zip(straight, turned.mirrored(), strict=True)))
         return mean._replace(overview=straight.overview), mean.mirrored()._replace(overview=turned.overview)
 
@@ -266,6 +290,7 @@ class EmbeddedHead(nn.Module):
 def load_embedded(path: Path = EMBEDDED) -> EmbeddedCliff:
     """The trained embedded network, in eval mode, out of its runtime graph."""
     from cliff_ros.engine.export import read_weights
+
     if not path.is_file():
         raise ModelError(f"the embedded network's graph is missing at '{path}': reinstall cliff_ros")
     return from_weights(completed(read_weights(path)), path)
@@ -277,8 +302,10 @@ def from_weights(weights: dict[str, Tensor], path: Path | str) -> EmbeddedCliff:
     model = like(weights)
     wanted = model.state_dict()
     if missing := [name for name in wanted if name not in weights and not name.endswith('num_batches_tracked')]:
-        raise ModelError(f"'{path}' lacks the weights {missing[:3]}: it was not exported from the embedded network "
-                         'of this version: train it anew')
+        raise ModelError(
+            f"'{path}' lacks the weights {missing[:3]}: it was not exported from the embedded network "
+            'of this version: train it anew'
+        )
     model.load_state_dict({name: weights.get(name, value) for name, value in wanted.items()})
     return model.eval()
 
@@ -291,8 +318,10 @@ def like(weights: dict[str, Tensor]) -> EmbeddedCliff:
 
 def encoder_options(weights: dict[str, Tensor], prefix: str = 'encoder.') -> dict:
     """Options of the `KeypointEncoder` that has these weights; none where they are not there."""
-    blocks = tuple(_count(weights, rf'{re.escape(prefix)}{stage}\.(\d+)\.') or 1
-                   for stage in ('stage4', 'stage8', 'stage16', 'stage32'))
+    blocks = tuple(
+        _count(weights, rf'{re.escape(prefix)}{stage}\.(\d+)\.') or 1
+        for stage in ('stage4', 'stage8', 'stage16', 'stage32')
+    )
     ends = ['stem.0.0', 'stem.1.0', *(f'stage{stride}.0.first.0' for stride in (8, 16, 32)), 'lateral.0']
     if any(f'{prefix}{name}.weight' not in weights for name in ends):
         return {}
@@ -304,8 +333,11 @@ def regressor_options(weights: dict[str, Tensor], prefix: str = 'regressor.') ->
     """As `encoder_options`, of the `LiftingRegressor`."""
     if f'{prefix}first.enter.weight' not in weights or f'{prefix}context.weight' not in weights:
         return {}
-    return dict(width=len(weights[f'{prefix}first.enter.weight']), corrector=len(weights[f'{prefix}context.weight']),
-                blocks=_count(weights, rf'{re.escape(prefix)}first\.blocks\.(\d+)\.'))
+    return dict(
+        width=len(weights[f'{prefix}first.enter.weight']),
+        corrector=len(weights[f'{prefix}context.weight']),
+        blocks=_count(weights, rf'{re.escape(prefix)}first\.blocks\.(\d+)\.'),
+    )
 
 
 def _count(names, pattern: str) -> int:
@@ -320,8 +352,10 @@ def completed(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     if name not in weights or 'encoder.outside.weight' in weights:
         return weights
     weights = dict(weights)
-    for layer, bias in (('outside', torch.full((NUM_KEYPOINTS,), NEVER)),
-                        ('whole', torch.zeros(NUM_KEYPOINTS * 2 + NUM_DEPTHS))):
+    for layer, bias in (
+        ('outside', torch.full((NUM_KEYPOINTS,), NEVER)),
+        ('whole', torch.zeros(NUM_KEYPOINTS * 2 + NUM_DEPTHS)),
+    ):
         weights |= {f'encoder.{layer}.weight': torch.zeros(len(bias), GLOBAL_FEATURES), f'encoder.{layer}.bias': bias}
     for name in ('regressor.first.enter.weight', 'head.model.regressor.first.enter.weight'):
         if name in weights:

@@ -114,8 +114,9 @@ class View:
         """Points or directions (..., 3) of the view, in the camera's optical frame."""
         return points @ self.rotation.astype(points.dtype, copy=False)
 
-    def pose_to_camera(self, root: np.ndarray, translation: np.ndarray,
-                       pelvis: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def pose_to_camera(
+        self, root: np.ndarray, translation: np.ndarray, pelvis: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Root rotation (3, 3) and SMPL ``transl`` (3,) of a body, brought to the camera's optical frame.
 
         pelvis: (3,) the view's ``joints[0]``. SMPL turns about the pelvis J0 of the body at rest, not about
@@ -142,11 +143,13 @@ def view_of(box: Box, camera: Camera, spec: CropSpec, upright: int = 0) -> View:
     upright: degrees by which the image must be turned clockwise for people to stand upright in it.
     Raises InputError where no part of the box is in the lens's field of view.
     """
-    view, = views_of([box], camera, spec, upright)
+    (view,) = views_of([box], camera, spec, upright)
     if view is None:
         middle = (box.xyxy[:2] + box.xyxy[2:]) / 2
-        raise InputError(f'the box around {middle.round().tolist()} lies outside the view of the lens: drop it, or'
-                         ' check that the camera is calibrated for this image.')
+        raise InputError(
+            f'the box around {middle.round().tolist()} lies outside the view of the lens: drop it, or'
+            ' check that the camera is calibrated for this image.'
+        )
     return view
 
 
@@ -158,12 +161,23 @@ def views_of(boxes: Sequence[Box], camera: Camera, spec: CropSpec, upright: int 
     # A person touches the sides of a box near their middles, not its corners: carry the inscribed ellipse.
     outlines = centers[:, None] + _ELLIPSE * extents[:, None]
     rays = outlines if all(plain) else camera.ray(outlines)
-    return [_view(rotation, camera, centers[i], extents[i], spec) if plain[i] else
-            _view_around(outlines[i], rays[i], rotation, camera, spec) for i in range(len(xyxy))]
+    return [
+        _view(rotation, camera, centers[i], extents[i], spec)
+        if plain[i]
+        else _view_around(outlines[i], rays[i], rotation, camera, spec)
+        for i in range(len(xyxy))
+    ]
 
 
-def crop(image: np.ndarray, camera: Camera, view: View, spec: CropSpec, order: str = 'rgb',
-         out: np.ndarray | None = None, path: np.ndarray | None = None) -> np.ndarray:
+def crop(
+    image: np.ndarray,
+    camera: Camera,
+    view: View,
+    spec: CropSpec,
+    order: str = 'rgb',
+    out: np.ndarray | None = None,
+    path: np.ndarray | None = None,
+) -> np.ndarray:
     """The pixels of a view: (height, width, 3) uint8 RGB, black outside the image.
 
     image: (H, W, 3) uint8 as received, channels in ``order``; need not be contiguous along its rows.
@@ -182,8 +196,7 @@ def crop(image: np.ndarray, camera: Camera, view: View, spec: CropSpec, order: s
     return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels) if order == 'bgr' else pixels
 
 
-def crops(image: np.ndarray, camera: Camera, views: Sequence[View], spec: CropSpec,
-          order: str = 'rgb') -> np.ndarray:
+def crops(image: np.ndarray, camera: Camera, views: Sequence[View], spec: CropSpec, order: str = 'rgb') -> np.ndarray:
     """The pixels of several views, (N, height, width, 3) uint8 RGB: as ``crop`` cuts them, in less time."""
     out = np.empty((len(views), spec.height, spec.width, 3), np.uint8)
     paths = _paths(camera, views, spec) if len(views) and not camera.is_projective else [None] * len(views)
@@ -194,8 +207,12 @@ def crops(image: np.ndarray, camera: Camera, views: Sequence[View], spec: CropSp
 
 def uses_integer_rectangle(camera: Camera, view: View, spec: CropSpec) -> bool:
     """Whether a crop is a rectangle of whole pixels, resized."""
-    return bool(spec.integer_rectangle and camera.is_pinhole and view.is_straight
-                and view.size < _LARGEST_RECTANGLE * max(camera.size))
+    return bool(
+        spec.integer_rectangle
+        and camera.is_pinhole
+        and view.is_straight
+        and view.size < _LARGEST_RECTANGLE * max(camera.size)
+    )
 
 
 def sampling_path(camera: Camera, view: View, spec: CropSpec) -> np.ndarray:
@@ -213,8 +230,9 @@ def sampling_path(camera: Camera, view: View, spec: CropSpec) -> np.ndarray:
     return path
 
 
-def _view_around(outline: np.ndarray, rays: np.ndarray, rotation: np.ndarray, camera: Camera,
-                 spec: CropSpec) -> View | None:
+def _view_around(
+    outline: np.ndarray, rays: np.ndarray, rotation: np.ndarray, camera: Camera, spec: CropSpec
+) -> View | None:
     """The view that shows what has this outline, raw pixels (K, 2) with their rays (K, 3); None if unseen."""
     rays = _seen(outline, rays, camera)
     if not len(rays):
@@ -226,8 +244,7 @@ def _view_around(outline: np.ndarray, rays: np.ndarray, rotation: np.ndarray, ca
     return _view(rotation, camera, (low + high) / 2, high - low, spec)
 
 
-def _view(rotation: np.ndarray, camera: Camera, center: np.ndarray, extent: np.ndarray,
-          spec: CropSpec) -> View:
+def _view(rotation: np.ndarray, camera: Camera, center: np.ndarray, extent: np.ndarray, spec: CropSpec) -> View:
     size = spec.margin * max(extent[1], extent[0] * spec.height / spec.width)
     return View(rotation, camera.f, camera.cx, camera.cy, center, float(size))
 
@@ -299,8 +316,10 @@ def _paths(camera: Camera, views: Sequence[View], spec: CropSpec) -> list[np.nda
     """The paths of several views, which share the work of the lens."""
     nodes = (1 - np.cos(np.linspace(0, np.pi, _NODES))) / 2
     coarse = _traces(camera, views, spec, nodes * (spec.width - 1), nodes * (spec.height - 1))
-    return [_smooth_path(nodes_of_one, spec) if np.isfinite(nodes_of_one).all() else _broken_path(camera, view, spec)
-            for view, nodes_of_one in zip(views, coarse, strict=True)]
+    return [
+        _smooth_path(nodes_of_one, spec) if np.isfinite(nodes_of_one).all() else _broken_path(camera, view, spec)
+        for view, nodes_of_one in zip(views, coarse, strict=True)
+    ]
 
 
 def _smooth_path(coarse: np.ndarray, spec: CropSpec) -> np.ndarray:
@@ -314,10 +333,9 @@ def _smooth_path(coarse: np.ndarray, spec: CropSpec) -> np.ndarray:
 def _broken_path(camera: Camera, view: View, spec: CropSpec) -> np.ndarray:
     """A path through which runs the edge of what the lens sees, which no polynomial crosses: straight lines
     between nearer nodes, one of them beyond each side, and nothing next to a node that is not seen."""
-    columns, rows = (np.arange(-0.5, np.ceil(count / _STEP) + 1) * _STEP - 0.5
-                     for count in (spec.width, spec.height))
+    columns, rows = (np.arange(-0.5, np.ceil(count / _STEP) + 1) * _STEP - 0.5 for count in (spec.width, spec.height))
     path = cv2.resize(_trace(camera, view, spec, columns, rows), None, fx=_STEP, fy=_STEP)
-    path = path[_STEP:_STEP + spec.height, _STEP:_STEP + spec.width]
+    path = path[_STEP : _STEP + spec.height, _STEP : _STEP + spec.width]
     return np.nan_to_num(path, nan=sampling.NOWHERE)
 
 
@@ -338,8 +356,7 @@ def _trace(camera: Camera, view: View, spec: CropSpec, columns: np.ndarray, rows
     return _traces(camera, [view], spec, columns, rows)[0]
 
 
-def _traces(camera: Camera, views: Sequence[View], spec: CropSpec, columns: np.ndarray,
-            rows: np.ndarray) -> np.ndarray:
+def _traces(camera: Camera, views: Sequence[View], spec: CropSpec, columns: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """(N, rows, columns, 2): the traces of several views."""
     rays = np.ones((len(views), len(rows), len(columns), 3))
     for view, out in zip(views, rays, strict=True):

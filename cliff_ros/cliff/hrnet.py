@@ -21,8 +21,9 @@ MODULES = {2: 1, 3: 4, 4: 3}
 BLOCKS_PER_BRANCH = 4
 
 
-def _conv_bn(num_in: int, num_out: int, kernel: int = 3, stride: int = 1, relu: bool = True,
-             bias: bool = False) -> nn.Sequential:
+def _conv_bn(
+    num_in: int, num_out: int, kernel: int = 3, stride: int = 1, relu: bool = True, bias: bool = False
+) -> nn.Sequential:
     layers = [conv(num_in, num_out, kernel, stride, bias), nn.BatchNorm2d(num_out)]
     return nn.Sequential(*layers, nn.ReLU(inplace=True)) if relu else nn.Sequential(*layers)
 
@@ -40,7 +41,8 @@ class _Exchange(nn.Module):
         self.branches = nn.ModuleList(layer_of(BasicBlock, c, c, BLOCKS_PER_BRANCH) for c in channels)
         self.fuse_layers = nn.ModuleList(
             nn.ModuleList(self._path(source, target) for source in range(num_branches))
-            for target in range(num_branches))
+            for target in range(num_branches)
+        )
 
     @staticmethod
     def _path(source: int, target: int) -> nn.Module:
@@ -85,7 +87,7 @@ class HRNetTrunk(nn.Module):
     def _grow(cls, num_branches: int) -> nn.ModuleList:
         """The branches there are stay; a new one starts from the coarsest."""
         kept = (nn.Identity() for _ in range(num_branches))
-        return nn.ModuleList([*kept, cls._new_branch(*CHANNELS[num_branches - 1:num_branches + 1])])
+        return nn.ModuleList([*kept, cls._new_branch(*CHANNELS[num_branches - 1 : num_branches + 1])])
 
     def maps(self, x: Tensor) -> list[Tensor]:
         x = torch.relu(self.bn1(self.conv1(x)))
@@ -106,9 +108,11 @@ class HRNetW48(HRNetTrunk):
         super().__init__()
         widths = (128, 256, 512, 1024)
         self.incre_modules = nn.ModuleList(
-            layer_of(Bottleneck, c, width // 4, 1) for c, width in zip(CHANNELS, widths, strict=True))
+            layer_of(Bottleneck, c, width // 4, 1) for c, width in zip(CHANNELS, widths, strict=True)
+        )
         self.downsamp_modules = nn.ModuleList(
-            _conv_bn(fine, coarse, stride=2, bias=True) for fine, coarse in pairwise(widths))
+            _conv_bn(fine, coarse, stride=2, bias=True) for fine, coarse in pairwise(widths)
+        )
         self.final_layer = _conv_bn(widths[-1], self.num_features, 1, bias=True)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -135,6 +139,5 @@ class HRNetW48Pose(HRNetTrunk):
 
     def forward(self, x: Tensor) -> Tensor:
         first, second, third, fourth = self.maps(x)
-        maps = (self.downsample_stage_1(first), self.downsample_stage_2(second),
-                self.downsample_stage_3(third), fourth)
+        maps = (self.downsample_stage_1(first), self.downsample_stage_2(second), self.downsample_stage_3(third), fourth)
         return torch.cat([x.mean((2, 3)) for x in maps], 1)

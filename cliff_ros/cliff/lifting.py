@@ -28,16 +28,17 @@ CONFIDENCE = slice(sum(_PARTS[:4]), sum(_PARTS[:5]))  # of the features
 NUM_OUTPUTS = NUM_JOINTS * 6 + 10 + 3  # rotations, betas, camera
 # What each keypoint is in a mirrored image, and what else mirrors there: the facing vectors' and the 6D numbers' signs.
 MIRROR_KEYPOINTS = np.array([*MIRROR, 24, 26, 25, 28, 27])
-MIRROR_FACING, MIRROR_6D = (-1., 1., 1., -1., 1., 1.), (1., -1., -1., 1., -1., 1.)
-UNIT = 4.  # features are keypoints and depths [crop heights] times this, to be of order one
-SHORTEST_BONE = .02  # [crop heights] added to lengths: a bone that points at the camera has no sure direction
-SMALLEST_SCALE = .05
+MIRROR_FACING, MIRROR_6D = (-1.0, 1.0, 1.0, -1.0, 1.0, 1.0), (1.0, -1.0, -1.0, 1.0, -1.0, 1.0)
+UNIT = 4.0  # features are keypoints and depths [crop heights] times this, to be of order one
+SHORTEST_BONE = 0.02  # [crop heights] added to lengths: a bone that points at the camera has no sure direction
+SMALLEST_SCALE = 0.05
 
 Parameters = tuple[Tensor, Tensor, Tensor]  # rotations (B, 24, 3, 3), betas (B, 10), camera (B, 3) = (s, tx, ty)
 
 
-def pack_features(keypoints: Tensor, spread: Tensor, depth: Tensor, facing: Tensor, confidence: Tensor,
-                  overview: Tensor) -> Tensor:
+def pack_features(
+    keypoints: Tensor, spread: Tensor, depth: Tensor, facing: Tensor, confidence: Tensor, overview: Tensor
+) -> Tensor:
     """One feature vector (B, NUM_FEATURES), scaled so that every entry is of order one.
 
     keypoints (B, 29, 2), depth (B, 24) behind the pelvis: crop heights; spread (B, 29); facing (B, 6);
@@ -51,9 +52,18 @@ def mirror_features(features: Tensor, overview: Tensor) -> Tensor:
     keypoints, spread, depth, facing, confidence, _ = features.split(_PARTS, 1)
     device = features.device
     swapped = index(device, MIRROR_KEYPOINTS)
-    keypoints = keypoints.unflatten(1, (NUM_KEYPOINTS, 2))[:, swapped] * constant(device, (-1., 1.))
-    return torch.cat([keypoints.flatten(1), spread[:, swapped], depth[:, index(device, MIRROR)],
-                      facing * constant(device, MIRROR_FACING), confidence[:, swapped], overview], 1)
+    keypoints = keypoints.unflatten(1, (NUM_KEYPOINTS, 2))[:, swapped] * constant(device, (-1.0, 1.0))
+    return torch.cat(
+        [
+            keypoints.flatten(1),
+            spread[:, swapped],
+            depth[:, index(device, MIRROR)],
+            facing * constant(device, MIRROR_FACING),
+            confidence[:, swapped],
+            overview,
+        ],
+        1,
+    )
 
 
 class ResidualMLP(nn.Module):
@@ -62,8 +72,10 @@ class ResidualMLP(nn.Module):
     def __init__(self, inputs: int, width: int, blocks: int) -> None:
         super().__init__()
         self.enter = nn.Linear(inputs, width)
-        self.blocks = nn.ModuleList(nn.Sequential(
-            nn.LayerNorm(width), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width)) for _ in range(blocks))
+        self.blocks = nn.ModuleList(
+            nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))
+            for _ in range(blocks)
+        )
         self.norm = nn.LayerNorm(width)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -85,7 +97,7 @@ class LiftingRegressor(nn.Module):
         self.corrector = ResidualMLP(corrector + NUM_JOINTS * 3 + NUM_OUTPUTS, corrector, 1)
         self.correct = nn.Linear(corrector, NUM_OUTPUTS)
         for layer in (self.leave, self.correct):
-            nn.init.normal_(layer.weight, std=.002)
+            nn.init.normal_(layer.weight, std=0.002)
             nn.init.zeros_(layer.bias)
         mean = torch.zeros(NUM_OUTPUTS)
         mean[0:144:6], mean[3:144:6] = 1, -1  # the T-pose upright before the camera: 180 degrees about x
@@ -96,8 +108,12 @@ class LiftingRegressor(nn.Module):
         ancestors = torch.eye(NUM_JOINTS)
         for joint in range(1, NUM_JOINTS):
             ancestors[joint] += ancestors[self.parents[joint]]
-        for name, value in dict(mean=mean, ancestors=ancestors, template=torch.from_numpy(template).float(),
-                                directions=torch.from_numpy(directions[:10].reshape(10, -1)).float()).items():
+        for name, value in dict(
+            mean=mean,
+            ancestors=ancestors,
+            template=torch.from_numpy(template).float(),
+            directions=torch.from_numpy(directions[:10].reshape(10, -1)).float(),
+        ).items():
             self.register_buffer(name, value, persistent=False)
 
     def forward(self, features: Tensor, bbox_info: Tensor) -> Parameters:
@@ -105,9 +121,11 @@ class LiftingRegressor(nn.Module):
 
     def both_ways(self, features: Tensor, overview: Tensor, bbox_info: Tensor) -> Parameters:
         """As `forward`: the mean of what is said of the crop and of its mirror image, whose overview is given."""
-        mirrored_info = bbox_info * constant(bbox_info.device, (-1., 1., 1.))
-        offsets = self.offsets(torch.stack([features, mirror_features(features, overview)], 1).flatten(0, 1),
-                               torch.stack([bbox_info, mirrored_info], 1).flatten(0, 1))[-1]
+        mirrored_info = bbox_info * constant(bbox_info.device, (-1.0, 1.0, 1.0))
+        offsets = self.offsets(
+            torch.stack([features, mirror_features(features, overview)], 1).flatten(0, 1),
+            torch.stack([bbox_info, mirrored_info], 1).flatten(0, 1),
+        )[-1]
         straight, turned = offsets.unflatten(0, (-1, 2)).unbind(1)
         return self._body((straight + self._mirrored(turned)) / 2)
 
@@ -128,8 +146,8 @@ class LiftingRegressor(nn.Module):
     def offsets(self, features: Tensor, bbox_info: Tensor) -> list[Tensor]:
         """What each try adds to the mean person (B, NUM_OUTPUTS): `decode` makes bodies of it."""
         center, size = bbox_info[:, None, :2] / 2, torch.exp(bbox_info[:, None, 2:])
-        keypoints = features[:, :NUM_JOINTS * 2].unflatten(1, (NUM_JOINTS, 2)) / UNIT
-        depths = features[:, NUM_KEYPOINTS * 3:NUM_KEYPOINTS * 3 + NUM_DEPTHS, None] / UNIT
+        keypoints = features[:, : NUM_JOINTS * 2].unflatten(1, (NUM_JOINTS, 2)) / UNIT
+        depths = features[:, NUM_KEYPOINTS * 3 : NUM_KEYPOINTS * 3 + NUM_DEPTHS, None] / UNIT
         seen = features[:, CONFIDENCE][:, :NUM_JOINTS, None]  # where a joint is that the crop does not show is a guess
         x = self.first(torch.cat([features, bbox_info, self.bones(keypoints, depths, center, size)], 1))
         context, offsets = self.context(x), [self.leave(x)]
@@ -148,8 +166,9 @@ class LiftingRegressor(nn.Module):
         points = torch.cat([rays * (1 + depths * size), depths], 2)
         bones = points[:, 1:] - points[:, index(points.device, self.parents[1:])]
         length = torch.sqrt((bones * bones).sum(2, keepdim=True) + 1e-8)
-        return torch.cat([((points - points[:, :1]) * UNIT).flatten(1), (bones / (length + SHORTEST_BONE)).flatten(1)],
-                         1)
+        return torch.cat(
+            [((points - points[:, :1]) * UNIT).flatten(1), (bones / (length + SHORTEST_BONE)).flatten(1)], 1
+        )
 
     def decode(self, offset: Tensor) -> Parameters:
         """Rotations in the camera, not yet relative; betas; camera."""
@@ -171,8 +190,8 @@ class LiftingRegressor(nn.Module):
         depth = 2 / (size[:, 0] * camera[:, :1])
         at = torch.cat([camera[:, 1:] + center[:, 0] * depth, depth], 1)
         points = joints + at[:, None]
-        z = points[..., 2:].clamp(min=.2)
-        relative = (points[..., 2:] - points[:, :1, 2:]) / (points[:, :1, 2:] * size).clamp(min=.05)
+        z = points[..., 2:].clamp(min=0.2)
+        relative = (points[..., 2:] - points[:, :1, 2:]) / (points[:, :1, 2:] * size).clamp(min=0.05)
         return torch.cat([(points[..., :2] / z - center) / size, relative], 2)
 
     def relative(self, turned: Tensor) -> Tensor:

@@ -30,8 +30,7 @@ class Cliff(nn.Module):
     licence: of the weights; those published in this dialect, until somebody who trains says otherwise.
     """
 
-    def __init__(self, encoder: nn.Module, conventions: Dialect, body: str = 'smpl',
-                 name: str = 'cliff') -> None:
+    def __init__(self, encoder: nn.Module, conventions: Dialect, body: str = 'smpl', name: str = 'cliff') -> None:
         super().__init__()
         self.encoder = encoder
         self.conventions, self.dialect = conventions, conventions.name

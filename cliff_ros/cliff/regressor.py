@@ -27,8 +27,7 @@ class Regressor(nn.Module):
     width: of the two hidden layers.
     """
 
-    def __init__(self, num_features: int, num_joints: int = 24, num_betas: int = 10,
-                 width: int = 1024) -> None:
+    def __init__(self, num_features: int, num_joints: int = 24, num_betas: int = 10, width: int = 1024) -> None:
         super().__init__()
         self.sizes = (6 * num_joints, num_betas, NUM_CAMERA)
         self.fc1 = nn.Linear(num_features + NUM_BBOX + sum(self.sizes), width)
@@ -37,14 +36,14 @@ class Regressor(nn.Module):
         self.drop2 = nn.Dropout()
         self.decpose, self.decshape, self.deccam = (nn.Linear(width, size) for size in self.sizes)
         for decoder in (self.decpose, self.decshape, self.deccam):
-            nn.init.xavier_uniform_(decoder.weight, gain=.01)
+            nn.init.xavier_uniform_(decoder.weight, gain=0.01)
 
         # A person upright in front of the camera: SMPL's y is up, the camera's is down.
-        pose = torch.tensor([1., 0, 0, 1, 0, 0]).repeat(num_joints)
-        pose[:6] = torch.tensor([1., 0, 0, -1, 0, 0])
+        pose = torch.tensor([1.0, 0, 0, 1, 0, 0]).repeat(num_joints)
+        pose[:6] = torch.tensor([1.0, 0, 0, -1, 0, 0])
         self.register_buffer('init_pose', pose[None])
         self.register_buffer('init_shape', torch.zeros(1, num_betas))
-        self.register_buffer('init_cam', torch.tensor([[.9, 0, 0]]))
+        self.register_buffer('init_cam', torch.tensor([[0.9, 0, 0]]))
 
     def forward(self, features: Tensor, bbox_info: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Features (B, F), bbox_info (B, 3) -> pose 6D (B, 6 J), betas (B, S), camera (B, 3)."""

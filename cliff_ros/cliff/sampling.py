@@ -16,8 +16,9 @@ import numpy as np
 NOWHERE = -1e6
 
 
-def rectangle(image: np.ndarray, begin: np.ndarray, end: np.ndarray, size: tuple[int, int],
-              out: np.ndarray | None = None) -> np.ndarray:
+def rectangle(
+    image: np.ndarray, begin: np.ndarray, end: np.ndarray, size: tuple[int, int], out: np.ndarray | None = None
+) -> np.ndarray:
     """Whole pixels ``begin`` to ``end`` (x, y; exclusive), then resized to (w, h) without antialiasing.
 
     To the letter what CLIFF's authors do, in floating point as they do: cv2.resize of whole numbers cuts
@@ -26,7 +27,7 @@ def rectangle(image: np.ndarray, begin: np.ndarray, end: np.ndarray, size: tuple
     """
     (left, top), (right, bottom) = begin.tolist(), end.tolist()
     height, width = image.shape[:2]
-    inside = image[max(top, 0):max(bottom, 0), max(left, 0):max(right, 0)]
+    inside = image[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)]
     if not inside.size:
         return cv2.resize(np.zeros((1, 1, 3), np.uint8), size, dst=out)
     border = (max(-top, 0), max(bottom - height, 0), max(-left, 0), max(right - width, 0))
@@ -36,8 +37,13 @@ def rectangle(image: np.ndarray, begin: np.ndarray, end: np.ndarray, size: tuple
     return cv2.convertScaleAbs(resized, dst=out)  # rounds
 
 
-def warp(image: np.ndarray, to_image: np.ndarray, size: tuple[int, int], antialias: bool = False,
-         out: np.ndarray | None = None) -> np.ndarray:
+def warp(
+    image: np.ndarray,
+    to_image: np.ndarray,
+    size: tuple[int, int],
+    antialias: bool = False,
+    out: np.ndarray | None = None,
+) -> np.ndarray:
     """Pixels of a (w, h) crop taken from where the homography ``to_image`` (3, 3) sends them."""
     if antialias:
         x, y = size[0] - 1.0, size[1] - 1.0
@@ -50,8 +56,7 @@ def warp(image: np.ndarray, to_image: np.ndarray, size: tuple[int, int], antiali
     return cv2.warpAffine(image, to_image[:2] / to_image[2, 2], size, dst=out, flags=flags)
 
 
-def remap(image: np.ndarray, path: np.ndarray, antialias: bool = False,
-          out: np.ndarray | None = None) -> np.ndarray:
+def remap(image: np.ndarray, path: np.ndarray, antialias: bool = False, out: np.ndarray | None = None) -> np.ndarray:
     """Pixels of a crop taken from ``path`` (h, w, 2) float32, which may hold NOWHERE."""
     if antialias:
         height, width = path.shape[:2]
@@ -120,7 +125,7 @@ def _shrink(image: np.ndarray, path: np.ndarray, size: tuple[int, int]) -> tuple
         return image, np.eye(3)
     to_small = np.diag([1 / factor, 1 / factor, 1.0])
     to_small[:2, 2] = (0.5 - begin) / factor - 0.5
-    small = image[begin[1]:end[1], begin[0]:end[0]]
+    small = image[begin[1] : end[1], begin[0] : end[0]]
     while factor > 1:
         if factor % 2 == 0:
             height, width = small.shape[0] // 2, small.shape[1] // 2

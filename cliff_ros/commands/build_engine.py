@@ -18,18 +18,36 @@ PICTURES = ('.png', '.jpg', '.jpeg', '.bmp')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('--model', default='embedded', metavar='GRAPH',
-                        help="a runtime graph (.onnx), or 'embedded' (default)")
-    parser.add_argument('--max-people', type=int, default=32, metavar='N',
-                        help='most people in an image (default: %(default)s, as the node)')
-    parser.add_argument('--precision', default='fp16', choices=PRECISIONS,
-                        help="of the encoder's trunk; all else is fp32 (default: %(default)s)")
-    parser.add_argument('--calibration', default='rendered', metavar='WHAT',
-                        help="for int8: a folder of pictures, each cut to one person as the network sees them, or "
-                             "'rendered' (default): people drawn by cliff_ros")
-    parser.add_argument('--output', type=Path, metavar='FILE',
-                        help=f'also write the engine to *{ENGINE_SUFFIX}, to be given as the model; without it, it is '
-                             'put where the node looks for it')
+    parser.add_argument(
+        '--model', default='embedded', metavar='GRAPH', help="a runtime graph (.onnx), or 'embedded' (default)"
+    )
+    parser.add_argument(
+        '--max-people',
+        type=int,
+        default=32,
+        metavar='N',
+        help='most people in an image (default: %(default)s, as the node)',
+    )
+    parser.add_argument(
+        '--precision',
+        default='fp16',
+        choices=PRECISIONS,
+        help="of the encoder's trunk; all else is fp32 (default: %(default)s)",
+    )
+    parser.add_argument(
+        '--calibration',
+        default='rendered',
+        metavar='WHAT',
+        help='for int8: a folder of pictures, each cut to one person as the network sees them, or '
+        "'rendered' (default): people drawn by cliff_ros",
+    )
+    parser.add_argument(
+        '--output',
+        type=Path,
+        metavar='FILE',
+        help=f'also write the engine to *{ENGINE_SUFFIX}, to be given as the model; without it, it is '
+        'put where the node looks for it',
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -42,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
     from cliff_ros.engine.graph import find_graph, read_metadata
     from cliff_ros.engine.onnx_file import OnnxFile
     from cliff_ros.engine.trial import check_graph
+
     path = find_graph(args.model)
     check_graph(path)
     metadata = read_metadata(OnnxFile(path), path)
@@ -49,6 +68,7 @@ def run(args: argparse.Namespace) -> int:
         raise MissingExtra('Building an engine', 'tensorrt')
     from cliff_ros.engine import cache
     from cliff_ros.engine.tensorrt import TensorRTEngine
+
     with _Bar() as bar:
         calibration = calibration_crops(args.calibration, metadata) if args.precision == 'int8' else None
         engine = TensorRTEngine(path, args.max_people, bar, 'asked for', args.precision, calibration)
@@ -69,19 +89,26 @@ def calibration_crops(source: str, metadata: dict):
     import numpy as np
 
     from cliff_ros.engine.precision import Calibration
+
     height, width = metadata['crop']
     if source == 'rendered':
         from cliff_ros.synthetic.crops import generate
+
         crops, labels = generate(0, CALIBRATION_CROPS, num_backgrounds=32, size=(height, width))
         return Calibration(crops, np.ascontiguousarray(labels['location']))
     import cv2
+
     folder = Path(source).expanduser()
     if not folder.is_dir():
         raise InputError(f"--calibration is '{source}': give a folder of pictures, or 'rendered'")
-    pictures = [read_image(file, cv2.IMREAD_COLOR) for file in sorted(folder.iterdir())
-                if file.suffix.lower() in PICTURES]
-    crops = [cv2.cvtColor(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2RGB)
-             for picture in pictures if picture is not None]
+    pictures = [
+        read_image(file, cv2.IMREAD_COLOR) for file in sorted(folder.iterdir()) if file.suffix.lower() in PICTURES
+    ]
+    crops = [
+        cv2.cvtColor(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2RGB)
+        for picture in pictures
+        if picture is not None
+    ]
     if not crops:
         raise InputError(f"there is no picture ({', '.join(PICTURES)}) in '{folder}': give crops of single people")
     # The location goes past the trunk that is calibrated.
@@ -93,6 +120,7 @@ class _Bar:
 
     def __enter__(self) -> _Bar:
         from tqdm import tqdm
+
         self._bar = tqdm(total=1.0, bar_format='{desc} {percentage:3.0f}% |{bar}| {elapsed}')
         self._drawn = -SECONDS_BETWEEN
         return self

@@ -12,12 +12,21 @@ BODY, NETWORK = '.npz', '.safetensors'
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('source', type=Path, metavar='SOURCE',
-                        help='an SMPL or SMPL-X body (.pkl, .npz) or a CLIFF checkpoint (.pt, .ckpt, .pth)')
-    parser.add_argument('target', type=Path, metavar='TARGET',
-                        help=f'the file to write: {BODY} for a body, {NETWORK} for a checkpoint')
-    parser.add_argument('--h36m', type=Path, metavar='FILE',
-                        help="put Human3.6M's joint regressor (J_regressor_h36m.npy) into the body file")
+    parser.add_argument(
+        'source',
+        type=Path,
+        metavar='SOURCE',
+        help='an SMPL or SMPL-X body (.pkl, .npz) or a CLIFF checkpoint (.pt, .ckpt, .pth)',
+    )
+    parser.add_argument(
+        'target', type=Path, metavar='TARGET', help=f'the file to write: {BODY} for a body, {NETWORK} for a checkpoint'
+    )
+    parser.add_argument(
+        '--h36m',
+        type=Path,
+        metavar='FILE',
+        help="put Human3.6M's joint regressor (J_regressor_h36m.npy) into the body file",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -27,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     if target.suffix not in (BODY, NETWORK):
         raise InputError(f"TARGET is '{target}': name it *{BODY} for a body or *{NETWORK} for a checkpoint")
     if args.h36m and target.suffix != BODY:
-        raise InputError("--h36m belongs to a body: leave it out when converting a checkpoint")
+        raise InputError('--h36m belongs to a body: leave it out when converting a checkpoint')
     if target.exists() and target.samefile(source):
         raise InputError('SOURCE and TARGET are the same file: give another name to write to')
     print(_body(source, target, args.h36m) if target.suffix == BODY else _network(source, target))
@@ -36,6 +45,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _body(source: Path, target: Path, h36m: Path | None) -> str:
     from cliff_ros.body.files import read_body, read_h36m_regressor, save_npz
+
     arrays = read_body(source)
     num_vertices, _, num_betas = arrays['shapedirs'].shape
     if h36m:
@@ -46,8 +56,10 @@ def _body(source: Path, target: Path, h36m: Path | None) -> str:
 
 def _network(source: Path, target: Path) -> str:
     from cliff_ros.cliff import load_model
+
     model = load_model(source)
     from cliff_ros.cliff.checkpoints import write_model
+
     digest = hashlib.sha256(source.read_bytes()).hexdigest()
     write_model(model, target, source.name, digest)
     return f'{target}: {model.name} for {model.body}, {model.dialect} dialect, from a file of sha256 {digest}'

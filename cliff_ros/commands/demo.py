@@ -9,9 +9,14 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     from cliff_ros.engine import ENGINES
-    parser.add_argument('--output', metavar='DIR', type=Path, default=Path('out/demo'),
-                        help='for report.json, overlay.mp4, contact_sheet.png, recording.npz and logs '
-                        '(default: out/demo)')
+
+    parser.add_argument(
+        '--output',
+        metavar='DIR',
+        type=Path,
+        default=Path('out/demo'),
+        help='for report.json, overlay.mp4, contact_sheet.png, recording.npz and logs (default: out/demo)',
+    )
     parser.add_argument('--seconds', type=float, default=20.0)
     parser.add_argument('--rate', type=float, default=15.0, help='images per second (default: 15)')
     parser.add_argument('--width', type=int, default=1280)
@@ -29,6 +34,7 @@ def run(args: argparse.Namespace) -> int:
     scene = _scene(args)
     node = {name: getattr(args, name) for name in ('model', 'body', 'detector', 'engine')}
     from cliff_ros.pipeline import Pipeline
+
     Pipeline(**node)  # a file that cannot be used is said now, not in a child's log
 
     from cliff_ros.demo.draw import draw_recording
@@ -76,6 +82,7 @@ def run(args: argparse.Namespace) -> int:
 def _scene(args: argparse.Namespace):
     from cliff_ros.demo.run import Scene
     from cliff_ros.errors import InputError
+
     scene = Scene(args.seconds, args.rate, args.width, args.height, args.seed, args.people)
     if not (scene.seconds > 0 and scene.rate > 0 and scene.frames >= 2):
         raise InputError('--seconds and --rate must be positive and make at least two images.')
@@ -89,10 +96,12 @@ def _require_ros() -> None:
     from importlib import import_module
 
     from cliff_ros.errors import InputError
+
     for module in ('rclpy', 'cliff_ros.msg', 'tf2_msgs.msg', 'visualization_msgs.msg'):
         try:
             import_module(module)
         except ImportError as error:
             raise InputError(
                 f"The demo needs ROS 2, but '{module}' cannot be imported ({error}): run 'make demo', which "
-                "installs it, or source your workspace; 'cliff doctor' tells more.") from error
+                "installs it, or source your workspace; 'cliff doctor' tells more."
+            ) from error

@@ -58,8 +58,13 @@ _LIBRARIES = (
     Library('numpy', 'arrays', 'pip install numpy', True),
     Library('cv2', 'images', "pip install 'opencv-python-headless<5'", True),
     Library('yaml', 'calibration files', 'pip install pyyaml', True),
-    Library('onnxruntime', 'runs the networks', 'pip install onnxruntime', True,
-            lambda module: ', '.join(module.get_available_providers())),
+    Library(
+        'onnxruntime',
+        'runs the networks',
+        'pip install onnxruntime',
+        True,
+        lambda module: ', '.join(module.get_available_providers()),
+    ),
     Library('rclpy', 'ROS 2', 'source your ROS workspace, or run make demo, which installs ROS 2 from PyPI'),
     Library('cliff_ros.msg', 'our messages', 'pip install . or colcon build: the sources alone have none'),
     Library('tf2_msgs.msg', '/tf', _APT.format('tf2-msgs')),
@@ -74,12 +79,21 @@ _LIBRARIES = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('--model', default='embedded', metavar='FILE',
-                        help='a runtime graph (.onnx) or a checkpoint to verify (default: embedded)')
-    parser.add_argument('--body', default='embedded', metavar='FILE',
-                        help='an SMPL or SMPL-X body (.pkl, .npz) to verify (default: embedded)')
-    parser.add_argument('--detector', default='embedded', metavar='FILE',
-                        help='a detector (.onnx) to verify (default: embedded)')
+    parser.add_argument(
+        '--model',
+        default='embedded',
+        metavar='FILE',
+        help='a runtime graph (.onnx) or a checkpoint to verify (default: embedded)',
+    )
+    parser.add_argument(
+        '--body',
+        default='embedded',
+        metavar='FILE',
+        help='an SMPL or SMPL-X body (.pkl, .npz) to verify (default: embedded)',
+    )
+    parser.add_argument(
+        '--detector', default='embedded', metavar='FILE', help='a detector (.onnx) to verify (default: embedded)'
+    )
     parser.add_argument('--report', metavar='FILE', type=Path, help='also write the findings as JSON')
 
 
@@ -93,8 +107,14 @@ def run(args: argparse.Namespace) -> int:
     broken = [finding for finding in findings if finding.status == BROKEN]
     if args.report:
         write_json(args.report, [asdict(f) for f in findings])
-    print('\n' + (f'{len(broken)} broken: {", ".join(f.name for f in broken)}.' if broken
-                  else 'All that the default needs works.'))
+    print(
+        '\n'
+        + (
+            f'{len(broken)} broken: {", ".join(f.name for f in broken)}.'
+            if broken
+            else 'All that the default needs works.'
+        )
+    )
     return 1 if broken else 0
 
 
@@ -115,8 +135,9 @@ def examine(model: str = 'embedded', body: str = 'embedded', detector: str = 'em
     if not is_checkpoint(model):
         yield _checked('Engine', 'auto', lambda: _engine(model))
     elif shape.status == network.status == OK:
-        yield Finding('Engine', 'auto', ABSENT, 'none runs a checkpoint: make a graph of it',
-                      how_to_export(model, body))
+        yield Finding(
+            'Engine', 'auto', ABSENT, 'none runs a checkpoint: make a graph of it', how_to_export(model, body)
+        )
 
 
 def _library(library: Library) -> Finding:
@@ -131,8 +152,13 @@ def _library(library: Library) -> Finding:
         why = '' if isinstance(error, ModuleNotFoundError) else f' ({error})'
         return Finding(group, library.module, status, f'{library.purpose}{why}', library.advice)
     except Exception as error:  # noqa: BLE001  a library may fail in any way while it is imported
-        return Finding(group, library.module, BROKEN if library.required else ABSENT,
-                       f'{type(error).__name__}: {error}', library.advice)
+        return Finding(
+            group,
+            library.module,
+            BROKEN if library.required else ABSENT,
+            f'{type(error).__name__}: {error}',
+            library.advice,
+        )
 
 
 def _version(module: str) -> str:
@@ -156,6 +182,7 @@ def _detector(detector: str) -> str:
     import numpy as np
 
     from cliff_ros.detect import load_detector
+
     finder = load_detector(detector)
     milliseconds = _milliseconds(lambda: finder(np.zeros((720, 1280, 3), np.uint8), 'rgb'))
     return f'{type(finder).__name__}, {milliseconds:.0f} ms for 1280x720'
@@ -165,6 +192,7 @@ def _engine(model: str) -> str:
     import numpy as np
 
     from cliff_ros.engine import load_engine
+
     engine = load_engine(model)
     crops = np.zeros((1, engine.spec.height, engine.spec.width, 3), np.uint8)
     location = np.array([[0.0, 0.0, 0.3]], np.float32)

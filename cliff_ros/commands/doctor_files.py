@@ -18,22 +18,40 @@ def is_checkpoint(model: str) -> bool:
 
 def describe_body(body: str) -> str:
     from cliff_ros.body import load_body
+
     model = load_body(body)
     licence = _UNSAID if model.licence == 'unknown' else model.licence
-    extras = [name for name, present in (('pose correctives', model.posedirs is not None),
-                                         ('H36M regressor', model.J_regressor_h36m is not None)) if present]
-    return ', '.join([f'{model.num_vertices} vertices', f'{len(model.faces)} faces', f'{model.num_betas} betas',
-                      *extras, licence, f'sha256 {model.sha256[:12]}'])
+    extras = [
+        name
+        for name, present in (
+            ('pose correctives', model.posedirs is not None),
+            ('H36M regressor', model.J_regressor_h36m is not None),
+        )
+        if present
+    ]
+    return ', '.join(
+        [
+            f'{model.num_vertices} vertices',
+            f'{len(model.faces)} faces',
+            f'{model.num_betas} betas',
+            *extras,
+            licence,
+            f'sha256 {model.sha256[:12]}',
+        ]
+    )
 
 
 def describe_checkpoint(model: str) -> str:
     from cliff_ros.cliff import load_model
+
     network = load_model(model)
     path, (height, width) = Path(model).expanduser(), network.conventions.crop
     parameters = sum(parameter.numel() for parameter in network.parameters())
     form = 'safetensors by cliff convert' if path.suffix == '.safetensors' else 'PyTorch checkpoint'
-    return (f'{form}, {network.dialect} dialect, {network.name} for {network.body}, all {parameters / 1e6:.1f} M '
-            f'parameters there and finite, crop {height}x{width}, {network.licence}, {_size_and_hash(path)}')
+    return (
+        f'{form}, {network.dialect} dialect, {network.name} for {network.body}, all {parameters / 1e6:.1f} M '
+        f'parameters there and finite, crop {height}x{width}, {network.licence}, {_size_and_hash(path)}'
+    )
 
 
 def how_to_export(model: str, body: str) -> str:
@@ -41,6 +59,7 @@ def how_to_export(model: str, body: str) -> str:
     from cliff_ros.body import load_body
     from cliff_ros.cliff import load_model
     from cliff_ros.engine.export import fits
+
     network = load_model(model)
     if not fits(network, load_body(body)):
         body = 'SMPLX_BODY.npz' if network.body == 'smplx' else 'SMPL_BODY.npz'
@@ -53,15 +72,23 @@ def describe_graph(model: str) -> str:
     from cliff_ros.engine.onnx_file import OnnxFile
     from cliff_ros.engine.support import readers
     from cliff_ros.engine.trial import check_graph
+
     path = find_graph(model)
     check_graph(path)
     metadata = OnnxEngine(path).metadata
     versions, stopped = readers(OnnxFile(path))
-    tensorrt = f'TensorRT {versions[0]} and later' if versions else \
-        f'no TensorRT: {"; ".join(next(iter(stopped.values())))}'
-    parts = [f"runtime graph, {metadata.get('dialect', 'unknown')} dialect", metadata['model'],
-             'crop ' + 'x'.join(map(str, metadata['crop'])), f"body {metadata['body']}",
-             metadata.get('licence', ''), f'read by {tensorrt}', _size_and_hash(path)]
+    tensorrt = (
+        f'TensorRT {versions[0]} and later' if versions else f'no TensorRT: {"; ".join(next(iter(stopped.values())))}'
+    )
+    parts = [
+        f'runtime graph, {metadata.get("dialect", "unknown")} dialect',
+        metadata['model'],
+        'crop ' + 'x'.join(map(str, metadata['crop'])),
+        f'body {metadata["body"]}',
+        metadata.get('licence', ''),
+        f'read by {tensorrt}',
+        _size_and_hash(path),
+    ]
     return ', '.join(filter(None, parts))
 
 
@@ -70,12 +97,15 @@ def check_pair(model: str, body: str) -> str:
     from cliff_ros.body import load_body
     from cliff_ros.engine.graph import find_graph, read_metadata
     from cliff_ros.engine.onnx_file import OnnxFile
+
     path = find_graph(model)
     metadata = read_metadata(OnnxFile(path), path)
     if metadata['body_sha256'] != load_body(body).sha256:
-        raise ModelError(f"{path.name} was exported with the body '{metadata['body']}', not with '{body}': "
-                         f'give that body, or make a graph with this one: cliff export CHECKPOINT {path.stem}.onnx '
-                         f'--body {body}')
+        raise ModelError(
+            f"{path.name} was exported with the body '{metadata['body']}', not with '{body}': "
+            f'give that body, or make a graph with this one: cliff export CHECKPOINT {path.stem}.onnx '
+            f'--body {body}'
+        )
     return f"'{metadata['body']}' is the body that the network was exported with"
 
 

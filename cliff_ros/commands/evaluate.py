@@ -14,23 +14,46 @@ TRUTH = 'truth'
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     from cliff_ros.engine import ENGINES
-    parser.add_argument('--dataset', choices=DATASETS, default='synthetic',
-                        help='; '.join(f'{name} (default): {what}' if name == 'synthetic' else f'{name}: {what}'
-                                       for name, what in DATASETS.items()))
+
+    parser.add_argument(
+        '--dataset',
+        choices=DATASETS,
+        default='synthetic',
+        help='; '.join(
+            f'{name} (default): {what}' if name == 'synthetic' else f'{name}: {what}' for name, what in DATASETS.items()
+        ),
+    )
     parser.add_argument('--seed', type=int, default=0, help='of the scenes (default: 0)')
     parser.add_argument('--frames', metavar='N', type=int, default=400, help='images (default: 400)')
-    parser.add_argument('--size', nargs='+', type=_size, metavar='WxH', default=[(640, 480), (1280, 720)],
-                        help='of the images, in turns (default: 640x480 1280x720)')
-    parser.add_argument('--visible', metavar='SHARE', type=float,
-                        help='people of whom the image shows the upper part only, such as 0.75, 0.5 or 0.4 of their '
-                             'height, as a robot sees who stands near (default: mostly whole people)')
-    parser.add_argument('--look', choices=('plain', 'rich', 'unseen'), default='plain',
-                        help='of people and places: plain (default), the same pictures in every version; rich, as '
-                             'training draws them; unseen, garments, skins and places that training is never shown')
+    parser.add_argument(
+        '--size',
+        nargs='+',
+        type=_size,
+        metavar='WxH',
+        default=[(640, 480), (1280, 720)],
+        help='of the images, in turns (default: 640x480 1280x720)',
+    )
+    parser.add_argument(
+        '--visible',
+        metavar='SHARE',
+        type=float,
+        help='people of whom the image shows the upper part only, such as 0.75, 0.5 or 0.4 of their '
+        'height, as a robot sees who stands near (default: mostly whole people)',
+    )
+    parser.add_argument(
+        '--look',
+        choices=('plain', 'rich', 'unseen'),
+        default='plain',
+        help='of people and places: plain (default), the same pictures in every version; rich, as '
+        'training draws them; unseen, garments, skins and places that training is never shown',
+    )
     parser.add_argument('--model', default='embedded', help="'embedded' (default), or a file that the engine runs")
     parser.add_argument('--body', default='embedded', help="'embedded' (default) or the model's SMPL file")
-    parser.add_argument('--detector', default='embedded',
-                        help=f"'embedded' (default), a detector .onnx, or '{TRUTH}' for the true boxes")
+    parser.add_argument(
+        '--detector',
+        default='embedded',
+        help=f"'embedded' (default), a detector .onnx, or '{TRUTH}' for the true boxes",
+    )
     parser.add_argument('--engine', default='auto', choices=ENGINES)
     parser.add_argument('--sheet', metavar='FILE', type=Path, help='draw 12 of the images, truth in white (.png)')
     parser.add_argument('--report', metavar='FILE', type=Path, help='write all measures as JSON')
@@ -40,6 +63,7 @@ def run(args: argparse.Namespace) -> int:
     from cliff_ros.errors import InputError, OutputError, keeping, raise_all
     from cliff_ros.evaluation.datasets import open_dataset
     from cliff_ros.files import make_folder, write_json
+
     if args.sheet and args.sheet.suffix.lower() != '.png':
         raise InputError(f"--sheet is '{args.sheet}': name it *.png")
     dataset = open_dataset(args.dataset, args.seed, args.frames, args.size, args.look, args.visible)
@@ -48,25 +72,41 @@ def run(args: argparse.Namespace) -> int:
     from cliff_ros.evaluation.sheet import Sheet
     from cliff_ros.evaluation.tables import render
     from cliff_ros.pipeline import Pipeline
+
     true_boxes = args.detector == TRUTH
-    pipeline = Pipeline(model=args.model, body=args.body, engine=args.engine,
-                        detector='none' if true_boxes else args.detector, smoothing=False, smooth_boxes=False)
+    pipeline = Pipeline(
+        model=args.model,
+        body=args.body,
+        engine=args.engine,
+        detector='none' if true_boxes else args.detector,
+        smoothing=False,
+        smooth_boxes=False,
+    )
     evaluation, sheet = Evaluation(pipeline, true_boxes), None
     if args.sheet:
         sheet = Sheet(pipeline.body.faces, len(dataset))
     for path in filter(None, (args.sheet, args.report)):  # said before an hour of work, not after it
         make_folder(path.parent)
     engine = pipeline.engine
-    print(f'{len(dataset)} images of {args.dataset}, model {args.model}, boxes from {args.detector}, '
-          f'engine {engine.name}')
+    print(
+        f'{len(dataset)} images of {args.dataset}, model {args.model}, boxes from {args.detector}, engine {engine.name}'
+    )
     complete = _go(dataset, evaluation, sheet)
     report = {
-        'dataset': args.dataset, 'look': args.look, 'seed': args.seed,
+        'dataset': args.dataset,
+        'look': args.look,
+        'seed': args.seed,
         'sizes': [f'{width}x{height}' for width, height in args.size],
         'visible': args.visible,
-        'complete': complete, 'model': args.model, 'model_name': engine.metadata['model'],
-        'model_sha256': engine.metadata.get('sha256'), 'body': pipeline.body.name, 'detector': args.detector,
-        'engine': engine.name, 'cpu_cores': len(os.sched_getaffinity(0)), **evaluation.report(),
+        'complete': complete,
+        'model': args.model,
+        'model_name': engine.metadata['model'],
+        'model_sha256': engine.metadata.get('sha256'),
+        'body': pipeline.body.name,
+        'detector': args.detector,
+        'engine': engine.name,
+        'cpu_cores': len(os.sched_getaffinity(0)),
+        **evaluation.report(),
     }
     print(f'\n{render(report)}\n')
     unwritten: list[OutputError] = []
@@ -79,7 +119,7 @@ def run(args: argparse.Namespace) -> int:
             if sheet.save(args.sheet, f'cliff evaluate: {args.dataset}, seed {args.seed}; white: the truth'):
                 print(f'Pictures: {args.sheet}')
     if not complete:
-        print(f"cliff evaluate: interrupted after {report['frames']} of {len(dataset)} images", file=sys.stderr)
+        print(f'cliff evaluate: interrupted after {report["frames"]} of {len(dataset)} images', file=sys.stderr)
     raise_all(unwritten)
     return 0 if complete else 1
 
@@ -87,6 +127,7 @@ def run(args: argparse.Namespace) -> int:
 def _go(dataset, evaluation, sheet) -> bool:
     """All images through the pipeline; False if it was interrupted: what was done until then still counts."""
     from tqdm import tqdm
+
     try:
         # Without a terminal a bar would fill a log file with carriage returns: one line every 10 s is enough.
         with tqdm(total=len(dataset), unit='image', mininterval=0.1 if sys.stderr.isatty() else 10.0) as bar:

@@ -20,40 +20,92 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     published = parser.add_argument_group('end to end, on any data (docs/training.md); also under torchrun')
-    published.add_argument('--config', metavar='FILE',
-                           help='train what a YAML file says, or one that ships: cliff_resnet50, cliff_hrnet_w48, '
-                                'embedded; a second start resumes')
-    published.add_argument('--set', nargs='+', default=[], metavar='KEY=VALUE', dest='changes',
-                           help='options that differ from the file: steps=1000 losses.pose=2')
-    parser = parser.add_argument_group('the recipe of the embedded network and detector (without --config): renders '
-                                       'and trains at the same time, until the time is over')
-    parser.add_argument('--work', type=Path, default=Path('out/train'), metavar='DIR',
-                        help='rendered data and checkpoints; a second start goes on (default: %(default)s)')
-    parser.add_argument('--output', type=Path, default=DATA, metavar='DIR',
-                        help='where graphs, weights and the log go (default: the package; weights and log to --work)')
-    parser.add_argument('--minutes', type=float, default=180.,
-                        help='from the start to the last file; of all starts together (default: %(default)s)')
-    parser.add_argument('--workers', type=int, default=os.cpu_count() or 2,
-                        help='processes: two train, the others, one at least, render (default: cores)')
-    parser.add_argument('--device', choices=('auto', 'cpu', 'cuda'), default='auto',
-                        help='that trains; auto: a GPU where there is one')
-    parser.add_argument('--start', metavar='GRAPH',
-                        help="go on from a trained network, 'embedded' or a .onnx of its kind, not from nothing; "
-                             'best with new crops (--first-shard)')
-    parser.add_argument('--first-shard', type=int, default=0, metavar='N',
-                        help='number and seed of the first 8000 crops (default: 0)')
-    parser.add_argument('--widths', type=int, nargs=5, metavar='N',
-                        help='channels of the encoder at strides 2, 4, 8, 16, 32, of one that starts from nothing')
+    published.add_argument(
+        '--config',
+        metavar='FILE',
+        help='train what a YAML file says, or one that ships: cliff_resnet50, cliff_hrnet_w48, '
+        'embedded; a second start resumes',
+    )
+    published.add_argument(
+        '--set',
+        nargs='+',
+        default=[],
+        metavar='KEY=VALUE',
+        dest='changes',
+        help='options that differ from the file: steps=1000 losses.pose=2',
+    )
+    parser = parser.add_argument_group(
+        'the recipe of the embedded network and detector (without --config): renders '
+        'and trains at the same time, until the time is over'
+    )
+    parser.add_argument(
+        '--work',
+        type=Path,
+        default=Path('out/train'),
+        metavar='DIR',
+        help='rendered data and checkpoints; a second start goes on (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--output',
+        type=Path,
+        default=DATA,
+        metavar='DIR',
+        help='where graphs, weights and the log go (default: the package; weights and log to --work)',
+    )
+    parser.add_argument(
+        '--minutes',
+        type=float,
+        default=180.0,
+        help='from the start to the last file; of all starts together (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--workers',
+        type=int,
+        default=os.cpu_count() or 2,
+        help='processes: two train, the others, one at least, render (default: cores)',
+    )
+    parser.add_argument(
+        '--device', choices=('auto', 'cpu', 'cuda'), default='auto', help='that trains; auto: a GPU where there is one'
+    )
+    parser.add_argument(
+        '--start',
+        metavar='GRAPH',
+        help="go on from a trained network, 'embedded' or a .onnx of its kind, not from nothing; "
+        'best with new crops (--first-shard)',
+    )
+    parser.add_argument(
+        '--first-shard', type=int, default=0, metavar='N', help='number and seed of the first 8000 crops (default: 0)'
+    )
+    parser.add_argument(
+        '--widths',
+        type=int,
+        nargs=5,
+        metavar='N',
+        help='channels of the encoder at strides 2, 4, 8, 16, 32, of one that starts from nothing',
+    )
     parser.add_argument('--middle', type=int, metavar='N', help="channels of the encoder's decoder")
     parser.add_argument('--blocks', type=int, nargs=4, metavar='N', help='residual blocks at strides 4, 8, 16, 32')
     parser.add_argument('--batch', type=int, default=0, help='crops in a step (default: 64, on a GPU 1024)')
-    parser.add_argument('--augment', type=float, default=1., metavar='X',
-                        help='strength of changes to light, sharpness, noise, and of patches in front (default: 1)')
-    parser.add_argument('--keep-data', action=argparse.BooleanOptionalAction, default=None,
-                        help='leave what is rendered on the disk for a second start (default: not with a GPU, where '
-                             'that is some GB a minute)')
-    parser.add_argument('--weights', type=Path, metavar='DIR',
-                        help='train nothing: write the graph of the weights that a training left in DIR')
+    parser.add_argument(
+        '--augment',
+        type=float,
+        default=1.0,
+        metavar='X',
+        help='strength of changes to light, sharpness, noise, and of patches in front (default: 1)',
+    )
+    parser.add_argument(
+        '--keep-data',
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help='leave what is rendered on the disk for a second start (default: not with a GPU, where '
+        'that is some GB a minute)',
+    )
+    parser.add_argument(
+        '--weights',
+        type=Path,
+        metavar='DIR',
+        help='train nothing: write the graph of the weights that a training left in DIR',
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -66,27 +118,40 @@ def run(args: argparse.Namespace) -> int:
         raise InputError('--set belongs to --config: name a configuration too')
     if args.weights:
         from cliff_ros.training import recipe
+
         recipe.export_trained(args.weights, args.output)
         return 0
     if args.start and (args.widths or args.middle or args.blocks):
         raise InputError('--start goes on with a network as it is: leave --widths, --middle and --blocks out')
     from cliff_ros.training.rendering import Plan, Renderers
+
     renderers = Renderers(Plan(args.work / 'rendered', args.first_shard), args.workers - 2)  # while PyTorch loads
     try:
         return _train(args, began, renderers)
     finally:
-        renderers.stop(1.)
+        renderers.stop(1.0)
 
 
 def _train(args: argparse.Namespace, began: float, renderers: Renderers) -> int:
     from cliff_ros.cliff.embedded import BLOCKS, EMBEDDED, WIDTHS
     from cliff_ros.training import recipe
+
     start = EMBEDDED if args.start == 'embedded' else args.start and Path(args.start)
     record = args.work if args.output == DATA else args.output
     settings = recipe.Settings(
-        args.work, args.output, record, args.minutes * 60, args.workers, args.device, start,
+        args.work,
+        args.output,
+        record,
+        args.minutes * 60,
+        args.workers,
+        args.device,
+        start,
         dict(widths=tuple(args.widths or WIDTHS), middle=args.middle or 64, blocks=tuple(args.blocks or BLOCKS)),
-        first=args.first_shard, looks=args.augment, batch=args.batch, keep=True)
+        first=args.first_shard,
+        looks=args.augment,
+        batch=args.batch,
+        keep=True,
+    )
     keep = args.keep_data if args.keep_data is not None else settings.torch_device.type == 'cpu'
     return 0 if recipe.train(replace(settings, keep=keep), began, renderers) else 1
 
@@ -97,6 +162,7 @@ def _train_config(name: str, changes: list[str]) -> int:
     except ImportError:
         raise MissingExtra('training', 'torch') from None
     from cliff_ros.training.published.config import load_config
+
     values = {}
     for change in changes:
         key, equals, value = change.partition('=')
@@ -108,8 +174,13 @@ def _train_config(name: str, changes: list[str]) -> int:
             raise InputError(f"--set '{change}': the value is not YAML: quote it as in a file") from None
     config = load_config(name, values)
     from cliff_ros.training.published.trainer import train
+
     path = train(config)
     if path:
-        print(f"{path}: try it with 'cliff export {path} cliff.onnx --body {config.body}'"
-              if path.suffix != '.onnx' else f"{path}: try it with 'cliff video --model {path}'", flush=True)
+        print(
+            f"{path}: try it with 'cliff export {path} cliff.onnx --body {config.body}'"
+            if path.suffix != '.onnx'
+            else f"{path}: try it with 'cliff video --model {path}'",
+            flush=True,
+        )
     return 0

@@ -11,14 +11,18 @@ from pathlib import Path
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     from cliff_ros import options
     from cliff_ros.engine import ENGINES
-    parser.add_argument('source', help='video file, folder of images, device (/dev/video0 or 0), '
-                        'or synthetic[:SEED]')
-    parser.add_argument('--camera', metavar='YAML', help='calibration, as camera_calibration saves it; '
-                        'without it distances are a guess')
-    parser.add_argument('--output', metavar='DIR', type=Path,
-                        help='write overlay.mp4, contact_sheet.png, people.npz and people.jsonl there')
-    parser.add_argument('--report', metavar='FILE', type=Path,
-                        help='write counts, speed and plausibility as JSON')
+
+    parser.add_argument('source', help='video file, folder of images, device (/dev/video0 or 0), or synthetic[:SEED]')
+    parser.add_argument(
+        '--camera', metavar='YAML', help='calibration, as camera_calibration saves it; without it distances are a guess'
+    )
+    parser.add_argument(
+        '--output',
+        metavar='DIR',
+        type=Path,
+        help='write overlay.mp4, contact_sheet.png, people.npz and people.jsonl there',
+    )
+    parser.add_argument('--report', metavar='FILE', type=Path, help='write counts, speed and plausibility as JSON')
     parser.add_argument('--model', default='embedded', help="'embedded' (default) or a runtime graph .onnx")
     parser.add_argument('--body', default='embedded', help="'embedded' (default) or an SMPL file")
     parser.add_argument('--engine', default='auto', choices=ENGINES)
@@ -35,11 +39,17 @@ def run(args: argparse.Namespace) -> int:
 
     if args.max_frames is not None and args.max_frames < 1:
         from cliff_ros.errors import InputError
+
         raise InputError('--max-frames must be at least 1.')
     source = open_source(args.source, args.camera, args.fps)
     try:
-        pipeline = Pipeline(model=args.model, body=args.body, engine=args.engine, detector=args.detector,
-                            options=options.from_arguments(args))
+        pipeline = Pipeline(
+            model=args.model,
+            body=args.body,
+            engine=args.engine,
+            detector=args.detector,
+            options=options.from_arguments(args),
+        )
         print(f'{pipeline.engine.name}: {pipeline.engine.reason}')
         return _Run(args, source, pipeline).go()
     finally:
@@ -67,13 +77,16 @@ class _Run:
 
     def go(self) -> int:
         from cliff_ros.errors import OutputError, raise_all
+
         stopped, unwritten = None, []
         started = time.perf_counter()
         try:
             self._frames()
             if self.source.missing:
-                stopped = (f'the video ended {self.source.missing} frames before the end that it states: it is cut '
-                           'off or damaged')
+                stopped = (
+                    f'the video ended {self.source.missing} frames before the end that it states: it is cut '
+                    'off or damaged'
+                )
         except KeyboardInterrupt:
             # Stopping a camera is how its recording ends; a file was meant to be read to its end.
             stopped = None if self.source.live else 'interrupted'
@@ -101,6 +114,7 @@ class _Run:
             total = limit
         if self.output:
             from cliff_ros.render.video import VideoFile
+
             camera = self.source.camera
             self.video = VideoFile(self.output / 'overlay.mp4', self.source.fps, camera.width, camera.height)
         # Without a terminal a bar would fill a log file with carriage returns: one line every 10 s is enough.
@@ -119,6 +133,7 @@ class _Run:
         self.plausibility.add(people)
         if self.video:
             from cliff_ros.render.overlay import draw_people
+
             start = time.perf_counter()
             picture = draw_people(frame.image, people, frame.camera, self.pipeline.body.faces)
             self.video.add(picture)
@@ -146,6 +161,7 @@ class _Run:
         report = self._report(stopped)
         if self.args.report:
             from cliff_ros.files import write_json
+
             with keeping(unwritten):
                 write_json(self.args.report, report)
         self._print(report)
@@ -159,25 +175,37 @@ class _Run:
         ours = [sum(ms for stage, ms in timing.items() if stage != 'draw') for timing in self.timings]
         values |= {'pipeline': ours} if ours else {}
         return {
-            'source': self.args.source, 'complete': stopped is None, 'stopped_by': stopped,
-            'frames': len(counts), 'people': sum(counts),
+            'source': self.args.source,
+            'complete': stopped is None,
+            'stopped_by': stopped,
+            'frames': len(counts),
+            'people': sum(counts),
             'frames_with_people': sum(count > 0 for count in counts),
-            'people_per_frame': {'mean': float(np.mean(counts)) if counts else 0.0,
-                                 'max': max(counts, default=0)},
+            'people_per_frame': {'mean': float(np.mean(counts)) if counts else 0.0, 'max': max(counts, default=0)},
             'fps': len(counts) / self.seconds if self.seconds else 0.0,
-            'stage_ms': {stage: {'p50': float(np.percentile(ms, 50)), 'p95': float(np.percentile(ms, 95))}
-                         for stage, ms in values.items()},
-            'camera': {'width': camera.width, 'height': camera.height, 'f': float(camera.f),
-                       'calibrated': self.args.camera is not None},
-            'engine': engine.name, 'model': self.args.model, 'detector': self.args.detector,
+            'stage_ms': {
+                stage: {'p50': float(np.percentile(ms, 50)), 'p95': float(np.percentile(ms, 95))}
+                for stage, ms in values.items()
+            },
+            'camera': {
+                'width': camera.width,
+                'height': camera.height,
+                'f': float(camera.f),
+                'calibrated': self.args.camera is not None,
+            },
+            'engine': engine.name,
+            'model': self.args.model,
+            'detector': self.args.detector,
             'plausibility': self.plausibility.report(self.log.columns(), self.pipeline.body),
         }
 
     def _print(self, report: dict) -> None:
-        print(f"{report['frames']} frames, people in {report['frames_with_people']} of them "
-              f"({report['people']} rows, {report['plausibility']['ids']} ids), {report['fps']:.1f} frames/s")
+        print(
+            f'{report["frames"]} frames, people in {report["frames_with_people"]} of them '
+            f'({report["people"]} rows, {report["plausibility"]["ids"]} ids), {report["fps"]:.1f} frames/s'
+        )
         for stage, ms in report['stage_ms'].items():
-            print(f"  {stage:<9} p50 {ms['p50']:7.1f} ms   p95 {ms['p95']:7.1f} ms")
+            print(f'  {stage:<9} p50 {ms["p50"]:7.1f} ms   p95 {ms["p95"]:7.1f} ms')
         for path in (self.output, self.args.report):
             if path and path.exists():
                 print(f'written: {path}')

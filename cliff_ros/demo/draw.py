@@ -34,16 +34,19 @@ def draw_recording(recording: Recording, folder: Path, rate: float) -> int:
     truth = dict(zip(recording.truth.stamps.tolist(), recording.truth.people, strict=True))
     start, picks, camera = answers[0][0], Picks(), recording.camera
     with VideoFile(folder / 'overlay.mp4', rate, camera.width, camera.height) as video:
-        for stamp, people in tqdm(answers, desc='  drawing           ', unit='frame',
-                                  mininterval=0.1 if sys.stderr.isatty() else 10.0):
+        for stamp, people in tqdm(
+            answers, desc='  drawing           ', unit='frame', mininterval=0.1 if sys.stderr.isatty() else 10.0
+        ):
             image = _decode(recording.images[stamp])
             picture = draw_people(image, with_vertices(people, body), camera, body.faces)
             for person in truth.get(stamp, ()):
                 draw_skeleton(picture, person.joints2d, _TRUTH, thickness=1)
             video.add(picture)
             picks.add(picture, f'{(stamp - start) * 1e-9:.1f} s')
-    save_png(folder / 'contact_sheet.png', picks.sheet(
-        'cliff demo: meshes rebuilt from cliff_ros/SmplArray; white: the truth'))
+    save_png(
+        folder / 'contact_sheet.png',
+        picks.sheet('cliff demo: meshes rebuilt from cliff_ros/SmplArray; white: the truth'),
+    )
     return len(answers)
 
 
@@ -60,8 +63,11 @@ def with_vertices(people: list[Person], body: BodyModel) -> list[Person]:
     """People with the mesh that their parameters describe."""
     if not people:
         return []
-    _, vertices = body(np.stack([p.betas for p in people]), np.stack([p.rotations for p in people]),
-                       np.stack([p.translation for p in people]))
+    _, vertices = body(
+        np.stack([p.betas for p in people]),
+        np.stack([p.rotations for p in people]),
+        np.stack([p.translation for p in people]),
+    )
     return [person.with_(vertices=mesh) for person, mesh in zip(people, vertices, strict=True)]
 
 

@@ -20,8 +20,12 @@ _PR_SET_PDEATHSIG = 1
 _PORT, _PORTS_PER_DOMAIN, _PARTICIPANT = 7400, 250, 10
 
 # What scripts/run_module.sh.in sets, and why.
-_AS_INSTALLED = {'OPENBLAS_NUM_THREADS': '1', 'MALLOC_ARENA_MAX': '1', 'MALLOC_MMAP_THRESHOLD_': '1073741824',
-                 'MALLOC_TRIM_THRESHOLD_': '1073741824'}
+_AS_INSTALLED = {
+    'OPENBLAS_NUM_THREADS': '1',
+    'MALLOC_ARENA_MAX': '1',
+    'MALLOC_MMAP_THRESHOLD_': '1073741824',
+    'MALLOC_TRIM_THRESHOLD_': '1073741824',
+}
 
 
 class ProcessFailed(Exception):
@@ -40,8 +44,14 @@ class Processes:
         """Run ``python ARGUMENTS``; what it prints goes to ``logs/NAME.log``."""
         with open(self.log(name), 'wb') as log:
             self._children[name] = subprocess.Popen(
-                [sys.executable, '-u', *arguments], stdin=subprocess.DEVNULL, stdout=log,
-                stderr=subprocess.STDOUT, env=self.env, start_new_session=True, preexec_fn=_prepare_child)
+                [sys.executable, '-u', *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=self.env,
+                start_new_session=True,
+                preexec_fn=_prepare_child,
+            )
 
     def log(self, name: str) -> Path:
         return self.logs / f'{name}.log'

@@ -67,23 +67,24 @@ class Recorder(Node):
     def counts(self) -> dict[str, int]:
         """How many messages came on each topic."""
         return {name: len(tape) for name, tape in self.tapes.items()} | {
-            'images': len(self.images), 'mesh': len(self.meshes)}
+            'images': len(self.images),
+            'mesh': len(self.meshes),
+        }
 
     def _tape(self, name: str, message_type: type, topic: str, qos: QoSProfile) -> None:
         tape = self.tapes[name] = []
-        self.create_subscription(
-            message_type, topic, lambda raw: tape.append((time.time_ns(), raw)), qos, raw=True)
+        self.create_subscription(message_type, topic, lambda raw: tape.append((time.time_ns(), raw)), qos, raw=True)
 
     def _image(self, raw: bytes) -> None:
         image = read_image(raw)
         seconds, nanoseconds = image.stamp
-        self.images[seconds * 10 ** 9 + nanoseconds] = self._compressor.submit(_jpeg, image)
+        self.images[seconds * 10**9 + nanoseconds] = self._compressor.submit(_jpeg, image)
 
     def _mesh(self, raw: bytes) -> None:
         # An empty array has no first marker.
         whole = len(raw) >= _MARKERS_HEAD.size
         count, seconds, nanoseconds = _MARKERS_HEAD.unpack_from(raw) if whole else (0, 0, 0)
-        self.meshes.append((count, seconds * 10 ** 9 + nanoseconds))
+        self.meshes.append((count, seconds * 10**9 + nanoseconds))
 
     def recording(self) -> Recording:
         """Read all bytes."""
@@ -94,18 +95,21 @@ class Recorder(Node):
         counts, stamps = zip(*self.meshes, strict=True) if self.meshes else ((), ())
         return Recording(
             camera=Camera.from_info(infos[0][1]) if infos else None,
-            truth=self._people('truth'), estimate=self._people('people'),
+            truth=self._people('truth'),
+            estimate=self._people('people'),
             tf_stamps=np.array([_nanoseconds(t.header) for t in transforms], np.int64),
             tf_children=[t.child_frame_id for t in transforms],
             tf_translations=np.reshape([_xyz(t.transform.translation) for t in transforms], (-1, 3)),
-            mesh_markers=np.array(counts, np.int64), mesh_stamps=np.array(stamps, np.int64),
-            timing=np.reshape([[getattr(t, f'{step}_ms') for step in STEPS] for t in timings],
-                              (-1, len(STEPS))),
+            mesh_markers=np.array(counts, np.int64),
+            mesh_stamps=np.array(stamps, np.int64),
+            timing=np.reshape([[getattr(t, f'{step}_ms') for step in STEPS] for t in timings], (-1, len(STEPS))),
             counters={name: int(getattr(timings[-1], name)) for name in COUNTERS} if timings else {},
             info={name: getattr(bodies[-1], name) for name in ('model', 'engine', 'body', 'body_licence')}
-            if bodies else {},
+            if bodies
+            else {},
             body_npz=bytes(bodies[-1].body_npz) if bodies else b'',
-            images={stamp: jpeg.result() for stamp, jpeg in self.images.items()})
+            images={stamp: jpeg.result() for stamp, jpeg in self.images.items()},
+        )
 
     def _messages(self, name: str, message_type: type) -> list[tuple[int, object]]:
         return [(received, deserialize_message(raw, message_type)) for received, raw in self.tapes[name]]
@@ -116,17 +120,26 @@ class Recorder(Node):
             stamps=np.array([_nanoseconds(message.header) for _, message in messages], np.int64),
             frame_ids=[message.header.frame_id for _, message in messages],
             received=np.array([received for received, _ in messages], np.int64),
-            people=[[_person(smpl) for smpl in message.people] for _, message in messages])
+            people=[[_person(smpl) for smpl in message.people] for _, message in messages],
+        )
 
 
 def _person(smpl: Smpl) -> Person:
     """The message back as a Person, without vertices."""
     quaternions = np.array([(q.x, q.y, q.z, q.w) for q in smpl.rotations])
     return Person(
-        id=smpl.id, score=smpl.score, box=np.array(smpl.box), betas=np.array(smpl.betas),
-        rotations=_matrices(quaternions), translation=np.array(_xyz(smpl.translation)),
-        joints=np.array([_xyz(point) for point in smpl.joints]), joints2d=np.reshape(smpl.joints2d, (24, 2)),
-        track_state=TrackState(smpl.track_state), velocity=np.array(_xyz(smpl.velocity)), age=smpl.age)
+        id=smpl.id,
+        score=smpl.score,
+        box=np.array(smpl.box),
+        betas=np.array(smpl.betas),
+        rotations=_matrices(quaternions),
+        translation=np.array(_xyz(smpl.translation)),
+        joints=np.array([_xyz(point) for point in smpl.joints]),
+        joints2d=np.reshape(smpl.joints2d, (24, 2)),
+        track_state=TrackState(smpl.track_state),
+        velocity=np.array(_xyz(smpl.velocity)),
+        age=smpl.age,
+    )
 
 
 def _matrices(quaternions: np.ndarray) -> np.ndarray:
@@ -139,7 +152,7 @@ def _matrices(quaternions: np.ndarray) -> np.ndarray:
 
 
 def _jpeg(image) -> bytes:
-    pixels = np.frombuffer(image.data, np.uint8).reshape(image.height, image.step)[:, :image.width * 3]
+    pixels = np.frombuffer(image.data, np.uint8).reshape(image.height, image.step)[:, : image.width * 3]
     pixels = pixels.reshape(image.height, image.width, 3)
     if image.encoding == 'rgb8':
         pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
@@ -147,7 +160,7 @@ def _jpeg(image) -> bytes:
 
 
 def _nanoseconds(header) -> int:
-    return header.stamp.sec * 10 ** 9 + header.stamp.nanosec
+    return header.stamp.sec * 10**9 + header.stamp.nanosec
 
 
 def _xyz(vector) -> tuple[float, float, float]:

@@ -69,24 +69,41 @@ class Recording:
         """Write ``recording.npz`` and ``images.npz``, each whole or not at all. OutputError."""
         camera = self.camera
         arrays = dict(
-            **_flat('truth', self.truth), **_flat('estimate', self.estimate),
-            tf_stamps=self.tf_stamps, tf_children=np.array(self.tf_children, str),
-            tf_translations=self.tf_translations, mesh_markers=self.mesh_markers,
-            mesh_stamps=self.mesh_stamps, timing=self.timing,
+            **_flat('truth', self.truth),
+            **_flat('estimate', self.estimate),
+            tf_stamps=self.tf_stamps,
+            tf_children=np.array(self.tf_children, str),
+            tf_translations=self.tf_translations,
+            mesh_markers=self.mesh_markers,
+            mesh_stamps=self.mesh_stamps,
+            timing=self.timing,
             body_npz=np.frombuffer(self.body_npz, np.uint8),
-            about=json.dumps({
-                'counters': self.counters, 'info': self.info,
-                'camera': camera and {
-                    'width': camera.width, 'height': camera.height, 'K': np.asarray(camera.K).tolist(),
-                    'distortion_model': camera.distortion_model, 'd': np.asarray(camera.d).tolist(),
-                    'R': None if camera.R is None else np.asarray(camera.R).tolist()}}))
+            about=json.dumps(
+                {
+                    'counters': self.counters,
+                    'info': self.info,
+                    'camera': camera
+                    and {
+                        'width': camera.width,
+                        'height': camera.height,
+                        'K': np.asarray(camera.K).tolist(),
+                        'distortion_model': camera.distortion_model,
+                        'd': np.asarray(camera.d).tolist(),
+                        'R': None if camera.R is None else np.asarray(camera.R).tolist(),
+                    },
+                }
+            ),
+        )
         with write_aside(folder / 'recording.npz') as partial:
             np.savez_compressed(partial, **arrays)
         jpegs = list(self.images.values())
         with write_aside(folder / 'images.npz') as partial:
-            np.savez(partial, stamps=np.array(list(self.images), np.int64),
-                     lengths=np.array([len(jpeg) for jpeg in jpegs], np.int64),
-                     jpegs=np.frombuffer(b''.join(jpegs), np.uint8))
+            np.savez(
+                partial,
+                stamps=np.array(list(self.images), np.int64),
+                lengths=np.array([len(jpeg) for jpeg in jpegs], np.int64),
+                jpegs=np.frombuffer(b''.join(jpegs), np.uint8),
+            )
 
     @classmethod
     def load(cls, folder: Path) -> Recording:
@@ -97,23 +114,37 @@ class Recording:
         with np.load(folder / 'images.npz') as file:
             ends = np.cumsum(file['lengths'])
             blob = file['jpegs'].tobytes()
-            images = {int(stamp): blob[end - length:end]
-                      for stamp, length, end in zip(file['stamps'], file['lengths'], ends, strict=True)}
+            images = {
+                int(stamp): blob[end - length : end]
+                for stamp, length, end in zip(file['stamps'], file['lengths'], ends, strict=True)
+            }
         return cls(
             camera=about['camera'] and Camera(**about['camera']),
-            truth=_messages('truth', arrays), estimate=_messages('estimate', arrays),
-            tf_stamps=arrays['tf_stamps'], tf_children=arrays['tf_children'].tolist(),
-            tf_translations=arrays['tf_translations'], mesh_markers=arrays['mesh_markers'],
-            mesh_stamps=arrays['mesh_stamps'], timing=arrays['timing'], counters=about['counters'],
-            info=about['info'], body_npz=arrays['body_npz'].tobytes(), images=images)
+            truth=_messages('truth', arrays),
+            estimate=_messages('estimate', arrays),
+            tf_stamps=arrays['tf_stamps'],
+            tf_children=arrays['tf_children'].tolist(),
+            tf_translations=arrays['tf_translations'],
+            mesh_markers=arrays['mesh_markers'],
+            mesh_stamps=arrays['mesh_stamps'],
+            timing=arrays['timing'],
+            counters=about['counters'],
+            info=about['info'],
+            body_npz=arrays['body_npz'].tobytes(),
+            images=images,
+        )
 
 
 def _flat(prefix: str, messages: Messages) -> dict[str, np.ndarray]:
     table = PeopleTable()
     for index, people in enumerate(messages.people):
         table.add(index, float(messages.stamps[index]) * 1e-9, people)
-    arrays = {'stamps': messages.stamps, 'frame_ids': np.array(messages.frame_ids, str),
-              'received': messages.received, **{f'person_{k}': v for k, v in table.columns().items()}}
+    arrays = {
+        'stamps': messages.stamps,
+        'frame_ids': np.array(messages.frame_ids, str),
+        'received': messages.received,
+        **{f'person_{k}': v for k, v in table.columns().items()},
+    }
     return {f'{prefix}_{name}': array for name, array in arrays.items()}
 
 
@@ -121,5 +152,9 @@ def _messages(prefix: str, arrays: dict[str, np.ndarray]) -> Messages:
     start = f'{prefix}_person_'
     columns = {name.removeprefix(start): array for name, array in arrays.items() if name.startswith(start)}
     stamps = arrays[f'{prefix}_stamps']
-    return Messages(stamps, arrays[f'{prefix}_frame_ids'].tolist(), arrays[f'{prefix}_received'],
-                    people_by_frame(columns, len(stamps)))
+    return Messages(
+        stamps,
+        arrays[f'{prefix}_frame_ids'].tolist(),
+        arrays[f'{prefix}_received'],
+        people_by_frame(columns, len(stamps)),
+    )

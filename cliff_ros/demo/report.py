@@ -25,24 +25,36 @@ def make_report(recording: Recording, scene: Scene) -> dict:
     """
     truth, estimate = recording.truth, recording.estimate
     sent = dict(zip(truth.headers, truth.people, strict=True))
-    pairs = [(people, sent[header])
-             for header, people in zip(estimate.headers, estimate.people, strict=True) if header in sent]
+    pairs = [
+        (people, sent[header])
+        for header, people in zip(estimate.headers, estimate.people, strict=True)
+        if header in sent
+    ]
     return {
         'scene': asdict(scene),
-        'engine': recording.info.get('engine'), 'model': recording.info.get('model'),
-        'body': recording.info.get('body'), 'body_received': bool(recording.info),
-        'body_passed_on': bool(recording.body_npz), 'cpu_cores': len(os.sched_getaffinity(0)),
-        'frames_sent': len(truth.stamps), 'frames_processed': len(estimate.stamps),
+        'engine': recording.info.get('engine'),
+        'model': recording.info.get('model'),
+        'body': recording.info.get('body'),
+        'body_received': bool(recording.info),
+        'body_passed_on': bool(recording.body_npz),
+        'cpu_cores': len(os.sched_getaffinity(0)),
+        'frames_sent': len(truth.stamps),
+        'frames_processed': len(estimate.stamps),
         'frames_dropped_by_node': recording.counters.get('frames_dropped'),
         'images_recorded': len(recording.images),
-        'headers_altered': len(estimate.stamps) - len(pairs), 'stamps_matched': len(pairs),
-        **score(pairs), 'id_switches': _id_switches(pairs),
+        'headers_altered': len(estimate.stamps) - len(pairs),
+        'stamps_matched': len(pairs),
+        **score(pairs),
+        'id_switches': _id_switches(pairs),
         'latency_ms': _percentiles(1e-6 * (estimate.received - estimate.stamps), 50, 95, 99),
         'rate_hz': _rate(estimate),
         'node_ms': {step: _percentiles(recording.timing[:, n], 50, 95) for n, step in enumerate(STEPS)}
-        if len(recording.timing) else {},
-        'markers_received': int(recording.mesh_markers.sum()), 'mesh_messages': len(recording.mesh_markers),
-        'tf_received': len(recording.tf_stamps), **_transforms(recording),
+        if len(recording.timing)
+        else {},
+        'markers_received': int(recording.mesh_markers.sum()),
+        'mesh_messages': len(recording.mesh_markers),
+        'tf_received': len(recording.tf_stamps),
+        **_transforms(recording),
     }
 
 
@@ -62,14 +74,18 @@ def _transforms(recording: Recording) -> dict:
     """Do the transforms belong to images, and agree with the people in SmplArray?"""
     sent = set(recording.truth.stamps.tolist())
     answers = zip(recording.estimate.stamps.tolist(), recording.estimate.people, strict=True)
-    pelvis = {(stamp, f'smpl_{person.id}'): person.joints[0]
-              for stamp, people in answers for person in people}
+    pelvis = {(stamp, f'smpl_{person.id}'): person.joints[0] for stamp, people in answers for person in people}
     keys = list(zip(recording.tf_stamps.tolist(), recording.tf_children, strict=True))
-    apart = [np.linalg.norm(place - pelvis[key])
-             for key, place in zip(keys, recording.tf_translations, strict=True) if key in pelvis]
-    return {'tf_stamps_matched': sum(stamp in sent for stamp, _ in keys),
-            'tf_pelvis_compared': len(apart),
-            'tf_pelvis_difference_m_max': float(np.max(apart)) if apart else None}
+    apart = [
+        np.linalg.norm(place - pelvis[key])
+        for key, place in zip(keys, recording.tf_translations, strict=True)
+        if key in pelvis
+    ]
+    return {
+        'tf_stamps_matched': sum(stamp in sent for stamp, _ in keys),
+        'tf_pelvis_compared': len(apart),
+        'tf_pelvis_difference_m_max': float(np.max(apart)) if apart else None,
+    }
 
 
 def _rate(messages: Messages) -> float | None:
@@ -80,5 +96,4 @@ def _rate(messages: Messages) -> float | None:
 
 
 def _percentiles(values: np.ndarray, *percents: int) -> dict[str, float | None]:
-    return {f'p{percent}': float(np.percentile(values, percent)) if len(values) else None
-            for percent in percents}
+    return {f'p{percent}': float(np.percentile(values, percent)) if len(values) else None for percent in percents}

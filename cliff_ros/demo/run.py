@@ -54,13 +54,39 @@ def play(scene: Scene, folder: Path, node: dict[str, str]) -> None:
     logs = folder / 'logs'
     with Processes(logs, for_large_messages(ros_environment(), logs, scene.largest_message)) as processes:
         processes.start(RECORDER, ['-m', 'cliff_ros.demo.recorder', str(folder)])
-        processes.start(NODE, ['-m', 'cliff_ros.ros.node', '--ros-args', '-r', 'image:=/camera/image_raw',
-                               '-r', 'camera_info:=/camera/camera_info',
-                               *_parameters({'autostart': True, **node})])
-        processes.start(CAMERA, ['-m', 'cliff_ros.ros.camera_node', '--ros-args', *_parameters({
-            'source': f'synthetic:{scene.seed}', 'rate': float(scene.rate), 'seconds': float(scene.seconds),
-            'width': scene.width, 'height': scene.height, 'people': scene.people, 'loop': False,
-            'wait_for_subscribers': 2})])  # the node, once it is active, and the recorder
+        processes.start(
+            NODE,
+            [
+                '-m',
+                'cliff_ros.ros.node',
+                '--ros-args',
+                '-r',
+                'image:=/camera/image_raw',
+                '-r',
+                'camera_info:=/camera/camera_info',
+                *_parameters({'autostart': True, **node}),
+            ],
+        )
+        processes.start(
+            CAMERA,
+            [
+                '-m',
+                'cliff_ros.ros.camera_node',
+                '--ros-args',
+                *_parameters(
+                    {
+                        'source': f'synthetic:{scene.seed}',
+                        'rate': float(scene.rate),
+                        'seconds': float(scene.seconds),
+                        'width': scene.width,
+                        'height': scene.height,
+                        'people': scene.people,
+                        'loop': False,
+                        'wait_for_subscribers': 2,
+                    }
+                ),
+            ],
+        )  # the node, once it is active, and the recorder
         _wait_for_images(processes, scene)
         _watch(processes, scene)
         # Before the node: what that says on leaving answers no image.
@@ -133,8 +159,12 @@ def _drawn(processes: Processes) -> int:
 
 def _bar(label: str, total: int) -> tqdm:
     # Without a terminal a bar would fill a log file with carriage returns: a line every 10 s is enough.
-    return tqdm(total=total, desc=f'  {label:<18}', mininterval=0.1 if sys.stderr.isatty() else 10.0,
-                bar_format='{desc} {percentage:3.0f}% |{bar:30}| {n_fmt}/{total_fmt} [{elapsed}] {postfix}')
+    return tqdm(
+        total=total,
+        desc=f'  {label:<18}',
+        mininterval=0.1 if sys.stderr.isatty() else 10.0,
+        bar_format='{desc} {percentage:3.0f}% |{bar:30}| {n_fmt}/{total_fmt} [{elapsed}] {postfix}',
+    )
 
 
 def _advance(bar: tqdm, value: int) -> None:

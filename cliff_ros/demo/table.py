@@ -34,16 +34,19 @@ def rows(report: dict) -> list[Row]:
         _plain('direction they face (root, median)', report['root_rotation_deg_median'], '{:.1f} deg'),
         _plain('place in the room (median)', report['translation_m_median'], '{:.2f} m'),
         _plain('joints in the image (median)', report['reprojection_px_median'], '{:.1f} px'),
-        _bar('  as a fraction of the box height', report['reprojection_box_fraction_median'], '{:.3f}',
-             '<=', 0.05),
+        _bar('  as a fraction of the box height', report['reprojection_box_fraction_median'], '{:.3f}', '<=', 0.05),
         _bar('camera to consumer, half within', latency['p50'], '{:.0f} ms'),
         _bar('camera to consumer, 95 % within', latency['p95'], '{:.0f} ms', '<=', 150),
         _bar('camera to consumer, 99 % within', latency['p99'], '{:.0f} ms'),
-        Row('headers altered', f"{report['headers_altered']}", '0', report['headers_altered'] == 0),
-        Row('transforms on /tf', f"{report['tf_received']}", '> 0', report['tf_received'] > 0),
-        Row('  with an image\'s stamp', f"{report['tf_stamps_matched']}", 'all',
-            report['tf_stamps_matched'] == report['tf_received']),
-        Row('mesh markers', f"{report['markers_received']}", '> 0', report['markers_received'] > 0),
+        Row('headers altered', f'{report["headers_altered"]}', '0', report['headers_altered'] == 0),
+        Row('transforms on /tf', f'{report["tf_received"]}', '> 0', report['tf_received'] > 0),
+        Row(
+            "  with an image's stamp",
+            f'{report["tf_stamps_matched"]}',
+            'all',
+            report['tf_stamps_matched'] == report['tf_received'],
+        ),
+        Row('mesh markers', f'{report["markers_received"]}', '> 0', report['markers_received'] > 0),
     ]
 
 
@@ -51,12 +54,17 @@ def render(report: dict, color: bool | None = None) -> str:
     """The table as text."""
     color = sys.stdout.isatty() if color is None else color
     scene, lines = report['scene'], []
-    lines.append(f"{scene['width']}x{scene['height']} at {scene['rate']:g} Hz for {scene['seconds']:g} s, "
-                 f"{scene['people']} people, engine {report['engine']}, {report['cpu_cores']} CPU cores")
-    lines.append(_paint(f"  {'':<40}{'measured':>14}   bar", _FAINT, color))
+    lines.append(
+        f'{scene["width"]}x{scene["height"]} at {scene["rate"]:g} Hz for {scene["seconds"]:g} s, '
+        f'{scene["people"]} people, engine {report["engine"]}, {report["cpu_cores"]} CPU cores'
+    )
+    lines.append(_paint(f'  {"":<40}{"measured":>14}   bar', _FAINT, color))
     for row in rows(report):
-        verdict = '' if row.within is None else _paint('ok' if row.within else 'MISSED',
-                                                       _GREEN if row.within else _RED, color)
+        verdict = (
+            ''
+            if row.within is None
+            else _paint('ok' if row.within else 'MISSED', _GREEN if row.within else _RED, color)
+        )
         lines.append(f'  {row.label:<40}{row.value:>14}   {row.bar:<10} {verdict}'.rstrip())
     steps = '  '.join(f'{step} {ms["p50"]:.1f}' for step, ms in report['node_ms'].items())
     lines.append(_paint(f'  in the node, median ms: {steps}', _FAINT, color))
@@ -69,24 +77,26 @@ def failure(report: dict) -> str | None:
     checks: list[tuple[bool, str]] = [
         (report['frames_sent'] == 0, 'the camera sent no image'),
         (report['frames_processed'] == 0, 'the node answered none of the images'),
-        (report['headers_altered'] > 0,
-         f"{report['headers_altered']} answers do not carry an image's header"),
+        (report['headers_altered'] > 0, f"{report['headers_altered']} answers do not carry an image's header"),
         (not report['body_received'], 'the latched description of the body (SmplInfo) did not arrive'),
         (report['people_matched'] == 0, 'nobody was found'),
         (recall < 0.5, f'only {100 * recall:.0f} % of the people were found'),
         (report['tf_received'] == 0, 'no transform came on /tf'),
         (report['tf_stamps_matched'] < report['tf_received'], "transforms do not carry their image's stamp"),
         (report['markers_received'] == 0, 'no mesh marker came'),
-        (report['frames_processed'] < 0.5 * report['frames_sent'],
-         f"the node answered only {report['frames_processed']} of {report['frames_sent']} images"),
+        (
+            report['frames_processed'] < 0.5 * report['frames_sent'],
+            f'the node answered only {report["frames_processed"]} of {report["frames_sent"]} images',
+        ),
     ]
     return next((sentence for failed, sentence in checks if failed), None)
 
 
 def _bar(label: str, value: float | None, form: str, relation: str = '', limit: float = 0.0) -> Row:
     if value is None:
-        return Row(label, 'nothing', f'{relation} {form.format(limit)}' if relation else '',
-                   False if relation else None)
+        return Row(
+            label, 'nothing', f'{relation} {form.format(limit)}' if relation else '', False if relation else None
+        )
     if not relation:
         return _plain(label, value, form)
     compare: Callable[[float, float], bool] = {'<=': float.__le__, '>=': float.__ge__}[relation]

@@ -32,12 +32,13 @@ class NoDetector:
     threshold: float | None = None
 
     def __call__(self, image: np.ndarray, order: str = 'rgb') -> list[Box]:
-        raise InputError("the detector is 'none' and no boxes were given: give boxes with the image, "
-                         "or choose the detector 'embedded'")
+        raise InputError(
+            "the detector is 'none' and no boxes were given: give boxes with the image, "
+            "or choose the detector 'embedded'"
+        )
 
 
-def load_detector(detector: str | Path = 'embedded', threshold: float | None = None,
-                  threads: int = 0) -> Detector:
+def load_detector(detector: str | Path = 'embedded', threshold: float | None = None, threads: int = 0) -> Detector:
     """Load a detector.
 
     detector: ``'embedded'``; the path of an ONNX file exported from YOLOv5, YOLOv8 (and later ones of that
@@ -66,4 +67,5 @@ def detector_kind(path: str | Path) -> type:
     from cliff_ros.detect.heatmap import OUTPUTS, HeatmapDetector
     from cliff_ros.detect.yolo import YoloDetector
     from cliff_ros.engine.onnx_file import OnnxFile
+
     return HeatmapDetector if set(OUTPUTS) <= set(OnnxFile(path).outputs) else YoloDetector

@@ -30,13 +30,13 @@ class HeatmapDetector:
     threshold: smallest score of a person; None: THRESHOLD. max_overlap: largest IoU of two people.
     """
 
-    def __init__(self, path: str | Path, threshold: float | None = None, max_overlap: float = 0.5,
-                 threads: int = 0) -> None:
+    def __init__(
+        self, path: str | Path, threshold: float | None = None, max_overlap: float = 0.5, threads: int = 0
+    ) -> None:
         self._session = open_session(path, threads)
         names = [tensor.name for tensor in self._session.get_outputs()]
         if not set(OUTPUTS) <= set(names):
-            raise ModelError(f'{path} has the outputs {names}, not heatmap and ltrb: it is not an embedded '
-                             f'detector')
+            raise ModelError(f'{path} has the outputs {names}, not heatmap and ltrb: it is not an embedded detector')
         self.name = Path(path).stem
         self.threshold, self.max_overlap = threshold, max_overlap
 

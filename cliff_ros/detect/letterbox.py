@@ -21,8 +21,14 @@ class Letterbox:
         height, width = image.shape[:2]
         self._scale = np.array([width / inside[1], height / inside[0]])
         self.pixels = cv2.copyMakeBorder(
-            _resized(image, inside[1], inside[0]), 0, outside[0] - inside[0], 0, outside[1] - inside[1],
-            cv2.BORDER_CONSTANT, value=(GREY,) * 3)
+            _resized(image, inside[1], inside[0]),
+            0,
+            outside[0] - inside[0],
+            0,
+            outside[1] - inside[1],
+            cv2.BORDER_CONSTANT,
+            value=(GREY,) * 3,
+        )
 
     def boxes(self, xyxy: np.ndarray, scores: np.ndarray) -> list[Box]:
         """Boxes (N, 4) of the padded image in the pixels of the original; those without area are left out.

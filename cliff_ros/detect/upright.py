@@ -18,8 +18,11 @@ def turned(image: np.ndarray, upright: int) -> np.ndarray:
 def turned_back(box: Box, upright: int, width: int, height: int) -> Box:
     """The box of an image turned so, in the pixels of the image as it was, which is width x height."""
     left, top, right, bottom = box.xyxy
-    right_edge, bottom_edge = width - 1, height - 1   # pixel centres lie at integers
-    xyxy = {0: box.xyxy, 90: (top, bottom_edge - right, bottom, bottom_edge - left),
-            180: (right_edge - right, bottom_edge - bottom, right_edge - left, bottom_edge - top),
-            270: (right_edge - bottom, left, right_edge - top, right)}[upright]
+    right_edge, bottom_edge = width - 1, height - 1  # pixel centres lie at integers
+    xyxy = {
+        0: box.xyxy,
+        90: (top, bottom_edge - right, bottom, bottom_edge - left),
+        180: (right_edge - right, bottom_edge - bottom, right_edge - left, bottom_edge - top),
+        270: (right_edge - bottom, left, right_edge - top, right),
+    }[upright]
     return Box(np.array(xyxy), box.score, box.id)

@@ -32,8 +32,9 @@ class YoloDetector:
     people.
     """
 
-    def __init__(self, path: str | Path, threshold: float | None = None, max_overlap: float = 0.6,
-                 threads: int = 0) -> None:
+    def __init__(
+        self, path: str | Path, threshold: float | None = None, max_overlap: float = 0.6, threads: int = 0
+    ) -> None:
         self._session = open_session(path, threads)
         self.name = Path(path).stem
         self.threshold, self.max_overlap = threshold, max_overlap
@@ -41,8 +42,10 @@ class YoloDetector:
         self._type = {'tensor(float)': np.float32, 'tensor(float16)': np.float16}.get(inputs[0].type)
         if len(inputs) != 1 or self._type is None or len(inputs[0].shape) != 4:
             found = ', '.join(f'{tensor.name} {tensor.type} {tensor.shape}' for tensor in inputs)
-            raise ModelError(f'{path} takes {found}, not one float image (1, 3, height, width): '
-                             f'export the detector without pre-processing')
+            raise ModelError(
+                f'{path} takes {found}, not one float image (1, 3, height, width): '
+                f'export the detector without pre-processing'
+            )
         self._input = inputs[0].name
         # Names or None stand for sizes that are free.
         self._size = [side if isinstance(side, int) else DEFAULT_SIDE for side in inputs[0].shape[2:]]
@@ -52,9 +55,11 @@ class YoloDetector:
         if self.layout is None:
             found = ', '.join(str(output.shape) for output in blank)
             cells = len(self._grid)
-            raise ModelError(f'{path} puts out {found}; understood are (1, 4 + classes, {cells}) as from '
-                             f'YOLOv8, (1, {3 * cells}, 5 + classes) as from YOLOv5 and (1, {cells}, 5 + '
-                             f'classes) as from YOLOX: export it so, without its own suppression (nms=False)')
+            raise ModelError(
+                f'{path} puts out {found}; understood are (1, 4 + classes, {cells}) as from '
+                f'YOLOv8, (1, {3 * cells}, 5 + classes) as from YOLOv5 and (1, {cells}, 5 + '
+                f'classes) as from YOLOX: export it so, without its own suppression (nms=False)'
+            )
 
     def __call__(self, image: np.ndarray, order: str = 'rgb') -> list[Box]:
         height, width = image.shape[:2]
@@ -89,7 +94,7 @@ def _cells(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     """Column and row (M, 2) and stride (M,) of every cell of the three output grids."""
     grids, strides = [], []
     for stride in STRIDES:
-        rows, columns = np.mgrid[:height // stride, :width // stride]
+        rows, columns = np.mgrid[: height // stride, : width // stride]
         grids.append(np.stack([columns.ravel(), rows.ravel()], 1))
         strides.append(np.full(rows.size, stride))
     return np.concatenate(grids), np.concatenate(strides)

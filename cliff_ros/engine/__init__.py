@@ -36,8 +36,7 @@ class Engine(Protocol):
     # What it returns goes into __call__ as crops.
     cut: Callable[[Frame, Sequence[View]], Any] | None
 
-    def __call__(self, crops: np.ndarray, location: np.ndarray,
-                 vertices: bool = True) -> dict[str, np.ndarray]:
+    def __call__(self, crops: np.ndarray, location: np.ndarray, vertices: bool = True) -> dict[str, np.ndarray]:
         """Run the network and the body on N people.
 
         crops: (N, h, w, 3) uint8 RGB; location: (N, 3) float32.
@@ -47,8 +46,14 @@ class Engine(Protocol):
         ...
 
 
-def load_engine(path: str | Path = 'embedded', engine: str = 'auto', max_people: int = 32, threads: int = 0,
-                progress: Progress | None = None, body: BodyModel | None = None) -> Engine:
+def load_engine(
+    path: str | Path = 'embedded',
+    engine: str = 'auto',
+    max_people: int = 32,
+    threads: int = 0,
+    progress: Progress | None = None,
+    body: BodyModel | None = None,
+) -> Engine:
     """Load a network to run it.
 
     path: ``'embedded'`` or an ONNX file written by ``cliff export``; also an engine of ``cliff build-engine``
@@ -66,10 +71,13 @@ def load_engine(path: str | Path = 'embedded', engine: str = 'auto', max_people:
         raise InputError(f'engine must be one of {", ".join(ENGINES)}, not {engine!r}')
     if Path(path).suffix == ENGINE_SUFFIX:
         if engine not in ('auto', 'tensorrt'):
-            raise InputError(f'{path} is a TensorRT engine, which {engine} cannot run: choose the engine tensorrt, or '
-                             f'give the runtime graph (.onnx) it was built from')
+            raise InputError(
+                f'{path} is a TensorRT engine, which {engine} cannot run: choose the engine tensorrt, or '
+                f'give the runtime graph (.onnx) it was built from'
+            )
         return _tensorrt(Path(path).expanduser(), max_people, progress, 'the model is a TensorRT engine')
     from cliff_ros.engine.trial import check_graph
+
     if engine == 'torch':
         if Path(path).suffix == '.onnx':
             check_graph(find_graph(path))
@@ -94,8 +102,10 @@ def _best(graph: Path, max_people: int, threads: int, progress: Progress | None,
     if not _driver_answers():
         return _onnx(graph, threads, reason)
     from cliff_ros.engine.onnx import providers
+
     if providers()[0] == 'CPUExecutionProvider' and find_spec('torch') is not None:
         import torch
+
         if torch.cuda.is_available():
             reason += '; PyTorch can use the GPU, ONNX Runtime cannot'
             try:

@@ -118,8 +118,12 @@ def read(path: Path, ours: bool = False) -> Built:
 
 def write(path: Path, built: Built) -> None:
     """Whoever reads at the same time finds the old file or the new one, never a part."""
-    header = {'format': FORMAT, 'key': asdict(built.key), 'metadata': built.metadata,
-              'sha256': hashlib.sha256(built.plan).hexdigest()}
+    header = {
+        'format': FORMAT,
+        'key': asdict(built.key),
+        'metadata': built.metadata,
+        'sha256': hashlib.sha256(built.plan).hexdigest(),
+    }
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
     try:
         with os.fdopen(handle, 'wb') as file:
@@ -148,17 +152,21 @@ def _open_ours(path: str, flags: int) -> int:
 
 
 def _check_folder(folder: Path) -> None:
-    for found in (folder.lstat(), folder.stat()):   # of a link, too
+    for found in (folder.lstat(), folder.stat()):  # of a link, too
         _check_owner(folder, found, link=stat.S_ISLNK(found.st_mode))
 
 
 def _check_owner(path: Path, found: os.stat_result, link: bool = False) -> None:
     if found.st_uid not in (os.geteuid(), 0):
-        raise ModelError(f'{path} belongs to another user ({found.st_uid}), who could have any program run here: '
-                         'delete it, or set XDG_CACHE_HOME to a folder of your own')
-    if not link and found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):   # of links the mode says nothing
-        raise ModelError(f'others may write {path}, and have any program run here: chmod go-w it, or set '
-                         'XDG_CACHE_HOME to a folder of your own')
+        raise ModelError(
+            f'{path} belongs to another user ({found.st_uid}), who could have any program run here: '
+            'delete it, or set XDG_CACHE_HOME to a folder of your own'
+        )
+    if not link and found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):  # of links the mode says nothing
+        raise ModelError(
+            f'others may write {path}, and have any program run here: chmod go-w it, or set '
+            'XDG_CACHE_HOME to a folder of your own'
+        )
 
 
 def _path(key: EngineKey, folder: Path | None) -> Path:

@@ -22,13 +22,16 @@ def check_against(engine, path: Path, precision: str) -> float:
     Raises ModelError where that is more than the precision excuses.
     """
     from cliff_ros.engine.onnx import OnnxEngine
+
     crops, location = probes(engine.spec, min(CROPS, engine.max_people))
     reference = OnnxEngine(path, on=['CPUExecutionProvider'])
     difference = disagreement(engine(crops, location), reference(crops, location))
     if not difference <= TOLERANCE[precision]:
-        raise ModelError(f'the engine that was built differs from ONNX Runtime by {difference:.2g} in its rotations, '
-                         f'more than {TOLERANCE[precision]:g}: choose the precision fp32, or the engine onnx, and '
-                         f'report this')
+        raise ModelError(
+            f'the engine that was built differs from ONNX Runtime by {difference:.2g} in its rotations, '
+            f'more than {TOLERANCE[precision]:g}: choose the precision fp32, or the engine onnx, and '
+            f'report this'
+        )
     return difference
 
 
@@ -41,7 +44,13 @@ def disagreement(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> fl
 def probes(spec: CropSpec, people: int) -> tuple[np.ndarray, np.ndarray]:
     """Crops (N, h, w, 3) uint8 of soft colours, and location (N, 3) float32; always the same."""
     rng = np.random.default_rng(0)
-    crops = np.stack([cv2.resize(rng.integers(0, 256, (8, 6, 3), np.uint8), (spec.width, spec.height),
-                                 interpolation=cv2.INTER_CUBIC) for _ in range(people)])
+    crops = np.stack(
+        [
+            cv2.resize(
+                rng.integers(0, 256, (8, 6, 3), np.uint8), (spec.width, spec.height), interpolation=cv2.INTER_CUBIC
+            )
+            for _ in range(people)
+        ]
+    )
     location = np.column_stack([rng.uniform(-0.3, 0.3, (people, 2)), rng.uniform(0.2, 0.8, people)])
     return crops, location.astype(np.float32)

@@ -40,13 +40,19 @@ def call(function: str, *arguments) -> None:
 def error_of(function: str, status: int, text: str) -> CudaError:
     """The error for a status of the CUDA runtime. All but a lack of memory stay for the life of the process."""
     if status == _OUT_OF_MEMORY:
-        return CudaError(f'the GPU has too little memory ({function}: {text}): lower max_people, or choose the engine '
-                         f'onnx')
+        return CudaError(
+            f'the GPU has too little memory ({function}: {text}): lower max_people, or choose the engine onnx'
+        )
     if function == 'cudaSetDevice':
-        return CudaError(f'no NVIDIA GPU can be used ({function} failed: {text}): install its driver, or choose the '
-                         f'engine onnx', lost=True)
-    return CudaError(f'the GPU failed ({function} failed: {text}): look at its driver (dmesg, nvidia-smi), then start '
-                     f'again, or choose the engine onnx', lost=True)
+        return CudaError(
+            f'no NVIDIA GPU can be used ({function} failed: {text}): install its driver, or choose the engine onnx',
+            lost=True,
+        )
+    return CudaError(
+        f'the GPU failed ({function} failed: {text}): look at its driver (dmesg, nvidia-smi), then start '
+        f'again, or choose the engine onnx',
+        lost=True,
+    )
 
 
 def use_device(device: int = 0) -> None:
@@ -85,8 +91,14 @@ class Stream:
 
     def copy(self, target: int, source: int, size: int) -> None:
         """Queue a copy within the GPU's memory."""
-        call('cudaMemcpyAsync', ctypes.c_void_p(target), ctypes.c_void_p(source), ctypes.c_size_t(size),
-             ctypes.c_int(ON_DEVICE), self.handle)
+        call(
+            'cudaMemcpyAsync',
+            ctypes.c_void_p(target),
+            ctypes.c_void_p(source),
+            ctypes.c_size_t(size),
+            ctypes.c_int(ON_DEVICE),
+            self.handle,
+        )
 
     def record(self, work: Callable[[], None]) -> Graph | None:
         """What ``work`` queues here, to be launched later as one; None where it holds what cannot be recorded.
@@ -175,8 +187,10 @@ def _library() -> ctypes.CDLL:
             return ctypes.CDLL(name)
         except OSError:
             continue
-    raise CudaError('the CUDA runtime (libcudart.so) was not found: install it (pip install '
-                    'nvidia-cuda-runtime-cu12, or cuda-cudart of the system), or choose the engine onnx')
+    raise CudaError(
+        'the CUDA runtime (libcudart.so) was not found: install it (pip install '
+        'nvidia-cuda-runtime-cu12, or cuda-cudart of the system), or choose the engine onnx'
+    )
 
 
 def _newest_first(pattern: str) -> list[str]:

@@ -28,8 +28,11 @@ class SmplLayer(nn.Module):
         super().__init__()
         self.num_vertices = body.num_vertices
         self.kinematics = Kinematics(body, num_betas)
-        constants = dict(template=body.v_template.reshape(1, -1), weights=body.weights,
-                         shape=body.shapedirs[..., :num_betas].reshape(-1, num_betas).T)
+        constants = dict(
+            template=body.v_template.reshape(1, -1),
+            weights=body.weights,
+            shape=body.shapedirs[..., :num_betas].reshape(-1, num_betas).T,
+        )
         if body.posedirs is not None:
             constants['pose'] = body.posedirs.reshape(-1, body.posedirs.shape[-1]).T
         for name, value in constants.items():
@@ -74,11 +77,12 @@ class RuntimeGraph(nn.Module):
     def after(self, features: Tensor, location: Tensor, vertices: bool = True) -> tuple[Tensor, ...]:
         """All that comes after the encoder, which must not be computed in less than float32."""
         rotations, betas, camera = self.head(features, location)
-        betas = betas[:, :self.num_betas]
+        betas = betas[:, : self.num_betas]
         scale = location[:, 2:] * camera[:, :1]
         depth = 2 / scale
-        translation = torch.cat([camera[:, 1:2] + location[:, :1] * depth,
-                                 camera[:, 2:3] + location[:, 1:2] * depth, depth], 1)
+        translation = torch.cat(
+            [camera[:, 1:2] + location[:, :1] * depth, camera[:, 2:3] + location[:, 1:2] * depth, depth], 1
+        )
         joints, mesh = self.smpl(betas, rotations, vertices)
         outputs = (rotations, betas, camera, translation, joints + translation.unsqueeze(1))
         outputs += (mesh + translation.unsqueeze(1),) if vertices else ()
@@ -101,13 +105,25 @@ def runtime_graph(model: nn.Module, body: BodyModel) -> tuple[RuntimeGraph, dict
     Raises InputError when the body is not of the kind whose betas the network regresses.
     """
     if not fits(model, body):
-        raise InputError(f"the network regresses {model.body}, but the body '{body.name}' has {body.num_vertices} "
-                         f'vertices: give the body that the network was trained for')
+        raise InputError(
+            f"the network regresses {model.body}, but the body '{body.name}' has {body.num_vertices} "
+            f'vertices: give the body that the network was trained for'
+        )
     graph, spec = RuntimeGraph(model.eval(), body).eval(), model.spec
     return graph, dict(
-        format=FORMAT, model=model.name, dialect=model.dialect, crop=[spec.height, spec.width], margin=spec.margin,
-        antialias=spec.antialias, integer_rectangle=spec.integer_rectangle, body=body.name, body_sha256=body.sha256,
-        num_vertices=body.num_vertices, num_betas=graph.num_betas, presence=graph.has_presence)
+        format=FORMAT,
+        model=model.name,
+        dialect=model.dialect,
+        crop=[spec.height, spec.width],
+        margin=spec.margin,
+        antialias=spec.antialias,
+        integer_rectangle=spec.integer_rectangle,
+        body=body.name,
+        body_sha256=body.sha256,
+        num_vertices=body.num_vertices,
+        num_betas=graph.num_betas,
+        presence=graph.has_presence,
+    )
 
 
 def export_graph(model: nn.Module, body: BodyModel, path: str | Path, **extra: object) -> dict:
@@ -135,16 +151,24 @@ def export_graph(model: nn.Module, body: BodyModel, path: str | Path, **extra: o
     graph, metadata = runtime_graph(model, body)
     metadata |= extra
     spec = model.spec
-    example = (torch.zeros(2, spec.height, spec.width, 3, dtype=torch.uint8), torch.tensor([[.1, .1, .6]] * 2))
+    example = (torch.zeros(2, spec.height, spec.width, 3, dtype=torch.uint8), torch.tensor([[0.1, 0.1, 0.6]] * 2))
     outputs = wanted(metadata)
     exported = io.BytesIO()
     with torch.no_grad():
-        torch.onnx.export(graph, example, exported, input_names=list(INPUTS), output_names=list(outputs),
-                          opset_version=OPSET, dynamo=False,
-                          # parameters keep their names and batch norms stay nodes (engines fuse them on load),
-                          # so that the network can be read back from the graph
-                          do_constant_folding=False, training=torch.onnx.TrainingMode.PRESERVE,
-                          dynamic_axes={name: {0: 'people'} for name in (*INPUTS, *outputs)})
+        torch.onnx.export(
+            graph,
+            example,
+            exported,
+            input_names=list(INPUTS),
+            output_names=list(outputs),
+            opset_version=OPSET,
+            dynamo=False,
+            # parameters keep their names and batch norms stay nodes (engines fuse them on load),
+            # so that the network can be read back from the graph
+            do_constant_folding=False,
+            training=torch.onnx.TrainingMode.PRESERVE,
+            dynamic_axes={name: {0: 'people'} for name in (*INPUTS, *outputs)},
+        )
     proto = onnx.load_from_string(exported.getvalue())
     metadata['shared'] = _shared(graph, proto.graph)
     halve(proto.graph)
@@ -157,9 +181,13 @@ def export_graph(model: nn.Module, body: BodyModel, path: str | Path, **extra: o
 def _shared(module: nn.Module, graph) -> dict[str, str]:
     """Parameter -> initializer, where the exporter merged equal tensors under one name."""
     from onnx import numpy_helper
+
     stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    return {name: next(other for other, value in stored.items() if np.array_equal(value, tensor.detach().numpy()))
-            for name, tensor in module.named_parameters() if name not in stored}
+    return {
+        name: next(other for other, value in stored.items() if np.array_equal(value, tensor.detach().numpy()))
+        for name, tensor in module.named_parameters()
+        if name not in stored
+    }
 
 
 def halve(graph, rounding: bool = False) -> None:
@@ -170,6 +198,7 @@ def halve(graph, rounding: bool = False) -> None:
     rounding: all that fit into its range, exactly or not, as a detector may be.
     """
     from onnx import TensorProto, helper, numpy_helper
+
     casts = []
     for tensor in graph.initializer:
         values = numpy_helper.to_array(tensor)
@@ -179,8 +208,9 @@ def halve(graph, rounding: bool = False) -> None:
             if np.isfinite(half).all() and (rounding or np.array_equal(half, values)):
                 name = tensor.name
                 tensor.CopyFrom(numpy_helper.from_array(half, name + HALF_SUFFIX))
-                casts.append(helper.make_node('Cast', [name + HALF_SUFFIX], [name], f'{name}/Cast',
-                                              to=TensorProto.FLOAT))
+                casts.append(
+                    helper.make_node('Cast', [name + HALF_SUFFIX], [name], f'{name}/Cast', to=TensorProto.FLOAT)
+                )
     nodes = [*casts, *graph.node]
     del graph.node[:]
     graph.node.extend(nodes)
@@ -194,10 +224,15 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     except ImportError:
         raise MissingExtra('reading weights out of a graph', 'torch') from None
     proto = onnx.load(str(path))
-    weights = {tensor.name.removesuffix(HALF_SUFFIX): torch.from_numpy(numpy_helper.to_array(tensor).copy()).float()
-               for tensor in proto.graph.initializer}
+    weights = {
+        tensor.name.removesuffix(HALF_SUFFIX): torch.from_numpy(numpy_helper.to_array(tensor).copy()).float()
+        for tensor in proto.graph.initializer
+    }
     metadata = next((json.loads(p.value) for p in proto.metadata_props if p.key == METADATA_KEY), {})
     weights |= {name: weights[other] for name, other in metadata.get('shared', {}).items()}
     # Equal buffers, as of batch norms, are stored once too; the exporter names the others by nodes.
-    return weights | {node.output[0]: weights[node.input[0]] for node in proto.graph.node
-                      if node.op_type == 'Identity' and node.input[0] in weights}
+    return weights | {
+        node.output[0]: weights[node.input[0]]
+        for node in proto.graph.node
+        if node.op_type == 'Identity' and node.input[0] in weights
+    }

@@ -32,7 +32,6 @@ ENGINE_SUFFIX = '.engine'  # of what `cliff build-engine` writes
 EMBEDDED = assets.NETWORK
 
 
-
 def _is_count(value: object, most: int) -> bool:
     return type(value) is int and 0 < value <= most
 
@@ -41,7 +40,9 @@ _KINDS = {
     **dict.fromkeys(('model', 'body', 'body_sha256', 'dialect', 'licence'), lambda value: isinstance(value, str)),
     'crop': lambda value: isinstance(value, list) and len(value) == 2 and all(_is_count(side, 4096) for side in value),
     'margin': lambda value: type(value) in (int, float) and 0 < value < 100,
-    'num_vertices': lambda value: _is_count(value, 1 << 20), 'num_betas': lambda value: _is_count(value, 1 << 12)}
+    'num_vertices': lambda value: _is_count(value, 1 << 20),
+    'num_betas': lambda value: _is_count(value, 1 << 12),
+}
 _REQUIRED = ('model', 'crop', 'margin', 'body', 'body_sha256', 'num_vertices')
 
 
@@ -51,11 +52,15 @@ def find_graph(path: str | Path) -> Path:
         return EMBEDDED
     path = Path(path).expanduser()
     if not path.is_file():
-        raise ModelError(f"model file {path} does not exist: give the path of a runtime graph (.onnx) "
-                         f"made by 'cliff export', or 'embedded'")
+        raise ModelError(
+            f'model file {path} does not exist: give the path of a runtime graph (.onnx) '
+            f"made by 'cliff export', or 'embedded'"
+        )
     if path.suffix.lower() != '.onnx':
-        raise ModelError(f"{path} is not an ONNX file: turn the checkpoint into a runtime graph "
-                         f"with 'cliff export' first, or choose the engine torch")
+        raise ModelError(
+            f'{path} is not an ONNX file: turn the checkpoint into a runtime graph '
+            f"with 'cliff export' first, or choose the engine torch"
+        )
     return path
 
 
@@ -63,8 +68,10 @@ def read_metadata(file: OnnxFile, path: str | Path) -> dict:
     """Check that an ONNX file is a runtime graph this version can run; return its metadata."""
     text = file.metadata.get(METADATA_KEY)
     if text is None or not set(INPUTS) <= set(file.inputs) or not set(OUTPUTS) <= set(file.outputs):
-        raise ModelError(f"{path} is an ONNX file but not a cliff_ros runtime graph (inputs {file.inputs}, "
-                         f"outputs {file.outputs}): make one with 'cliff export'")
+        raise ModelError(
+            f'{path} is an ONNX file but not a cliff_ros runtime graph (inputs {file.inputs}, '
+            f"outputs {file.outputs}): make one with 'cliff export'"
+        )
     try:
         metadata = json.loads(text)
     except (ValueError, RecursionError):
@@ -72,14 +79,17 @@ def read_metadata(file: OnnxFile, path: str | Path) -> dict:
     if not isinstance(metadata, dict):
         raise ModelError(f"{path} has damaged metadata: export it again with 'cliff export'")
     if metadata.get('format') != FORMAT:
-        raise ModelError(f"{path} has format {metadata.get('format')}, this version runs format {FORMAT}: "
-                         f"export it again with this version's 'cliff export'")
+        raise ModelError(
+            f'{path} has format {metadata.get("format")}, this version runs format {FORMAT}: '
+            f"export it again with this version's 'cliff export'"
+        )
     if missing := [key for key in _REQUIRED if key not in metadata]:
         raise ModelError(f"{path} lacks the metadata {missing}: export it again with 'cliff export'")
     wrong = [key for key, is_right in _KINDS.items() if key in metadata and not is_right(metadata[key])]
     if wrong:
-        raise ModelError(f"{path} has metadata that no exporter writes ({', '.join(wrong)}): export it again with "
-                         "'cliff export'")
+        raise ModelError(
+            f"{path} has metadata that no exporter writes ({', '.join(wrong)}): export it again with 'cliff export'"
+        )
     return metadata | {'sha256': sha256(path)}
 
 
@@ -91,16 +101,26 @@ def sha256(path: str | Path) -> str:
 def crop_spec(metadata: dict) -> CropSpec:
     """How the graph wants its crops cut."""
     height, width = metadata['crop']
-    return CropSpec(int(height), int(width), float(metadata['margin']),
-                    antialias=bool(metadata.get('antialias', False)),
-                    integer_rectangle=bool(metadata.get('integer_rectangle', False)))
+    return CropSpec(
+        int(height),
+        int(width),
+        float(metadata['margin']),
+        antialias=bool(metadata.get('antialias', False)),
+        integer_rectangle=bool(metadata.get('integer_rectangle', False)),
+    )
 
 
 def output_shapes(metadata: dict, people: int) -> dict[str, tuple[int, ...]]:
     """Shape of every output for a number of people."""
-    shapes = {'rotations': (people, 24, 3, 3), 'betas': (people, metadata.get('num_betas', 10)),
-              'camera': (people, 3), 'translation': (people, 3), 'joints': (people, 24, 3),
-              'vertices': (people, metadata['num_vertices'], 3), PRESENCE: (people,)}
+    shapes = {
+        'rotations': (people, 24, 3, 3),
+        'betas': (people, metadata.get('num_betas', 10)),
+        'camera': (people, 3),
+        'translation': (people, 3),
+        'joints': (people, 24, 3),
+        'vertices': (people, metadata['num_vertices'], 3),
+        PRESENCE: (people,),
+    }
     return {name: shapes[name] for name in wanted(metadata)}
 
 

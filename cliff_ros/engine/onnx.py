@@ -44,11 +44,11 @@ def open_session(model: str | Path | bytes, threads: int = 0, on: Sequence[str] 
     if not isinstance(model, bytes) and not Path(model).is_file():
         raise ModelError(f'{name} does not exist')
     try:
-        return ort.InferenceSession(model if isinstance(model, bytes) else str(model), options,
-                                    providers=chosen)
+        return ort.InferenceSession(model if isinstance(model, bytes) else str(model), options, providers=chosen)
     except Exception as error:  # ONNX Runtime raises many types, none of them public
-        raise ModelError(f'ONNX Runtime {ort.__version__} cannot load {name}: '
-                         f'{str(error).strip().splitlines()[0]}') from error
+        raise ModelError(
+            f'ONNX Runtime {ort.__version__} cannot load {name}: {str(error).strip().splitlines()[0]}'
+        ) from error
 
 
 class OnnxEngine:
@@ -68,8 +68,7 @@ class OnnxEngine:
         self._sessions = {False: open_session(file.without('vertices'), threads, on)}
         self.name = f'onnx:{self._sessions[False].get_providers()[0]}'
 
-    def __call__(self, crops: np.ndarray, location: np.ndarray,
-                 vertices: bool = True) -> dict[str, np.ndarray]:
+    def __call__(self, crops: np.ndarray, location: np.ndarray, vertices: bool = True) -> dict[str, np.ndarray]:
         if len(crops) == 0:
             return graph.nobody(self.metadata, vertices)
         if vertices not in self._sessions:

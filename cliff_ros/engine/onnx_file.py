@@ -100,13 +100,19 @@ class OnnxFile:
             raise self._damaged() from error
 
     def _opset(self) -> int:
-        versions = [dict((number, value) for number, value, _ in _fields(entry))
-                    for number, entry, _ in _fields(memoryview(self.content)) if number == _MODEL_OPSET]
+        versions = [
+            dict((number, value) for number, value, _ in _fields(entry))
+            for number, entry, _ in _fields(memoryview(self.content))
+            if number == _MODEL_OPSET
+        ]
         return max((int(entry.get(2, 0)) for entry in versions if not _text(entry.get(1, b''))), default=0)
 
     def _metadata(self) -> dict[str, str]:
-        entries = (dict((number, value) for number, value, _ in _fields(entry))
-                   for number, entry, _ in _fields(memoryview(self.content)) if number == _MODEL_METADATA)
+        entries = (
+            dict((number, value) for number, value, _ in _fields(entry))
+            for number, entry, _ in _fields(memoryview(self.content))
+            if number == _MODEL_METADATA
+        )
         return {_text(entry[1]): _text(entry.get(2, b'')) for entry in entries}
 
     def _names(self, kind: int) -> list[str]:
@@ -118,8 +124,9 @@ def _nodes(graph: memoryview, field: int = _GRAPH_NODE, depth: int = 0) -> Itera
         raise ValueError('graphs inside of graphs without end')
     for number, node, _ in _fields(graph):
         if number == field:
-            kind, name, domain = (next(iter(_strings(node, wanted)), '')
-                                  for wanted in (_NODE_KIND, _NODE_NAME, _NODE_DOMAIN))
+            kind, name, domain = (
+                next(iter(_strings(node, wanted)), '') for wanted in (_NODE_KIND, _NODE_NAME, _NODE_DOMAIN)
+            )
             yield Node(kind, name, domain, tuple(_strings(node, _NODE_INPUT)))
             for inner in _inner_graphs(node):
                 yield from _nodes(inner, depth=depth + 1)
@@ -168,7 +175,7 @@ def _fields(message: memoryview) -> Iterator[tuple[int, memoryview | int, memory
                 size = 8 if kind == 1 else 4
             else:
                 raise ValueError(f'wire type {kind}')
-            value, at = message[at:at + size], at + size
+            value, at = message[at : at + size], at + size
         if at > len(message):
             raise ValueError('cut off')
         yield key >> 3, value, message[start:at]

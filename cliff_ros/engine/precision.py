@@ -38,8 +38,6 @@ class Calibration(NamedTuple):
     location: np.ndarray
 
 
-
-
 def trunk(graph) -> list[str]:
     """Names of the nodes of a simplified onnx.GraphProto that need no float32."""
     constants = set(initializers(graph))
@@ -60,6 +58,7 @@ def trunk(graph) -> list[str]:
 def to_half(model) -> None:
     """Let the trunk of a simplified onnx.ModelProto compute in float16, with casts at its borders; in place."""
     from onnx import TensorProto, helper, numpy_helper
+
     graph = model.graph
     names, constants = set(trunk(graph)), initializers(graph)
     inside = {name for node in graph.node if node.name in names for name in node.output}
@@ -109,14 +108,27 @@ def to_int8(model, crops: np.ndarray, location: np.ndarray):
     what they lose nothing brings back.
     """
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+
     if len(crops) < FEWEST_CALIBRATION_CROPS:
-        raise InputError(f'{len(crops)} crops are too few to calibrate INT8 with: give at least '
-                         f'{FEWEST_CALIBRATION_CROPS}, of the kind the camera will see')
-    return _returned(lambda path: quantize_static(
-        model, path, _Batches(crops, location), quant_format=QuantFormat.QDQ, per_channel=True,
-        op_types_to_quantize=['Conv'], nodes_to_quantize=inner_convolutions(model.graph),
-        activation_type=QuantType.QInt8, weight_type=QuantType.QInt8, calibrate_method=CalibrationMethod.Percentile,
-        extra_options={'ActivationSymmetric': True, 'WeightSymmetric': True, 'QuantizeBias': False}))
+        raise InputError(
+            f'{len(crops)} crops are too few to calibrate INT8 with: give at least '
+            f'{FEWEST_CALIBRATION_CROPS}, of the kind the camera will see'
+        )
+    return _returned(
+        lambda path: quantize_static(
+            model,
+            path,
+            _Batches(crops, location),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            op_types_to_quantize=['Conv'],
+            nodes_to_quantize=inner_convolutions(model.graph),
+            activation_type=QuantType.QInt8,
+            weight_type=QuantType.QInt8,
+            calibrate_method=CalibrationMethod.Percentile,
+            extra_options={'ActivationSymmetric': True, 'WeightSymmetric': True, 'QuantizeBias': False},
+        )
+    )
 
 
 def inner_convolutions(graph) -> list[str]:
@@ -137,8 +149,13 @@ class _Batches:
     def _cut(crops: np.ndarray, location: np.ndarray) -> Iterator[dict[str, np.ndarray]]:
         for begin in range(0, len(crops) - CALIBRATION_BATCH + 1, CALIBRATION_BATCH):
             part = slice(begin, begin + CALIBRATION_BATCH)
-            yield dict(zip(INPUTS, (np.ascontiguousarray(crops[part]),
-                                    np.ascontiguousarray(location[part], np.float32)), strict=True))
+            yield dict(
+                zip(
+                    INPUTS,
+                    (np.ascontiguousarray(crops[part]), np.ascontiguousarray(location[part], np.float32)),
+                    strict=True,
+                )
+            )
 
     def get_next(self) -> dict[str, np.ndarray] | None:
         return next(self._batches, None)
@@ -150,6 +167,7 @@ def _returned(write):
     from pathlib import Path
 
     import onnx
+
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / 'model.onnx'
         write(str(path))

@@ -23,6 +23,7 @@ def parse(content: bytes, path: object = 'the graph'):
     except ImportError:
         raise MissingExtra('Preparing a graph for TensorRT', 'tensorrt') from None
     from google.protobuf.message import DecodeError
+
     try:
         return onnx.load_from_string(content)
     except DecodeError as error:
@@ -48,6 +49,7 @@ def _fold_constants(model) -> None:
     import onnx
     import onnxruntime as ort
     from onnx import helper, numpy_helper
+
     graph = model.graph
     static = set(initializers(graph))
     folded = []
@@ -58,13 +60,20 @@ def _fold_constants(model) -> None:
             folded.append(node)
     computed = {name for node in folded for name in node.output}
     others = [node for node in graph.node if node.output[0] not in computed]
-    wanted = sorted({name for node in others for name in node.input} & computed
-                    | {output.name for output in graph.output} & computed)
+    wanted = sorted(
+        {name for node in others for name in node.input} & computed
+        | {output.name for output in graph.output} & computed
+    )
     if not wanted:
         return
     read = {name for node in folded for name in node.input}
-    part = helper.make_graph(folded, 'constants', [], [onnx.ValueInfoProto(name=name) for name in wanted],
-                             [tensor for tensor in graph.initializer if tensor.name in read])
+    part = helper.make_graph(
+        folded,
+        'constants',
+        [],
+        [onnx.ValueInfoProto(name=name) for name in wanted],
+        [tensor for tensor in graph.initializer if tensor.name in read],
+    )
     whole = helper.make_model(part, opset_imports=model.opset_import, ir_version=model.ir_version)
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -73,34 +82,45 @@ def _fold_constants(model) -> None:
     values = session.run(wanted, {})
     del graph.node[:]
     graph.node.extend(others)
-    graph.initializer.extend(numpy_helper.from_array(np.asarray(value), name)
-                             for name, value in zip(wanted, values, strict=True))
+    graph.initializer.extend(
+        numpy_helper.from_array(np.asarray(value), name) for name, value in zip(wanted, values, strict=True)
+    )
 
 
 def _fold_batch_norms(graph) -> None:
     """BatchNormalization(Conv(x)) = Conv'(x), in float64 (the norm is a scale and a shift for each channel)."""
     from onnx import numpy_helper
+
     stored = initializers(graph)
     makers = {name: node for node in graph.node for name in node.output}
     readers = _count_readers(graph)
     kept = []
     for node in graph.node:
         conv = makers.get(node.input[0]) if node.input else None
-        if (node.op_type != 'BatchNormalization' or conv is None or conv.op_type != 'Conv'
-                or readers[conv.output[0]] != 1 or not all(name in stored for name in node.input[1:])
-                or not all(name in stored for name in conv.input[1:])):
+        if (
+            node.op_type != 'BatchNormalization'
+            or conv is None
+            or conv.op_type != 'Conv'
+            or readers[conv.output[0]] != 1
+            or not all(name in stored for name in node.input[1:])
+            or not all(name in stored for name in conv.input[1:])
+        ):
             kept.append(node)
             continue
-        scale, shift, mean, variance = (numpy_helper.to_array(stored[name]).astype(np.float64)
-                                        for name in node.input[1:5])
+        scale, shift, mean, variance = (
+            numpy_helper.to_array(stored[name]).astype(np.float64) for name in node.input[1:5]
+        )
         epsilon = next((a.f for a in node.attribute if a.name == 'epsilon'), _BATCH_NORM_EPSILON)
         gain = scale / np.sqrt(variance + epsilon)
         weight = numpy_helper.to_array(stored[conv.input[1]]).astype(np.float64)
         bias = numpy_helper.to_array(stored[conv.input[2]]).astype(np.float64) if len(conv.input) > 2 else 0.0
-        folded = {f'{conv.name}/weight': weight * gain.reshape(-1, *[1] * (weight.ndim - 1)),
-                  f'{conv.name}/bias': (bias - mean) * gain + shift}
-        graph.initializer.extend(numpy_helper.from_array(value.astype(np.float32), name)
-                                 for name, value in folded.items())
+        folded = {
+            f'{conv.name}/weight': weight * gain.reshape(-1, *[1] * (weight.ndim - 1)),
+            f'{conv.name}/bias': (bias - mean) * gain + shift,
+        }
+        graph.initializer.extend(
+            numpy_helper.from_array(value.astype(np.float32), name) for name, value in folded.items()
+        )
         del conv.input[1:]
         conv.input.extend(folded)
         conv.output[0] = node.output[0]

@@ -11,7 +11,8 @@ from cliff_ros.engine.graph import INPUTS
 from cliff_ros.engine.onnx_file import OnnxFile
 
 LATEST_OPSET = {'8.5': 17, '8.6': 17, '10.0': 20, '11.0': 25}
-_SINCE_8_5 = frozenset("""
+_SINCE_8_5 = frozenset(
+    """
     Abs Acos Acosh Add And ArgMax ArgMin Asin Asinh Atan Atanh AveragePool BatchNormalization Cast Ceil Celu Clip
     Concat Constant ConstantOfShape Conv ConvTranspose Cos Cosh CumSum DepthToSpace DequantizeLinear Div Dropout
     Einsum Elu Equal Erf Exp Expand EyeLike Flatten Floor GRU Gather GatherElements GatherND Gemm
@@ -24,13 +25,18 @@ _SINCE_8_5 = frozenset("""
     ScaledTanh Scan Scatter ScatterElements ScatterND Selu Shape Shrink Sigmoid Sign Sin Sinh Size Slice Softmax
     Softplus Softsign SpaceToDepth Split Sqrt Squeeze Sub Sum Tan Tanh ThresholdedRelu Tile TopK Transpose Trilu
     Unsqueeze Upsample Where Xor
-""".split())
-_SINCE_8_6 = frozenset("""
+""".split()
+)
+_SINCE_8_6 = frozenset(
+    """
     GroupNormalization IsInf LayerNormalization
-""".split())
-_SINCE_10_0 = frozenset("""
+""".split()
+)
+_SINCE_10_0 = frozenset(
+    """
     CastLike DeformConv Gelu Hardmax Mish
-""".split())
+""".split()
+)
 OPERATORS = {'8.5': _SINCE_8_5, '8.6': _SINCE_8_5 | _SINCE_8_6}
 OPERATORS['10.0'] = OPERATORS['11.0'] = OPERATORS['8.6'] | _SINCE_10_0
 
@@ -47,8 +53,9 @@ def obstacles(file: OnnxFile, version: str) -> list[str]:
     unknown = sorted({node.kind for node in nodes if node.domain or node.kind not in OPERATORS[version]})
     found += [f'the operator {kind}' for kind in unknown]
     # TensorRT takes uint8 as an input, but computes nothing with it.
-    return found + [f'{node.kind} of uint8 ({node.name})' for node in nodes
-                    if INPUTS[0] in node.inputs and node.kind != 'Cast']
+    return found + [
+        f'{node.kind} of uint8 ({node.name})' for node in nodes if INPUTS[0] in node.inputs and node.kind != 'Cast'
+    ]
 
 
 def readers(file: OnnxFile) -> tuple[list[str], dict[str, list[str]]]:

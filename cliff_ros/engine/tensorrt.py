@@ -38,8 +38,15 @@ class TensorRTEngine:
     agree with ONNX Runtime, and for an engine that was built for something else.
     """
 
-    def __init__(self, path: str | Path, max_people: int = 32, progress: Progress | None = None,
-                 reason: str = 'asked for', precision: str = 'fp16', calibration: Calibration | None = None) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        max_people: int = 32,
+        progress: Progress | None = None,
+        reason: str = 'asked for',
+        precision: str = 'fp16',
+        calibration: Calibration | None = None,
+    ) -> None:
         self.reason = reason
         cudart.use_device()
         self._log = tensorrt_build.Log()
@@ -56,16 +63,22 @@ class TensorRTEngine:
         if people == 0:
             return graph.nobody(self.metadata, vertices)
         if people > self.max_people:
-            raise InputError(f'{people} people at once, but the engine was built for max_people='
-                             f'{self.max_people}: raise max_people')
+            raise InputError(
+                f'{people} people at once, but the engine was built for max_people={self.max_people}: raise max_people'
+            )
         cudart.use_device()
         self._upload(crops, np.asarray(location, np.float32))
         self._runner(people).run(self._stream, vertices)
         self._stream.synchronize()
         shapes = graph.output_shapes(self.metadata, people)
         offsets, _ = cudart.pack(self._output_sizes(people))
-        return {name: self._outputs.host[offsets[name]:].view(np.float32)[:np.prod(shapes[name])]
-                .reshape(shapes[name]).copy() for name in graph.wanted(self.metadata, vertices)}
+        return {
+            name: self._outputs.host[offsets[name] :]
+            .view(np.float32)[: np.prod(shapes[name])]
+            .reshape(shapes[name])
+            .copy()
+            for name in graph.wanted(self.metadata, vertices)
+        }
 
     def _open(self, built: cache.Built) -> None:
         """Make an engine ready to run."""
@@ -83,8 +96,9 @@ class TensorRTEngine:
         self._records = True
         self.name = f'tensorrt:{trt.__version__}:{cudart.device_name()}:{built.key.precision}'
 
-    def _cached_or_built(self, path: Path, max_people: int, precision: str, progress: Progress | None,
-                         calibration: Calibration | None) -> cache.Built:
+    def _cached_or_built(
+        self, path: Path, max_people: int, precision: str, progress: Progress | None, calibration: Calibration | None
+    ) -> cache.Built:
         file = OnnxFile(path)
         metadata = graph.read_metadata(file, path)
         key = key_of(metadata['sha256'], precision, max_people)
@@ -98,8 +112,13 @@ class TensorRTEngine:
             except ModelError as error:
                 logger.warning('The cached engine is built anew: %s', error)
         logger.info('Building a TensorRT engine for %s (%s): this takes some minutes, once', path, key)
-        built = cache.Built(key, metadata, tensorrt_build.build(
-            file.content, path, graph.crop_spec(metadata), max_people, precision, self._log, progress, calibration))
+        built = cache.Built(
+            key,
+            metadata,
+            tensorrt_build.build(
+                file.content, path, graph.crop_spec(metadata), max_people, precision, self._log, progress, calibration
+            ),
+        )
         self._open(built)
         check_against(self, path, precision)
         if kept:
@@ -114,9 +133,11 @@ class TensorRTEngine:
         if find_spec('torch') is None:
             return None
         import torch
+
         if not torch.cuda.is_available():
             return None
         from cliff_ros.engine.torch_crops import TorchCrops
+
         return TorchCrops(self.spec, 'cuda:0')
 
     def _upload(self, crops, location: np.ndarray) -> None:
@@ -128,6 +149,7 @@ class TensorRTEngine:
             self._inputs.copy(cudart.TO_DEVICE, size, self._stream)
             return
         import torch
+
         crops = crops.contiguous()
         torch.cuda.current_stream().synchronize()
         self._inputs.copy(cudart.TO_DEVICE, location.nbytes, self._stream)
@@ -144,15 +166,24 @@ class TensorRTEngine:
             offsets, size = cudart.pack(outputs)
             addresses |= {name: self._outputs.address + offset for name, offset in offsets.items()}
             shapes = {'crops': (people, self.spec.height, self.spec.width, 3), 'location': (people, 3)}
-            self._runners[people] = _Runner(own or self._shared, own is not None, shapes, addresses, self._outputs,
-                                            (offsets['vertices'], size), self._log)
+            self._runners[people] = _Runner(
+                own or self._shared,
+                own is not None,
+                shapes,
+                addresses,
+                self._outputs,
+                (offsets['vertices'], size),
+                self._log,
+            )
         return self._runners[people]
 
     def _context(self, needed: bool = True):
         context = self._engine.create_execution_context()
         if context is None and needed:
-            raise CudaError(f'the GPU has too little memory to run the network for {self.max_people} people: lower '
-                            f'max_people, or choose the engine onnx')
+            raise CudaError(
+                f'the GPU has too little memory to run the network for {self.max_people} people: lower '
+                f'max_people, or choose the engine onnx'
+            )
         if context is None:
             self._records = False
             logger.info('The GPU has too little memory to record its work for each number of people')
@@ -171,8 +202,16 @@ class TensorRTEngine:
 class _Runner:
     """The engine for one number of people: shapes and addresses never change, so the work can be recorded."""
 
-    def __init__(self, context, record: bool, shapes: Mapping[str, tuple[int, ...]], addresses: Mapping[str, int],
-                 outputs: cudart.Block, sizes: tuple[int, int], log: tensorrt_build.Log) -> None:
+    def __init__(
+        self,
+        context,
+        record: bool,
+        shapes: Mapping[str, tuple[int, ...]],
+        addresses: Mapping[str, int],
+        outputs: cudart.Block,
+        sizes: tuple[int, int],
+        log: tensorrt_build.Log,
+    ) -> None:
         self._context, self._record, self._shapes, self._addresses = context, record, shapes, addresses
         self._outputs, self._sizes, self._log = outputs, sizes, log
         self._ready = False
@@ -200,7 +239,7 @@ class _Runner:
         recorded = stream.record(lambda: self._work(stream, vertices))
         stream.synchronize()
         if recorded is not None:
-            given = self._outputs.host[:self._sizes[vertices]].view(np.float32)
+            given = self._outputs.host[: self._sizes[vertices]].view(np.float32)
             expected = given.copy()
             given[:] = 0
             recorded.launch(stream)
@@ -219,16 +258,23 @@ class _Runner:
 
     def _work(self, stream: cudart.Stream, vertices: bool) -> None:
         if not self._context.execute_async_v3(stream.handle.value):
-            raise EngineError(f'TensorRT could not run the network: {self._log.last_error}; start again, or choose the '
-                              f'engine onnx', lost=True)
+            raise EngineError(
+                f'TensorRT could not run the network: {self._log.last_error}; start again, or choose the engine onnx',
+                lost=True,
+            )
         self._outputs.copy(cudart.TO_HOST, self._sizes[vertices], stream)
 
 
 def key_of(sha256: str, precision: str, max_people: int) -> cache.EngineKey:
     """The key of an engine for this GPU and this TensorRT."""
     return cache.EngineKey(
-        graph=sha256, tensorrt=trt.__version__, gpu=cudart.device_name(), capability=cudart.compute_capability(),
-        precision=precision, profile='/'.join(map(str, profile(max_people))))
+        graph=sha256,
+        tensorrt=trt.__version__,
+        gpu=cudart.device_name(),
+        capability=cudart.compute_capability(),
+        precision=precision,
+        profile='/'.join(map(str, profile(max_people))),
+    )
 
 
 def _fitting(path: Path) -> cache.Built:
@@ -237,11 +283,13 @@ def _fitting(path: Path) -> cache.Built:
     here = {'tensorrt': trt.__version__, 'gpu': cudart.device_name(), 'capability': cudart.compute_capability()}
     for name, value in here.items():
         if getattr(built.key, name) != value:
-            raise ModelError(f'the engine {path} was built for {name} {getattr(built.key, name)}, and here is {value}: '
-                             f"build it here with 'cliff build-engine', or give the runtime graph (.onnx)")
+            raise ModelError(
+                f'the engine {path} was built for {name} {getattr(built.key, name)}, and here is {value}: '
+                f"build it here with 'cliff build-engine', or give the runtime graph (.onnx)"
+            )
     return built
 
 
 def _place(block: np.ndarray, offset: int, value: np.ndarray) -> None:
-    target = block[offset:offset + value.nbytes].view(value.dtype)
+    target = block[offset : offset + value.nbytes].view(value.dtype)
     np.copyto(target.reshape(value.shape), value)

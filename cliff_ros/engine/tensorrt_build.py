@@ -24,8 +24,16 @@ WORKSPACE = 1 << 30  # bytes a layer may use for itself; a Jetson shares its mem
 logger = logging.getLogger(__name__)
 
 
-def build(content: bytes, path: str | Path, spec: CropSpec, max_people: int, precision: str, log: Log,
-          progress: Progress | None = None, calibration: Calibration | None = None) -> bytes:
+def build(
+    content: bytes,
+    path: str | Path,
+    spec: CropSpec,
+    max_people: int,
+    precision: str,
+    log: Log,
+    progress: Progress | None = None,
+    calibration: Calibration | None = None,
+) -> bytes:
     """Build an engine; returns what TensorRT serialises.
 
     content: of the runtime graph, path: where it came from; spec: its crops.
@@ -90,14 +98,22 @@ def _network_flags() -> int:
 
 def _pin_to_single(network, trunk: Collection[str], others: Collection[str]) -> None:
     """Leave float16 to the encoder's trunk."""
-    no_arithmetic = (trt.LayerType.CONSTANT, trt.LayerType.SHAPE, trt.LayerType.IDENTITY,
-                     trt.LayerType.QUANTIZE, trt.LayerType.DEQUANTIZE,
-                     getattr(trt.LayerType, 'CAST', None))  # from 8.6 on; before, casts were identities
+    no_arithmetic = (
+        trt.LayerType.CONSTANT,
+        trt.LayerType.SHAPE,
+        trt.LayerType.IDENTITY,
+        trt.LayerType.QUANTIZE,
+        trt.LayerType.DEQUANTIZE,
+        getattr(trt.LayerType, 'CAST', None),
+    )  # from 8.6 on; before, casts were identities
     for i in range(network.num_layers):
         layer = network.get_layer(i)
         outputs = [layer.get_output(j) for j in range(layer.num_outputs)]
-        if (belongs(layer.name, trunk, others) or layer.type in no_arithmetic
-                or any(output.dtype != trt.float32 or output.is_shape_tensor for output in outputs)):
+        if (
+            belongs(layer.name, trunk, others)
+            or layer.type in no_arithmetic
+            or any(output.dtype != trt.float32 or output.is_shape_tensor for output in outputs)
+        ):
             continue
         layer.precision = trt.float32
         for j in range(layer.num_outputs):

@@ -31,8 +31,16 @@ class TorchEngine:
     Raises ModelError for a graph that holds no network of ours, or whose body is not the one given.
     """
 
-    def __init__(self, path: str | Path, threads: int = 0, reason: str = 'asked for', body: BodyModel | None = None,
-                 device: str | None = None, half: bool = True, compile: bool = False) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        threads: int = 0,
+        reason: str = 'asked for',
+        body: BodyModel | None = None,
+        device: str | None = None,
+        half: bool = True,
+        compile: bool = False,
+    ) -> None:
         self.reason = reason
         self._device = torch.device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
         module, self.metadata = load(path, body or load_body())
@@ -52,11 +60,13 @@ class TorchEngine:
         self.cut = None
         if on_gpu:
             from cliff_ros.engine.torch_crops import TorchCrops
+
             self.cut = TorchCrops(self.spec, self._device)
 
     @torch.inference_mode()
-    def __call__(self, crops: np.ndarray | Tensor, location: np.ndarray,
-                 vertices: bool = True) -> dict[str, np.ndarray]:
+    def __call__(
+        self, crops: np.ndarray | Tensor, location: np.ndarray, vertices: bool = True
+    ) -> dict[str, np.ndarray]:
         people = len(crops)
         if people == 0:
             return graph.nobody(self.metadata, vertices)
@@ -87,11 +97,13 @@ class TorchEngine:
         if self._device.type == 'cpu':
             return torch.from_numpy(crops), torch.from_numpy(location)
         packed = torch.empty(location.nbytes + crops.nbytes, dtype=torch.uint8, pin_memory=True)
-        packed[:location.nbytes] = torch.from_numpy(location.reshape(-1).view(np.uint8))
-        packed[location.nbytes:] = torch.from_numpy(crops.reshape(-1))
+        packed[: location.nbytes] = torch.from_numpy(location.reshape(-1).view(np.uint8))
+        packed[location.nbytes :] = torch.from_numpy(crops.reshape(-1))
         there = packed.to(self._device, non_blocking=True)
-        return (there[location.nbytes:].view(crops.shape),
-                there[:location.nbytes].view(torch.float32).view(location.shape))
+        return (
+            there[location.nbytes :].view(crops.shape),
+            there[: location.nbytes].view(torch.float32).view(location.shape),
+        )
 
 
 def load(path: str | Path, body: BodyModel) -> tuple[RuntimeGraph, dict]:
@@ -102,21 +114,31 @@ def load(path: str | Path, body: BodyModel) -> tuple[RuntimeGraph, dict]:
     path = graph.find_graph(path)
     metadata = graph.read_metadata(OnnxFile(path), path)
     if metadata['body_sha256'] != body.sha256:
-        raise ModelError(f"the graph {metadata['model']!r} was exported with the body {metadata['body']!r}, which is "
-                         f'not {body.name!r}: give that body, or export the graph again with this one')
+        raise ModelError(
+            f'the graph {metadata["model"]!r} was exported with the body {metadata["body"]!r}, which is '
+            f'not {body.name!r}: give that body, or export the graph again with this one'
+        )
     weights = read_weights(path)
     if metadata['model'] == 'cliff_embedded':
         from cliff_ros.cliff.embedded import completed
+
         weights = completed(weights)
     module = RuntimeGraph(_untrained(metadata, path, weights), body).eval()
     module.has_presence = bool(metadata.get(graph.PRESENCE))  # it need not give all that its network knows
     state = module.state_dict()
     # A head may hold its whole network: those weights are the encoder's own.
-    wanted = [name for name in state if name.startswith(('encoder.', 'head.'))
-              and not name.startswith('head.model.encoder.') and not name.endswith('num_batches_tracked')]
+    wanted = [
+        name
+        for name in state
+        if name.startswith(('encoder.', 'head.'))
+        and not name.startswith('head.model.encoder.')
+        and not name.endswith('num_batches_tracked')
+    ]
     if missing := [name for name in wanted if name not in weights]:
-        raise ModelError(f"{path} lacks the weights {missing[:3]}: run it with the engine onnx, or export it again "
-                         f"with this version's 'cliff export'")
+        raise ModelError(
+            f'{path} lacks the weights {missing[:3]}: run it with the engine onnx, or export it again '
+            f"with this version's 'cliff export'"
+        )
     module.load_state_dict({name: weights[name].reshape(state[name].shape) for name in wanted}, strict=False)
     return module, metadata
 
@@ -124,11 +146,13 @@ def load(path: str | Path, body: BodyModel) -> tuple[RuntimeGraph, dict]:
 def _untrained(metadata: dict, path: Path, weights: dict) -> nn.Module:
     if metadata['model'] == 'cliff_embedded':
         from cliff_ros.cliff.embedded import like
+
         return like(weights)
     encoder = str(metadata['model']).removeprefix('cliff_')
     if encoder not in ENCODERS:
-        raise ModelError(f"{path} holds the network {metadata['model']!r}, which PyTorch cannot rebuild: run it with "
-                         f'the engine onnx')
+        raise ModelError(
+            f'{path} holds the network {metadata["model"]!r}, which PyTorch cannot rebuild: run it with the engine onnx'
+        )
     return build(metadata['dialect'], encoder, kind_of_body(metadata['num_vertices']))
 
 
@@ -140,13 +164,18 @@ class _device_errors:  # noqa: N801  read as the verb of a with statement
 
     def __exit__(self, kind, error, trace) -> None:
         if isinstance(error, torch.OutOfMemoryError):
-            raise EngineError(f'the GPU has too little memory for this image ({_line(error)}): lower max_people, or '
-                              f'choose the engine onnx') from error
+            raise EngineError(
+                f'the GPU has too little memory for this image ({_line(error)}): lower max_people, or '
+                f'choose the engine onnx'
+            ) from error
         # AcceleratorError is PyTorch's name for it since 2.8.
         lost = getattr(torch, 'AcceleratorError', ())
         if isinstance(error, lost) or (isinstance(error, RuntimeError) and 'CUDA error' in str(error)):
-            raise EngineError(f'the GPU failed ({_line(error)}): look at its driver (dmesg, nvidia-smi), then start '
-                              f'again, or choose the engine onnx', lost=True) from error
+            raise EngineError(
+                f'the GPU failed ({_line(error)}): look at its driver (dmesg, nvidia-smi), then start '
+                f'again, or choose the engine onnx',
+                lost=True,
+            ) from error
 
 
 def _line(error: BaseException) -> str:

@@ -58,7 +58,7 @@ class TorchCrops:
             if blocks is None:
                 return torch.zeros(*path.shape[:2], 3, dtype=torch.uint8, device=self._device)
             if blocks.factor > 1:
-                path = (path - blocks.begin + .5) / blocks.factor - .5
+                path = (path - blocks.begin + 0.5) / blocks.factor - 0.5
                 path, image = path.astype(np.float32), _average(image, blocks)
         return _sample(image, torch.from_numpy(path).to(self._device, non_blocking=True))
 
@@ -80,8 +80,7 @@ def _sample(image: Tensor, path: Tensor) -> Tensor:
     for right in (0, 1):
         for below in (0, 1):
             column, row = x + right, y + below
-            weight = ((share[..., 0] if right else 1 - share[..., 0])
-                      * (share[..., 1] if below else 1 - share[..., 1]))
+            weight = (share[..., 0] if right else 1 - share[..., 0]) * (share[..., 1] if below else 1 - share[..., 1])
             inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
             pixels = image[row.clamp(0, height - 1), column.clamp(0, width - 1)].float()
             total += pixels * (weight * inside).unsqueeze(-1)

@@ -30,6 +30,7 @@ def check_graph(path: Path) -> None:
 def check_detector(path: Path) -> None:
     """ModelError unless this is a detector that runs on ONNX Runtime; the embedded one is known to be."""
     from cliff_ros.detect.heatmap import EMBEDDED as DETECTOR
+
     _check('try_detector', path, DETECTOR)
 
 
@@ -55,6 +56,7 @@ def _check(function: str, path: Path, embedded: Path) -> None:
 def try_graph(path: str) -> dict[str, np.ndarray]:
     """Load a runtime graph and run it on two crops, with the mesh and without."""
     from cliff_ros.engine.onnx import OnnxEngine
+
     file = OnnxFile(path)
     spec = crop_spec(read_metadata(file, path))
     _refuse_loops(file, path)
@@ -74,18 +76,22 @@ def try_graph(path: str) -> dict[str, np.ndarray]:
 def try_detector(path: str) -> dict[str, np.ndarray]:
     """Load a detector and run it on a blank image."""
     from cliff_ros.detect import detector_kind
+
     _refuse_loops(OnnxFile(path), path)
     try:
         detector_kind(path)(path, threads=1)(np.zeros((480, 640, 3), np.uint8))
     except CliffError:
         raise
     except Exception as error:  # noqa: BLE001  ONNX Runtime raises many types, none of them public
-        raise ModelError(f'{path} does not run: {(str(error).strip().splitlines() or [type(error).__name__])[0]}'
-                         ': export it again') from None
+        raise ModelError(
+            f'{path} does not run: {(str(error).strip().splitlines() or [type(error).__name__])[0]}: export it again'
+        ) from None
     return {}
 
 
 def _refuse_loops(file: OnnxFile, path: str) -> None:
     if any(node.kind == 'Loop' for node in file.nodes()):
-        raise ModelError(f'{path} holds a Loop, which may never end: export it without (a detector without its own '
-                         'suppression, nms=False)')
+        raise ModelError(
+            f'{path} holds a Loop, which may never end: export it without (a detector without its own '
+            'suppression, nms=False)'
+        )

@@ -21,8 +21,10 @@ def reliability(probabilities: np.ndarray, outcomes: np.ndarray, bins: int = BIN
     edges = np.linspace(0, 1, bins + 1)
     place = np.minimum(np.searchsorted(edges, probabilities, side='right') - 1, bins - 1)
     count = np.bincount(place, minlength=bins)
-    said, came = ([float(total / n) if n else None for total, n in
-                   zip(np.bincount(place, values, bins), count, strict=True)] for values in (probabilities, outcomes))
+    said, came = (
+        [float(total / n) if n else None for total, n in zip(np.bincount(place, values, bins), count, strict=True)]
+        for values in (probabilities, outcomes)
+    )
     return {'low': edges[:-1].tolist(), 'high': edges[1:].tolist(), 'count': count.tolist(), 'said': said, 'came': came}
 
 
@@ -32,6 +34,9 @@ def expected_calibration_error(probabilities: np.ndarray, outcomes: np.ndarray, 
     0 is right. NaN without any.
     """
     diagram = reliability(probabilities, outcomes, bins)
-    gaps = [n * abs(said - came) for n, said, came in
-            zip(diagram['count'], diagram['said'], diagram['came'], strict=True) if n]
+    gaps = [
+        n * abs(said - came)
+        for n, said, came in zip(diagram['count'], diagram['said'], diagram['came'], strict=True)
+        if n
+    ]
     return sum(gaps) / sum(diagram['count']) if gaps else float('nan')

@@ -40,10 +40,17 @@ class Dataset(Protocol):
     def __iter__(self) -> Iterator[Sample]: ...
 
 
-def open_dataset(name: str, seed: int, frames: int, sizes: Sequence[tuple[int, int]], look: str = 'plain',
-                 visible: float | None = None) -> Dataset:
+def open_dataset(
+    name: str,
+    seed: int,
+    frames: int,
+    sizes: Sequence[tuple[int, int]],
+    look: str = 'plain',
+    visible: float | None = None,
+) -> Dataset:
     """A data set of `DATASETS`. seed, frames, sizes (width, height), look and visible say what to render."""
     if name == 'synthetic':
         from cliff_ros.evaluation.synthetic import SyntheticScenes
+
         return SyntheticScenes(seed, frames, sizes, look, visible)
     raise InputError(f"there is no data set '{name}': choose from {', '.join(DATASETS)}")

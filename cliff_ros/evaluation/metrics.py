@@ -27,8 +27,8 @@ def mpjpe(predicted: np.ndarray, true: np.ndarray, root: int | None = 0) -> np.n
     """
     predicted, true = _float(predicted), _float(true)
     if root is not None:
-        predicted = predicted - predicted[..., root:root + 1, :]
-        true = true - true[..., root:root + 1, :]
+        predicted = predicted - predicted[..., root : root + 1, :]
+        true = true - true[..., root : root + 1, :]
     return 1e3 * np.linalg.norm(predicted - true, axis=-1).mean(-1)
 
 
@@ -38,7 +38,7 @@ def mpjpe_visible(predicted: np.ndarray, true: np.ndarray, visible: np.ndarray, 
     Both sides are moved to the neck, not to the pelvis: of somebody near it is in the image, and a pelvis that nobody
     sees would put its own error on every joint that is seen.
     """
-    predicted, true = (_float(side) - _float(side)[..., root:root + 1, :] for side in (predicted, true))
+    predicted, true = (_float(side) - _float(side)[..., root : root + 1, :] for side in (predicted, true))
     off, number = np.linalg.norm(predicted - true, axis=-1), np.asarray(visible).sum(-1)
     return np.divide(1e3 * (off * visible).sum(-1), number, out=np.full(number.shape, np.nan), where=number > 0)
 
@@ -48,8 +48,7 @@ def pa_mpjpe(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
     return mpjpe(procrustes(predicted, true), true, root=None)
 
 
-def mpvpe(predicted: np.ndarray, true: np.ndarray, predicted_root: np.ndarray,
-          true_root: np.ndarray) -> np.ndarray:
+def mpvpe(predicted: np.ndarray, true: np.ndarray, predicted_root: np.ndarray, true_root: np.ndarray) -> np.ndarray:
     """Mean per-vertex error (N,) [mm] of meshes (N, V, 3) moved to their pelvis (N, 3) (3DPW: PVE)."""
     predicted = _float(predicted) - _float(predicted_root)[..., None, :]
     return mpjpe(predicted, _float(true) - _float(true_root)[..., None, :], root=None)
@@ -76,9 +75,11 @@ def rotation_error(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
     """Angle (...) [deg] between rotation matrices (..., 3, 3): the geodesic distance on SO(3)."""
     difference = np.swapaxes(_float(predicted), -1, -2) @ _float(true)
     # atan2 of sine and cosine is exact at both ends, where arccos of the trace alone is not.
-    sine = np.sqrt((difference[..., 2, 1] - difference[..., 1, 2])**2
-                   + (difference[..., 0, 2] - difference[..., 2, 0])**2
-                   + (difference[..., 1, 0] - difference[..., 0, 1])**2)
+    sine = np.sqrt(
+        (difference[..., 2, 1] - difference[..., 1, 2]) ** 2
+        + (difference[..., 0, 2] - difference[..., 2, 0]) ** 2
+        + (difference[..., 1, 0] - difference[..., 0, 1]) ** 2
+    )
     return np.degrees(np.arctan2(sine, np.trace(difference, axis1=-2, axis2=-1) - 1))
 
 
@@ -93,8 +94,9 @@ def mpjae(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
     3DPW challenge and EMDB: global orientations of `MPJAE_JOINTS`.
     """
     joints = list(MPJAE_JOINTS)
-    return rotation_error(global_rotations(predicted)[..., joints, :, :],
-                          global_rotations(true)[..., joints, :, :]).mean(-1)
+    return rotation_error(
+        global_rotations(predicted)[..., joints, :, :], global_rotations(true)[..., joints, :, :]
+    ).mean(-1)
 
 
 def joint_angle_error(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
@@ -121,8 +123,9 @@ def flip_rate(predicted: np.ndarray, true: np.ndarray) -> float:
     return float((np.abs(yaw_error(predicted, true)) > FLIP).mean())
 
 
-def yaw_slope(errors: np.ndarray, azimuths: np.ndarray, resamples: int = 1000,
-              seed: int = 0) -> tuple[float, float, float]:
+def yaw_slope(
+    errors: np.ndarray, azimuths: np.ndarray, resamples: int = 1000, seed: int = 0
+) -> tuple[float, float, float]:
     """How a signed yaw error grows with where a person stands: slope, and its 95 % bootstrap interval.
 
     errors: (N,) [deg] from `yaw_error`; azimuths: (N,) [deg] of the people, positive to the right of the image.
@@ -156,10 +159,10 @@ def _robust_line(x: np.ndarray, y: np.ndarray, line: np.ndarray) -> np.ndarray:
     for _ in range(30):
         residual = _wrap(y - line[0] - line[1] * x)
         distance = np.abs(residual)
-        weights = np.clip(1 - (distance / cutoff)**2, 0, None)**2
+        weights = np.clip(1 - (distance / cutoff) ** 2, 0, None) ** 2
         total = weights.sum()
         mean = weights @ x / max(total, 1e-12)
-        spread = weights @ (x - mean)**2
+        spread = weights @ (x - mean) ** 2
         if spread < 1e-9 * max(total, 1):
             return np.full(2, np.nan)
         # Each error is seen as a step from the line, on the side of the circle where it is the shorter one.
@@ -183,8 +186,7 @@ def translation_error(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
     return np.linalg.norm(_float(predicted) - _float(true), axis=-1)
 
 
-def reprojection_error(predicted: np.ndarray, true: np.ndarray,
-                       visible: np.ndarray | None = None) -> np.ndarray:
+def reprojection_error(predicted: np.ndarray, true: np.ndarray, visible: np.ndarray | None = None) -> np.ndarray:
     """Mean distance (N,) [px] of joints in the image (N, J, 2).
 
     visible: (N, J) bool, the joints that count; by default all with finite true positions. NaN where none do.

@@ -38,8 +38,11 @@ class Plausibility:
         return {
             'ids': len(ids),
             'frames_per_id': {str(i): int((columns['id'] == i).sum()) for i in ids},
-            'distance_m': {'min': _or_none(np.min, distance), 'median': _or_none(np.median, distance),
-                           'max': _or_none(np.max, distance)},
+            'distance_m': {
+                'min': _or_none(np.min, distance),
+                'median': _or_none(np.median, distance),
+                'max': _or_none(np.max, distance),
+            },
             'body_height_m': {i: _height(shape, body) for i, shape in betas.items()},
             'mesh_box_iou_median': _or_none(np.median, self._overlaps),
             'joint_step_mm_median': _or_none(np.median, _joint_steps(columns) * 1e3),

@@ -47,9 +47,13 @@ class Evaluation:
         x, _, z = columns['pelvis'][found].T
         slope, low, high = map(_or_none, yaw_slope(columns['yaw_deg'][found], np.degrees(np.arctan2(x, z))))
         return {
-            **self._times(), **self.scores.summary(), 'yaw_slope': slope, 'yaw_slope_interval': [low, high],
+            **self._times(),
+            **self.scores.summary(),
+            'yaw_slope': slope,
+            'yaw_slope_interval': [low, high],
             'by_size': {size: self._times(size) | self.scores.summary(size) for size in self.scores.groups},
-            'by_angle_off_axis': by_angle_off_axis(columns), 'by_distance': by_distance(columns),
+            'by_angle_off_axis': by_angle_off_axis(columns),
+            'by_distance': by_distance(columns),
         }
 
     def _times(self, size: str | None = None) -> dict[str, float | None]:

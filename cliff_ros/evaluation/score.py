@@ -55,8 +55,14 @@ class Scores:
         self._rows: dict[str, list] = {name: [] for name in ('group', 'pelvis', 'found', *_SUMS)}
         self._counts: dict[str, Counter] = {}
 
-    def add(self, predicted: Sequence[Person], true: Sequence[Person], ignored: np.ndarray | Sequence = (),
-            group: str = '', size: tuple[int, int] | None = None) -> None:
+    def add(
+        self,
+        predicted: Sequence[Person],
+        true: Sequence[Person],
+        ignored: np.ndarray | Sequence = (),
+        group: str = '',
+        size: tuple[int, int] | None = None,
+    ) -> None:
         """One image.
 
         ignored: (M, 4) boxes of people who are not asked for: a prediction there, of nobody else, is neither
@@ -67,8 +73,10 @@ class Scores:
         pairs = metrics.match(boxes, _boxes(true), self.min_iou)
         lost = np.delete(np.arange(len(predicted)), [i for i, _ in pairs])
         self._counts.setdefault(group, Counter()).update(
-            predicted=len(predicted), ignored=len(ignored),
-            left_out=int(metrics.left_out(boxes[lost], np.asarray(ignored)).sum()))
+            predicted=len(predicted),
+            ignored=len(ignored),
+            left_out=int(metrics.left_out(boxes[lost], np.asarray(ignored)).sum()),
+        )
         errors = _errors([(predicted[i], true[j]) for i, j in pairs], size)
         found = {j: row for row, (_, j) in enumerate(pairs)}
         for j, person in enumerate(true):
@@ -92,8 +100,11 @@ class Scores:
         ``translation_m``, ``reprojection_px``, ``reprojection_box_fraction``.
         """
         columns = {name: np.array(values, np.float64) for name, values in self._rows.items() if name != 'group'}
-        return columns | {'group': np.array(self._rows['group'], str), 'found': columns['found'].astype(bool),
-                          'pelvis': columns['pelvis'].reshape(-1, 3)}
+        return columns | {
+            'group': np.array(self._rows['group'], str),
+            'found': columns['found'].astype(bool),
+            'pelvis': columns['pelvis'].reshape(-1, 3),
+        }
 
     def summary(self, group: str | None = None) -> dict:
         """Counts, recall, precision and errors over all images, or those of a group.
@@ -107,9 +118,13 @@ class Scores:
         true, matched = int(where.sum()), int(columns['found'][where].sum())
         judged = counts['predicted'] - counts['left_out']
         return {
-            'people_true': true, 'people_predicted': counts['predicted'], 'people_matched': matched,
-            'people_ignored': counts['ignored'], 'people_left_out': counts['left_out'],
-            'recall': matched / true if true else None, 'precision': matched / judged if judged else None,
+            'people_true': true,
+            'people_predicted': counts['predicted'],
+            'people_matched': matched,
+            'people_ignored': counts['ignored'],
+            'people_left_out': counts['left_out'],
+            'recall': matched / true if true else None,
+            'precision': matched / judged if judged else None,
             **accuracy(columns, where),
         }
 
@@ -120,21 +135,24 @@ def _errors(pairs: Sequence[tuple[Person, Person]], size: tuple[int, int] | None
         return {}
 
     def both(name: str) -> tuple[np.ndarray, np.ndarray]:
-        return tuple(np.array([getattr(person, name) for person in side])
-                     for side in zip(*pairs, strict=True))
+        return tuple(np.array([getattr(person, name) for person in side]) for side in zip(*pairs, strict=True))
 
     joints, rotations, joints2d = both('joints'), both('rotations'), both('joints2d')
     roots = [side[:, 0] for side in rotations]
     pixels = metrics.reprojection_error(*joints2d)
-    low, high = (-np.inf, np.inf) if size is None else (-.5, np.array(size) - .5)
+    low, high = (-np.inf, np.inf) if size is None else (-0.5, np.array(size) - 0.5)
     visible = ((joints2d[1] > low) & (joints2d[1] < high)).all(2)
     return {
-        'mpjpe_mm': metrics.mpjpe(*joints), 'mpjpe_visible_mm': metrics.mpjpe_visible(*joints, visible),
-        'pa_mpjpe_mm': metrics.pa_mpjpe(*joints), 'mpvpe_mm': [_vertex_error(*pair) for pair in pairs],
+        'mpjpe_mm': metrics.mpjpe(*joints),
+        'mpjpe_visible_mm': metrics.mpjpe_visible(*joints, visible),
+        'pa_mpjpe_mm': metrics.pa_mpjpe(*joints),
+        'mpvpe_mm': [_vertex_error(*pair) for pair in pairs],
         'mpjae_deg': metrics.mpjae(*rotations),
-        'root_rotation_deg': metrics.rotation_error(*roots), 'yaw_deg': metrics.yaw_error(*roots),
+        'root_rotation_deg': metrics.rotation_error(*roots),
+        'yaw_deg': metrics.yaw_error(*roots),
         'translation_m': metrics.translation_error(*(side[:, 0] for side in joints)),
-        'reprojection_px': pixels, 'reprojection_box_fraction': metrics.box_fraction(pixels, both('box')[1]),
+        'reprojection_px': pixels,
+        'reprojection_box_fraction': metrics.box_fraction(pixels, both('box')[1]),
     }
 
 

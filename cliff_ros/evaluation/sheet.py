@@ -54,5 +54,5 @@ def _fit(picture: np.ndarray) -> np.ndarray:
     small = cv2.resize(picture, (round(width * scale), round(height * scale)), interpolation=cv2.INTER_AREA)
     tile = np.zeros((_TILE[1], _TILE[0], 3), np.uint8)
     top, left = (_TILE[1] - small.shape[0]) // 2, (_TILE[0] - small.shape[1]) // 2
-    tile[top:top + small.shape[0], left:left + small.shape[1]] = small
+    tile[top : top + small.shape[0], left : left + small.shape[1]] = small
     return tile

@@ -10,7 +10,7 @@ from cliff_ros.synthetic.stills import Still, StillSampler
 # Training never reaches seeds this high, so nothing here was trained on.
 FIRST_SEED = 2_000_000
 SMALLEST = 64  # [px]
-LEAST_VISIBLE = .2  # of a person's height: a head
+LEAST_VISIBLE = 0.2  # of a person's height: a head
 
 
 class SyntheticScenes:
@@ -20,8 +20,14 @@ class SyntheticScenes:
     visible: of everybody only the upper part is in the image, so much of their height; None: people mostly whole.
     """
 
-    def __init__(self, seed: int, frames: int, sizes: Sequence[tuple[int, int]] = ((640, 480), (1280, 720)),
-                 look: str = 'plain', visible: float | None = None) -> None:
+    def __init__(
+        self,
+        seed: int,
+        frames: int,
+        sizes: Sequence[tuple[int, int]] = ((640, 480), (1280, 720)),
+        look: str = 'plain',
+        visible: float | None = None,
+    ) -> None:
         if frames < 1:
             raise InputError(f'the number of frames must be at least 1, not {frames}')
         if seed < 0:

@@ -32,9 +32,13 @@ _ROWS = (
     ('network and body, a crop (median)', 'network_ms_per_crop_median', '{:.1f} ms', 1),
 )
 _COLUMNS = (
-    ('people', 'n', '{:.0f}', 1), ('recall', 'recall', '{:.3f}', 1), ('MPJPE mm', 'mpjpe_mm', '{:.0f}', 1),
-    ('PA mm', 'pa_mpjpe_mm', '{:.0f}', 1), ('root deg', 'root_rotation_deg_median', '{:.1f}', 1),
-    ('flips %', 'flip_rate', '{:.1f}', 100), ('place m', 'translation_m_median', '{:.2f}', 1),
+    ('people', 'n', '{:.0f}', 1),
+    ('recall', 'recall', '{:.3f}', 1),
+    ('MPJPE mm', 'mpjpe_mm', '{:.0f}', 1),
+    ('PA mm', 'pa_mpjpe_mm', '{:.0f}', 1),
+    ('root deg', 'root_rotation_deg_median', '{:.1f}', 1),
+    ('flips %', 'flip_rate', '{:.1f}', 100),
+    ('place m', 'translation_m_median', '{:.2f}', 1),
     ('2D % box', 'reprojection_box_fraction_median', '{:.1f}', 100),
 )
 
@@ -69,12 +73,17 @@ def render(report: dict) -> str:
         lines.append(f'  {label:<40}' + ''.join(f'{_cell(of, *cell):>12}' for of in (report, *sizes.values())))
     slope, (low, high) = report['yaw_slope'], report['yaw_slope_interval']
     if slope is not None and low is not None:
-        lines += [f'  {"yaw error by azimuth (slope)":<40}{slope:>12.3f}   [{low:.3f}, {high:.3f}] (95 %)',
-                  '    0 is right; -1 is blind to where in the image people stand']
+        lines += [
+            f'  {"yaw error by azimuth (slope)":<40}{slope:>12.3f}   [{low:.3f}, {high:.3f}] (95 %)',
+            '    0 is right; -1 is blind to where in the image people stand',
+        ]
     for title, key in (('angle off axis, deg', 'by_angle_off_axis'), ('distance, m', 'by_distance')):
         lines += ['', f'  {title:<20}' + ''.join(f'{name:>10}' for name, *_ in _COLUMNS)]
-        lines += [f'  {name:<20}' + ''.join(f'{_cell(row, *cell):>10}' for _, *cell in _COLUMNS)
-                  for name, row in report[key].items() if row['n']]
+        lines += [
+            f'  {name:<20}' + ''.join(f'{_cell(row, *cell):>10}' for _, *cell in _COLUMNS)
+            for name, row in report[key].items()
+            if row['n']
+        ]
     return '\n'.join(lines)
 
 

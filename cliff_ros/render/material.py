@@ -20,24 +20,29 @@ class Material:
 
     uv: np.ndarray
     texture: tuple[np.ndarray, ...] = WHITE
-    size: float = 1.
+    size: float = 1.0
     recolor: np.ndarray | None = None
     pattern: tuple[np.ndarray, ...] = NO_PATTERN
-    repeats: float = 1.
-    amount: float = 0.
+    repeats: float = 1.0
+    amount: float = 0.0
     two_sided: bool = False
 
     def at(self, scale: float):
         """Texture, recolor, pattern, repeats, amount as the rasterizers ask for them; scale [px/m] of the drawing."""
         pixels = self.size * scale
-        return (_level(self.texture, pixels), AS_IT_IS if self.recolor is None else self.recolor,
-                _level(self.pattern, pixels / self.repeats), np.float32(self.repeats), np.float32(self.amount))
+        return (
+            _level(self.texture, pixels),
+            AS_IT_IS if self.recolor is None else self.recolor,
+            _level(self.pattern, pixels / self.repeats),
+            np.float32(self.repeats),
+            np.float32(self.amount),
+        )
 
 
 def _level(pyramid: tuple[np.ndarray, ...], pixels: float) -> np.ndarray:
     """The copy with about a texel for a pixel."""
     finer = np.log2(max(pyramid[0].shape[1], 1) / max(pixels, 1e-3))
-    return pyramid[int(min(max(finer + .3, 0), len(pyramid) - 1))]
+    return pyramid[int(min(max(finer + 0.3, 0), len(pyramid) - 1))]
 
 
 def pyramid(image: np.ndarray, smallest: int = 32) -> tuple[np.ndarray, ...]:

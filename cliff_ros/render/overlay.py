@@ -17,9 +17,18 @@ _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _SUBPIXEL_BITS = 4
 
 
-def draw_people(image: np.ndarray, people: Sequence[Person], camera: Camera, faces: np.ndarray, *,
-                mesh: bool = True, skeleton: bool = False, box: bool = True, label: bool = True,
-                alpha: float = 0.75) -> np.ndarray:
+def draw_people(
+    image: np.ndarray,
+    people: Sequence[Person],
+    camera: Camera,
+    faces: np.ndarray,
+    *,
+    mesh: bool = True,
+    skeleton: bool = False,
+    box: bool = True,
+    label: bool = True,
+    alpha: float = 0.75,
+) -> np.ndarray:
     """A copy of ``image`` with people drawn over it, the nearer ones in front.
 
     Parameters
@@ -43,15 +52,25 @@ def draw_people(image: np.ndarray, people: Sequence[Person], camera: Camera, fac
     return out
 
 
-def draw_meshes(image: np.ndarray, people: Sequence[Person], camera: Camera, faces: np.ndarray,
-                alpha: float = 0.75) -> None:
+def draw_meshes(
+    image: np.ndarray, people: Sequence[Person], camera: Camera, faces: np.ndarray, alpha: float = 0.75
+) -> None:
     """Lit meshes over ``image`` (in place), through the camera's distortion, hiding each other by depth."""
     depth = np.zeros(image.shape[:2], np.float32)
     # Nearest first: whoever is hidden behind is not blended into the one in front.
     for person in sorted(people, key=lambda p: float(p.joints[0, 2])):
         if person.vertices is not None:
-            shade(to_pinhole(person.vertices, camera), faces, camera.f, camera.cx, camera.cy, image,
-                  color=color_of(person.id), alpha=alpha, depth=depth)
+            shade(
+                to_pinhole(person.vertices, camera),
+                faces,
+                camera.f,
+                camera.cx,
+                camera.cy,
+                image,
+                color=color_of(person.id),
+                alpha=alpha,
+                depth=depth,
+            )
 
 
 def to_pinhole(points: np.ndarray, camera: Camera) -> np.ndarray:
@@ -69,8 +88,9 @@ def to_pinhole(points: np.ndarray, camera: Camera) -> np.ndarray:
     return moved.astype(np.float32)
 
 
-def draw_skeleton(image: np.ndarray, joints2d: np.ndarray, color: tuple[int, int, int],
-                  thickness: int | None = None) -> None:
+def draw_skeleton(
+    image: np.ndarray, joints2d: np.ndarray, color: tuple[int, int, int], thickness: int | None = None
+) -> None:
     """The 24 joints (raw pixels) and the bones between them, in place."""
     thickness = thickness or max(1, round(image.shape[0] / 360))
     limit = 4 * max(image.shape[:2])  # OpenCV's fixed-point coordinates overflow far outside the image
@@ -103,8 +123,9 @@ def draw_label(image: np.ndarray, person: Person, color: tuple[int, int, int]) -
     put_text(image, text, (float(person.box[0]), float(person.box[1])), scale, color)
 
 
-def put_text(image: np.ndarray, text: str, above: tuple[float, float], scale: float,
-             color: tuple[int, int, int]) -> None:
+def put_text(
+    image: np.ndarray, text: str, above: tuple[float, float], scale: float, color: tuple[int, int, int]
+) -> None:
     """Text on a dark plate whose lower left corner is ``above``, moved inside the image; in place."""
     thickness = max(1, round(scale * 1.6))
     (width, height), baseline = cv2.getTextSize(text, _FONT, scale, thickness)
@@ -112,6 +133,6 @@ def put_text(image: np.ndarray, text: str, above: tuple[float, float], scale: fl
     plate_w, plate_h = width + 2 * pad, height + baseline + 2 * pad
     x0 = int(np.clip(above[0], 0, max(0, image.shape[1] - plate_w)))
     y0 = int(np.clip(above[1] - plate_h - 2, 0, max(0, image.shape[0] - plate_h)))
-    plate = image[y0:y0 + plate_h, x0:x0 + plate_w]
+    plate = image[y0 : y0 + plate_h, x0 : x0 + plate_w]
     plate[:] = (plate * 0.3).astype(np.uint8)
     cv2.putText(image, text, (x0 + pad, y0 + pad + height), _FONT, scale, color, thickness, cv2.LINE_AA)

@@ -12,6 +12,7 @@ try:
     from numba import njit
 except ImportError as error:
     from cliff_ros.errors import CliffError
+
     raise CliffError('drawing meshes needs numba: pip install numba') from error
 
 NEAR = 0.05  # [m] triangles with a vertex nearer than this are not drawn
@@ -85,8 +86,26 @@ def rasterize(vertices, faces, colors, fx, fy, cx, cy, image, inverse_depth, lab
 
 
 @njit(cache=True, fastmath=True, nogil=True)
-def rasterize_textured(vertices, faces, colors, uv, texture, recolor, pattern, repeats, amount, two_sided, fx, fy, cx,
-                       cy, image, inverse_depth, labels, label):
+def rasterize_textured(
+    vertices,
+    faces,
+    colors,
+    uv,
+    texture,
+    recolor,
+    pattern,
+    repeats,
+    amount,
+    two_sided,
+    fx,
+    fy,
+    cx,
+    cy,
+    image,
+    inverse_depth,
+    labels,
+    label,
+):
     """As `rasterize`, of a mesh with a texture; colors (V, 3) multiply it. All buffers are changed in place.
 
     uv (F, 3, 2) float32: column and row of each corner in the texture, 0..1; texture (H, W, 4) uint8 RGBA: where alpha
@@ -155,9 +174,18 @@ def _blend(image, layer, inverse_depth, left, top, alpha):
                     image[top + y, left + x, k] = np.uint8(min(max(value, 0), 255))
 
 
-def shade(vertices: np.ndarray, faces: np.ndarray, f: float, cx: float, cy: float, image: np.ndarray,
-          color: tuple[float, float, float] = (120, 190, 240), alpha: float = 0.75,
-          light: tuple[float, float, float] = (0.25, -0.55, -0.8), depth: np.ndarray | None = None) -> None:
+def shade(
+    vertices: np.ndarray,
+    faces: np.ndarray,
+    f: float,
+    cx: float,
+    cy: float,
+    image: np.ndarray,
+    color: tuple[float, float, float] = (120, 190, 240),
+    alpha: float = 0.75,
+    light: tuple[float, float, float] = (0.25, -0.55, -0.8),
+    depth: np.ndarray | None = None,
+) -> None:
     """Draw a lit mesh over an image, in place.
 
     Parameters
@@ -188,8 +216,19 @@ def shade(vertices: np.ndarray, faces: np.ndarray, f: float, cx: float, cy: floa
     layer = np.zeros((bottom - top, right - left, 3), np.float32)
     if depth is None:
         inverse_depth = np.zeros(layer.shape[:2], np.float32)
-        rasterize(vertices, faces, lit.astype(np.float32), f, f, cx - left, cy - top, layer, inverse_depth,
-                  np.zeros(layer.shape[:2], np.uint8), 1)
+        rasterize(
+            vertices,
+            faces,
+            lit.astype(np.float32),
+            f,
+            f,
+            cx - left,
+            cy - top,
+            layer,
+            inverse_depth,
+            np.zeros(layer.shape[:2], np.uint8),
+            1,
+        )
     else:
         window = depth[top:bottom, left:right]
         labels, nearest = np.zeros(layer.shape[:2], np.uint8), np.ascontiguousarray(window)

@@ -55,19 +55,21 @@ class Surfaces:
                 pictures[id(image)] = total[kind], image
                 total[kind] += image.shape[0] * image.shape[1]
             return pictures[id(image)][0]
+
         rows, recolors, uv, of = [], [], [], []
         for k, (faces, material, scale) in enumerate(meshes):
             of.append(np.full(len(faces), k))
             if material is None:  # a white texel of value one
                 texture, recolor = WHITE[0], np.array([[0, 0, 0, 1]] * 3, np.float32)
-                pattern, repeats, amount, two_sided = _NO_PATTERN, 1., 0., False
+                pattern, repeats, amount, two_sided = _NO_PATTERN, 1.0, 0.0, False
                 uv.append(np.zeros((len(faces), 3, 2), np.float32))
             else:
                 texture, recolor, pattern, repeats, amount = material.at(scale)
                 two_sided = material.two_sided
                 uv.append(material.uv)
-            rows.append((place(texture, 0), *texture.shape[:2], place(pattern, 1), len(pattern), repeats, amount,
-                         two_sided))
+            rows.append(
+                (place(texture, 0), *texture.shape[:2], place(pattern, 1), len(pattern), repeats, amount, two_sided)
+            )
             recolors.append(recolor)
         texels = [image.reshape(-1, 4) for _, image in pictures.values() if image.dtype == np.uint8]
         patterns = [image.reshape(-1, 3) for _, image in pictures.values() if image.dtype != np.uint8]
@@ -76,10 +78,22 @@ class Surfaces:
 
         def upload(arrays, dtype):
             return torch.from_numpy(np.ascontiguousarray(np.concatenate(arrays), dtype)).to(device)
-        return cls(upload(of, np.int64), upload(uv, np.float32), upload(texels, np.uint8), upload(patterns, np.float32),
-                   whole[0], whole[1], whole[2], whole[3], whole[4],
-                   torch.from_numpy(np.stack(recolors).astype(np.float32)).to(device), table[5].float(),
-                   table[6].float(), table[7] > 0)
+
+        return cls(
+            upload(of, np.int64),
+            upload(uv, np.float32),
+            upload(texels, np.uint8),
+            upload(patterns, np.float32),
+            whole[0],
+            whole[1],
+            whole[2],
+            whole[3],
+            whole[4],
+            torch.from_numpy(np.stack(recolors).astype(np.float32)).to(device),
+            table[5].float(),
+            table[6].float(),
+            table[7] > 0,
+        )
 
     def at(self, face: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
         """Column and row (N,) 0..1 of points of faces; share (N, 3) is linear in space."""
@@ -114,8 +128,18 @@ def vertex_normals(vertices: Tensor, faces: Tensor) -> Tensor:
     return total / (total.norm(dim=1, keepdim=True) + 1e-12)
 
 
-def rasterize(vertices: Tensor, faces: Tensor, colors: Tensor, owner: Tensor, pinhole: Tensor, image: Tensor,
-              inverse_depth: Tensor, labels: Tensor, label: Tensor, surfaces: Surfaces | None = None) -> None:
+def rasterize(
+    vertices: Tensor,
+    faces: Tensor,
+    colors: Tensor,
+    owner: Tensor,
+    pinhole: Tensor,
+    image: Tensor,
+    inverse_depth: Tensor,
+    labels: Tensor,
+    label: Tensor,
+    surfaces: Surfaces | None = None,
+) -> None:
     """Draw meshes into B images of one size, nearest surface wins. All buffers are changed in place.
 
     vertices (V, 3) float32 camera frame, of all meshes; faces (F, 3) int64; colors (V, 3) float32; owner (V,) int64: in
@@ -134,8 +158,7 @@ def rasterize(vertices: Tensor, faces: Tensor, colors: Tensor, owner: Tensor, pi
     low, high = corner.amin(1).ceil().clamp(min=0), corner.amax(1).floor()
     high = torch.minimum(high, high.new_tensor([width - 1, height - 1]))
     # The front of a surface runs clockwise in the image, where y points down.
-    front = area < -1e-9 if surfaces is None else \
-        (area.abs() > 1e-9) & ((area < 0) | surfaces.two_sided[surfaces.of])
+    front = area < -1e-9 if surfaces is None else (area.abs() > 1e-9) & ((area < 0) | surfaces.two_sided[surfaces.of])
     drawn = ahead[faces].all(1) & front & (low <= high).all(1)
     number = torch.nonzero(drawn)[:, 0]
     faces, corner, area = faces[drawn], corner[drawn], area[drawn]
@@ -146,13 +169,28 @@ def rasterize(vertices: Tensor, faces: Tensor, colors: Tensor, owner: Tensor, pi
         before = last[begin - 1] if begin else 0
         end = max(begin + 1, int(torch.searchsorted(last, before + _MOST, right=True)))
         part = slice(begin, end)
-        _spread(faces[part], corner[part], area[part], low[part], size[part], inverse, colors, owner, image,
-                inverse_depth, labels, label, number[part], surfaces)
+        _spread(
+            faces[part],
+            corner[part],
+            area[part],
+            low[part],
+            size[part],
+            inverse,
+            colors,
+            owner,
+            image,
+            inverse_depth,
+            labels,
+            label,
+            number[part],
+            surfaces,
+        )
         begin = end
 
 
-def _spread(faces, corner, area, low, size, inverse, colors, owner, image, inverse_depth, labels, label, number,
-            surfaces) -> None:
+def _spread(
+    faces, corner, area, low, size, inverse, colors, owner, image, inverse_depth, labels, label, number, surfaces
+) -> None:
     height, width = inverse_depth.shape[1:]
     count = size.prod(1)
     face = torch.repeat_interleave(torch.arange(len(faces), device=faces.device), count)
@@ -185,5 +223,6 @@ def _spread(faces, corner, area, low, size, inverse, colors, owner, image, inver
     flat[pixel] = nearness[won]
     labels.view(-1)[pixel] = label[pixel // (height * width)]
     color = (weights[chosen, :, None] * colors[faces[face[chosen]]]).sum(1)
-    image.view(-1, 3)[pixel] = color if surfaces is None else \
-        color * surfaces.color(which[won], texel[won], u[won], v[won])
+    image.view(-1, 3)[pixel] = (
+        color if surfaces is None else color * surfaces.color(which[won], texel[won], u[won], v[won])
+    )

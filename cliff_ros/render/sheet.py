@@ -18,8 +18,14 @@ _INK = (235, 235, 235)
 _GAP = 8  # px
 
 
-def contact_sheet(images: Sequence[np.ndarray], captions: Sequence[str] = (), *, title: str = '',
-                  columns: int | None = None, width: int = 1800) -> np.ndarray:
+def contact_sheet(
+    images: Sequence[np.ndarray],
+    captions: Sequence[str] = (),
+    *,
+    title: str = '',
+    columns: int | None = None,
+    width: int = 1800,
+) -> np.ndarray:
     """A page of pictures in rows, (H, width, 3) uint8 RGB.
 
     images : (h, w, 3) uint8 RGB, all of one size. captions : one line for each, or none.
@@ -44,7 +50,7 @@ def contact_sheet(images: Sequence[np.ndarray], captions: Sequence[str] = (), *,
         if i < len(captions):
             put_text(tile, captions[i], (0, tile_h), max(0.4, tile_w / 1100), _INK)
         y, x = head + _GAP + (i // columns) * (tile_h + _GAP), _GAP + (i % columns) * (tile_w + _GAP)
-        page[y:y + tile_h, x:x + tile_w] = tile
+        page[y : y + tile_h, x : x + tile_w] = tile
     return page
 
 

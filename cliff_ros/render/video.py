@@ -41,8 +41,10 @@ class VideoFile:
             self._writers.append(cv2.VideoWriter(for_library(file), cv2.VideoWriter_fourcc(*'mp4v'), fps, self._size))
         if not all(writer.isOpened() for writer in self._writers):
             self._release()
-            raise InputError(f"OpenCV cannot write the video '{path}': check that its folder may be written "
-                             'and that this OpenCV has FFmpeg (opencv-python-headless from PyPI does).')
+            raise InputError(
+                f"OpenCV cannot write the video '{path}': check that its folder may be written "
+                'and that this OpenCV has FFmpeg (opencv-python-headless from PyPI does).'
+            )
 
     def add(self, image: np.ndarray) -> None:
         """Append (H, W, 3) uint8 RGB."""
@@ -58,8 +60,10 @@ class VideoFile:
         """Finish the file; OutputError if it is not whole: then the AVI file stays."""
         self._release()
         if self.frames and not (_has_index(self.path) and is_readable(self.path)):
-            raise OutputError(f"The video '{self.path}' could not be finished: check that the disk is not full; "
-                              f"what there was room for is in '{self.spare}'.")
+            raise OutputError(
+                f"The video '{self.path}' could not be finished: check that the disk is not full; "
+                f"what there was room for is in '{self.spare}'."
+            )
         with suppress(OSError):
             self.spare.unlink()
 
@@ -90,8 +94,7 @@ def is_readable(path: Path) -> bool:
 
 
 def _has_index(path: Path) -> bool:
-    """Whether the parts of an MP4 file follow each other to its end, and the index is among them (ISO 14496-12, 4.2).
-    """
+    """Whether an MP4 file's parts follow each other to its end, and the index is among them (ISO 14496-12, 4.2)."""
     size, at, kinds = path.stat().st_size, 0, set()
     with open(path, 'rb') as file:
         while at + 8 <= size:

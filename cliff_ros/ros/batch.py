@@ -60,7 +60,7 @@ class Batch:
         parents = np.asarray(PARENTS[1:])
         offsets = self.joints.copy()
         between = self.joints[:, 1:] - self.joints[:, parents]
-        offsets[:, 1:] = np.einsum('njkl,njk->njl', world[:, parents], between)   # R^T d
+        offsets[:, 1:] = np.einsum('njkl,njk->njl', world[:, parents], between)  # R^T d
         return offsets
 
 

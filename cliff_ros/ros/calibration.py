@@ -10,7 +10,7 @@ from cliff_ros.ros.complaints import shortened
 from cliff_ros.ros.settings import CliffSettings
 from cliff_ros.ros.wire import read_camera_info
 
-_AFTER_STAMP = 12   # encapsulation (4), seconds (4), nanoseconds (4): all that differs between CameraInfos
+_AFTER_STAMP = 12  # encapsulation (4), seconds (4), nanoseconds (4): all that differs between CameraInfos
 
 
 class Calibration:
@@ -41,7 +41,9 @@ class Calibration:
         if info.frame_id != frame_id:
             raise InputError(
                 f'the image is in frame {shortened(frame_id)} but its CameraInfo in {shortened(info.frame_id)}: have '
-                "the camera driver use its optical frame for both, or remap camera_info to this camera's", 'info_frame')
+                "the camera driver use its optical frame for both, or remap camera_info to this camera's",
+                'info_frame',
+            )
         matrix = info.p if self._settings.image_is_rectified else info.k
         if self._settings.uncalibrated_fallback and not any(matrix):
             return self._guess(size)
@@ -49,8 +51,12 @@ class Calibration:
 
     def _guess(self, size: tuple[int, int]) -> Camera:
         camera = Camera.uncalibrated(*size)
-        self._complain('uncalibrated', (
-            f'The camera is not calibrated: a focal length of {camera.f:.0f} px is assumed, so distances '
-            'are off by the factor by which it is wrong; calibrate it (camera_calibration) and publish '
-            'CameraInfo.'))
+        self._complain(
+            'uncalibrated',
+            (
+                f'The camera is not calibrated: a focal length of {camera.f:.0f} px is assumed, so distances '
+                'are off by the factor by which it is wrong; calibrate it (camera_calibration) and publish '
+                'CameraInfo.'
+            ),
+        )
         return camera

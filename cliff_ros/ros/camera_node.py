@@ -41,8 +41,13 @@ from cliff_ros.ros.spinning import spin_once
 from cliff_ros.signals import StopRequest
 from cliff_ros.sources import Source, SyntheticSource, open_source
 
-_ENCODINGS = {'rgb8': None, 'bgr8': cv2.COLOR_RGB2BGR, 'rgba8': cv2.COLOR_RGB2RGBA,
-              'bgra8': cv2.COLOR_RGB2BGRA, 'mono8': cv2.COLOR_RGB2GRAY}
+_ENCODINGS = {
+    'rgb8': None,
+    'bgr8': cv2.COLOR_RGB2BGR,
+    'rgba8': cv2.COLOR_RGB2RGBA,
+    'bgra8': cv2.COLOR_RGB2BGRA,
+    'mono8': cv2.COLOR_RGB2GRAY,
+}
 _DELIVERY = 5.0  # [s] at most, for what was sent last: DDS notices a loss at the next heartbeat only, every 3 s
 _SETTLE = 0.5  # [s] from the last subscriber to the first image: DDS matches topics one by one
 
@@ -52,22 +57,23 @@ class CameraSettings:
     """The parameters of the node ``camera``."""
 
     source: str = parameter(
-        'synthetic', "a video file, a folder of images, a device (0, /dev/video0), or 'synthetic[:seed]'",
-        When.START)
+        'synthetic', "a video file, a folder of images, a device (0, /dev/video0), or 'synthetic[:seed]'", When.START
+    )
     calibration: str = parameter('', 'camera_info YAML of a real source; empty: a guess', When.START)
     rate: float = parameter(0.0, 'images per second; 0: as the source says', When.START, range=(0.0, 1000.0))
     loop: bool = parameter(False, 'start over at the end', When.START)
-    frame_id: str = parameter(
-        'camera_optical_frame', 'of the headers: an optical frame (REP-103)', When.START)
+    frame_id: str = parameter('camera_optical_frame', 'of the headers: an optical frame (REP-103)', When.START)
     encoding: str = parameter('rgb8', 'of the raw images', When.START, choices=tuple(_ENCODINGS))
     wait_for_subscribers: int = parameter(
-        1, 'start when so many subscribe to the images, raw or compressed', When.START, range=(0, 100))
+        1, 'start when so many subscribe to the images, raw or compressed', When.START, range=(0, 100)
+    )
     seconds: float = parameter(20.0, 'length of a synthetic scene [s]', When.START, range=(0.1, 3600.0))
     width: int = parameter(1280, 'of a synthetic scene [px]', When.START, range=(64, 8192))
     height: int = parameter(720, 'of a synthetic scene [px]', When.START, range=(64, 8192))
     people: int = parameter(3, 'in a synthetic scene', When.START, range=(0, 100))
     prerender: bool = parameter(
-        True, 'draw a synthetic scene before playing it, so that playing costs little', When.START)
+        True, 'draw a synthetic scene before playing it, so that playing costs little', When.START
+    )
 
 
 class _Closed(Exception):
@@ -89,8 +95,7 @@ class CameraNode(Guarded, Node):
         self._people = PeopleMessage()
 
         def publisher(kind: type, topic: str, depth: int = 5):
-            return self.create_publisher(
-                kind, topic, qos.reliable(depth), qos_overriding_options=qos.overridable())
+            return self.create_publisher(kind, topic, qos.reliable(depth), qos_overriding_options=qos.overridable())
 
         self._infos = publisher(CameraInfo, '~/camera_info')
         self._images = publisher(Image, '~/image_raw')
@@ -101,7 +106,7 @@ class CameraNode(Guarded, Node):
         """Send every image when its time has come; returns at the end, or when the node is closed."""
         settings = self.settings
         shots_of_source = shots(self._source, settings.loop, settings.prerender, self._tell_progress)
-        first = next(shots_of_source, None)   # whatever has to be prepared is now
+        first = next(shots_of_source, None)  # whatever has to be prepared is now
         if first is None or not self._wait_for_subscribers():
             return
         self._send(first)
@@ -162,8 +167,14 @@ def open_camera(settings: CameraSettings) -> Source:
     if kind != 'synthetic' or (seed and not seed.isdigit()) or settings.calibration:
         return open_source(settings.source, settings.calibration or None, rate, settings.loop)
     from cliff_ros.synthetic import Sequence
-    scene = {'seed': int(seed or 0), 'width': settings.width, 'height': settings.height,
-             'seconds': settings.seconds, 'people': settings.people}
+
+    scene = {
+        'seed': int(seed or 0),
+        'width': settings.width,
+        'height': settings.height,
+        'seconds': settings.seconds,
+        'people': settings.people,
+    }
     return SyntheticSource(Sequence(**scene, **({'fps': rate} if rate else {})))
 
 
@@ -171,9 +182,15 @@ def info_message(camera: Camera) -> CameraInfo:
     """A CameraInfo without header."""
     R = np.eye(3) if camera.R is None else camera.R
     P = np.column_stack([camera.K, np.zeros(3)]) if camera.P is None else camera.P
-    return CameraInfo(width=camera.width, height=camera.height, distortion_model=camera.distortion_model,
-                      d=[float(v) for v in camera.d] or [0.0] * 5, k=camera.K.reshape(-1), r=R.reshape(-1),
-                      p=P.reshape(-1))
+    return CameraInfo(
+        width=camera.width,
+        height=camera.height,
+        distortion_model=camera.distortion_model,
+        d=[float(v) for v in camera.d] or [0.0] * 5,
+        k=camera.K.reshape(-1),
+        r=R.reshape(-1),
+        p=P.reshape(-1),
+    )
 
 
 def image_message(image: np.ndarray, encoding: str, header: Header) -> Image:
@@ -181,8 +198,14 @@ def image_message(image: np.ndarray, encoding: str, header: Header) -> Image:
     conversion = _ENCODINGS[encoding]
     pixels = image if conversion is None else cv2.cvtColor(image, conversion)
     height, width = pixels.shape[:2]
-    return Image(header=header, height=height, width=width, encoding=encoding, step=pixels.size // height,
-                 data=to_message_array(pixels))
+    return Image(
+        header=header,
+        height=height,
+        width=width,
+        encoding=encoding,
+        step=pixels.size // height,
+        data=to_message_array(pixels),
+    )
 
 
 def compressed_message(image: np.ndarray, header: Header) -> CompressedImage:
@@ -206,10 +229,10 @@ def main(args: list[str] | None = None) -> int:
             node.play()
         except _Closed:
             pass
-        except CliffError as error:   # a source may turn out to be damaged half way through
+        except CliffError as error:  # a source may turn out to be damaged half way through
             failure.append(str(error))
         except Exception:
-            if not stop:   # then the context goes while an image is on its way
+            if not stop:  # then the context goes while an image is on its way
                 raise
 
     try:

@@ -70,7 +70,7 @@ class Template:
                 data = _grow(data, name, slot)
         aligned = np.empty(len(data) + 16, np.uint8)
         start = (_ENCAPSULATION - aligned.ctypes.data) % 8
-        self._buffer = aligned[start:start + len(data)]
+        self._buffer = aligned[start : start + len(data)]
         self._buffer[:] = np.frombuffer(data, np.uint8)
         self.views: dict[str, list[np.ndarray]] = {}
         self._indices: dict[str, np.ndarray] = {}
@@ -79,8 +79,7 @@ class Template:
             self._dtypes[name] = slot.dtype
             offsets = _find(data, name, slot)
             shape = () if slot.length is None else (slot.length,)
-            self.views[name] = [
-                np.ndarray(shape, slot.dtype, self._buffer.data, int(offset)) for offset in offsets]
+            self.views[name] = [np.ndarray(shape, slot.dtype, self._buffer.data, int(offset)) for offset in offsets]
             if slot.length is None:
                 self._indices[name] = offsets[:, None] + np.arange(slot.dtype.itemsize)
 
@@ -115,7 +114,7 @@ def _grow(data: bytes, name: str, slot: Slot) -> bytes:
     rest = bytes(size * (slot.length - 1))
     parts, done = [], 0
     for at in _find(data, name, slot):
-        count_at = next(p for p in (at - 4, at - 8) if data[p:p + 4] == one)   # 8: padded before float64
-        parts += [data[done:count_at], many, data[count_at + 4:at + size], rest]
+        count_at = next(p for p in (at - 4, at - 8) if data[p : p + 4] == one)  # 8: padded before float64
+        parts += [data[done:count_at], many, data[count_at + 4 : at + size], rest]
         done = at + size
     return b''.join([*parts, data[done:]])

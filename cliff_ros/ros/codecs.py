@@ -29,15 +29,15 @@ def _png_size(data: memoryview) -> tuple[int, int] | None:
     """
     at, size = 8, None
     while at + 12 <= len(data):
-        length, name = int.from_bytes(data[at:at + 4], 'big'), bytes(data[at + 4:at + 8])
+        length, name = int.from_bytes(data[at : at + 4], 'big'), bytes(data[at + 4 : at + 8])
         end = at + 12 + length
-        if end > len(data) or zlib.crc32(data[at + 4:end - 4]) != int.from_bytes(data[end - 4:end], 'big'):
+        if end > len(data) or zlib.crc32(data[at + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], 'big'):
             return None
         if size is None:
             if name != b'IHDR' or length != 13:
                 return None
-            size = int.from_bytes(data[at + 8:at + 12], 'big'), int.from_bytes(data[at + 12:at + 16], 'big')
-        elif name in (b'acTL', b'IHDR'):   # moving pictures: frames of their own sizes
+            size = int.from_bytes(data[at + 8 : at + 12], 'big'), int.from_bytes(data[at + 12 : at + 16], 'big')
+        elif name in (b'acTL', b'IHDR'):  # moving pictures: frames of their own sizes
             return None
         elif name == b'IEND':
             return size
@@ -64,6 +64,6 @@ def _jpeg_size(data: bytes) -> tuple[int, int] | None:
         if marker in _FRAMES:
             if at + 7 > end:
                 return None
-            return int.from_bytes(data[at + 5:at + 7], 'big'), int.from_bytes(data[at + 3:at + 5], 'big')
-        at += max(2, int.from_bytes(data[at:at + 2], 'big'))
+            return int.from_bytes(data[at + 5 : at + 7], 'big'), int.from_bytes(data[at + 3 : at + 5], 'big')
+        at += max(2, int.from_bytes(data[at : at + 2], 'big'))
     return None

@@ -19,7 +19,7 @@ class Complaint:
 
     kind: str
     sentence: str
-    when: float   # time.monotonic() of its latest occurrence
+    when: float  # time.monotonic() of its latest occurrence
     count: int
 
 
@@ -40,7 +40,7 @@ class Complaints:
     def __init__(self, logger) -> None:
         self._logger = logger
         self._lock = threading.Lock()
-        self._due: dict[str, tuple[float, float]] = {}   # when to log a kind again, and the period after that
+        self._due: dict[str, tuple[float, float]] = {}  # when to log a kind again, and the period after that
         self._latest: dict[str, Complaint] = {}
 
     def __call__(self, kind: str, sentence: str) -> None:
@@ -67,9 +67,13 @@ class Complaints:
             self(f'refused: {error.code or _origin(error)}', f'{what} refused: {sentence_of(error)}')
         else:
             where = traceback.extract_tb(error.__traceback__)[-1]
-            self(f'failed: {_origin(error)}', (
-                f'{what} could not be processed because of an error in cliff_ros ({where.name}, line '
-                f'{where.lineno}: {type(error).__name__}: {error}); please report it.'))
+            self(
+                f'failed: {_origin(error)}',
+                (
+                    f'{what} could not be processed because of an error in cliff_ros ({where.name}, line '
+                    f'{where.lineno}: {type(error).__name__}: {error}); please report it.'
+                ),
+            )
 
     def recent(self, seconds: float) -> list[Complaint]:
         """The complaints that occurred in the last seconds, newest first."""

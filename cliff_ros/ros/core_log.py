@@ -19,7 +19,7 @@ class _Router(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         bridges = dict(self.bridges)
         bridge = bridges.get(record.thread)
-        if bridge is None and len(bridges) == 1:   # a thread of a library: whose, is clear
+        if bridge is None and len(bridges) == 1:  # a thread of a library: whose, is clear
             bridge = next(iter(bridges.values()))
         if bridge is not None:
             try:
@@ -27,7 +27,7 @@ class _Router(logging.Handler):
             except Exception:
                 self.handleError(record)
         elif logging.lastResort is not None and not logging.root.handlers:
-            logging.lastResort.handle(record)   # as if we were not there
+            logging.lastResort.handle(record)  # as if we were not there
 
 
 _router = _Router()

@@ -24,16 +24,16 @@ from cliff_ros.ros import qos
 RELIABLE, BEST_EFFORT = ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT
 LATCHED, VOLATILE = DurabilityPolicy.TRANSIENT_LOCAL, DurabilityPolicy.VOLATILE
 
-RELIABILITIES = ('auto', 'reliable', 'best_effort')   # values of the parameter image_reliability
+RELIABILITIES = ('auto', 'reliable', 'best_effort')  # values of the parameter image_reliability
 
-_PERIOD = 0.5     # [s] between looks at the graph, beside those that events cause; Humble has no matched event
-_SILENCE = 1.0    # [s] without a message after which the old subscription of a silent topic ends
-_PATIENCE = 5.0   # [s] in which the new subscription must deliver, and names be known
+_PERIOD = 0.5  # [s] between looks at the graph, beside those that events cause; Humble has no matched event
+_SILENCE = 1.0  # [s] without a message after which the old subscription of a silent topic ends
+_PATIENCE = 5.0  # [s] in which the new subscription must deliver, and names be known
 
-_BEGINNING = 4096   # bytes
-GIANT = 32 << 20    # [bytes] of a message for which room is not kept ...
-SMALLER = 15        # ... when so many in a row need less than half of it
-_UNKNOWN = '_NODE_NAME_UNKNOWN_'   # rmw's
+_BEGINNING = 4096  # bytes
+GIANT = 32 << 20  # [bytes] of a message for which room is not kept ...
+SMALLER = 15  # ... when so many in a row need less than half of it
+_UNKNOWN = '_NODE_NAME_UNKNOWN_'  # rmw's
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,9 @@ class _Handover:
     """While two subscriptions exist: the old one delivers until the first message of the new one."""
 
     old: Subscription
-    delivered: deque = field(default_factory=lambda: deque(maxlen=8))   # by the old one, since the new one exists
+    delivered: deque = field(default_factory=lambda: deque(maxlen=8))  # by the old one, since the new one exists
     since: float = field(default_factory=time.monotonic)
-    last: float = field(default_factory=time.monotonic)   # when the old one delivered last
+    last: float = field(default_factory=time.monotonic)  # when the old one delivered last
 
     def over(self) -> bool:
         now = time.monotonic()
@@ -76,12 +76,22 @@ class _Handover:
 class Delivery:
     """One topic's subscription. All methods, and ``callback``, are for the executor's thread."""
 
-    def __init__(self, node: Node, kind: type, topic: str, callback: Callable[[Any], None],
-                 complain: Callable[[str, str], None], *, raw: bool = False, depth: int = 1,
-                 reliability: str = 'auto', latched: bool = False) -> None:
+    def __init__(
+        self,
+        node: Node,
+        kind: type,
+        topic: str,
+        callback: Callable[[Any], None],
+        complain: Callable[[str, str], None],
+        *,
+        raw: bool = False,
+        depth: int = 1,
+        reliability: str = 'auto',
+        latched: bool = False,
+    ) -> None:
         """latched: ask for what was published before the start, where all publishers keep it."""
         self.topic = node.resolve_topic_name(topic)
-        self.lost: int | None = 0   # messages lost on the way since ``open``; None where the middleware does not count
+        self.lost: int | None = 0  # messages lost on the way since ``open``; None where the middleware does not count
         self.wanted = Wanted()
         self._node = node
         self._kind = kind
@@ -95,7 +105,7 @@ class Delivery:
         self._handover: _Handover | None = None
         self._said: tuple | None = None
         self._unnamed = 0
-        self._largest = self._smaller = 0   # bytes of the largest message, and how many of less than half came since
+        self._largest = self._smaller = 0  # bytes of the largest message, and how many of less than half came since
 
     def open(self) -> None:
         """Subscribe, and from then on follow the publishers."""
@@ -135,15 +145,19 @@ class Delivery:
             self._finish_handover()
         publishers = self._publishers()
         if not publishers:
-            return   # whoever comes back is likely to offer the same as before
+            return  # whoever comes back is likely to offer the same as before
         wanted = self._choose(publishers)
         if wanted != self.wanted:
             self._finish_handover()
             self.wanted = wanted
             self._handover = _Handover(self._subscription)
             self._subscription = self._subscribe()
-        elif self._largest > GIANT and self._smaller >= SMALLER and self._handover is None \
-                and wanted.durability != LATCHED:   # which would come a second time
+        elif (
+            self._largest > GIANT
+            and self._smaller >= SMALLER
+            and self._handover is None
+            and wanted.durability != LATCHED
+        ):  # which would come a second time
             # The middleware keeps room for the largest message that a topic's subscriptions ever got, as long as there
             # is one: no handover, rather miss an image.
             self._node.destroy_subscription(self._subscription)
@@ -156,7 +170,8 @@ class Delivery:
         # What is overridden stays, whatever is offered: no reason to subscribe anew.
         return Wanted(
             self.wanted.reliability if 'reliability' in self._overrides else wanted.reliability,
-            self.wanted.durability if 'durability' in self._overrides else wanted.durability)
+            self.wanted.durability if 'durability' in self._overrides else wanted.durability,
+        )
 
     def _publishers(self) -> list[TopicEndpointInfo]:
         """Those that this topic can come from: others are complained about by the watchdog."""
@@ -164,8 +179,7 @@ class Delivery:
         return [info for info in self._node.get_publishers_info_by_topic(self.topic) if info.topic_type == wanted]
 
     def _subscribe(self) -> Subscription:
-        profile = QoSProfile(depth=self._depth, reliability=self.wanted.reliability,
-                             durability=self.wanted.durability)
+        profile = QoSProfile(depth=self._depth, reliability=self.wanted.reliability, durability=self.wanted.durability)
         made: list[Subscription] = []
         self._largest = self._smaller = 0
 
@@ -177,8 +191,16 @@ class Delivery:
             self._receive(made[0], message)
 
         subscription, counts = qos.subscribe(
-            self._node, self._kind, self._name, receive, profile, raw=self._raw, overridden=self._overrides,
-            lost=lost, changed=lambda event: self._look_again.trigger())
+            self._node,
+            self._kind,
+            self._name,
+            receive,
+            profile,
+            raw=self._raw,
+            overridden=self._overrides,
+            lost=lost,
+            changed=lambda event: self._look_again.trigger(),
+        )
         if not counts:
             self.lost = None
         made.append(subscription)
@@ -198,7 +220,7 @@ class Delivery:
                 if _mark(message) in handover.delivered:
                     return
         elif subscription is not self._subscription:
-            return   # was under way when its subscription ended
+            return  # was under way when its subscription ended
         self._callback(message)
 
     def _finish_handover(self) -> None:
@@ -214,7 +236,7 @@ class Delivery:
             self._unnamed = 0
             return
         if any(info.node_name == _UNKNOWN for info in publishers) and self._unnamed < _PATIENCE / _PERIOD:
-            self._unnamed += 1   # the middleware learns the names a moment after the publishers
+            self._unnamed += 1  # the middleware learns the names a moment after the publishers
             return
         how = 'reliably' if profile.reliability == RELIABLE else 'with best effort'
         if self.fixed_by:
@@ -235,15 +257,19 @@ class Delivery:
                 policy = _policy(info.qos_profile, self._subscription.qos_profile)
                 override = f'qos_overrides.{self.topic}.subscription.{policy}'
                 fixed = override if policy in self._overrides else self.fixed_by or override
-                self._complain(f'qos {self.topic}', (
-                    f"{_names([info])} offers less on '{self.topic}' than this node asks for ({policy}), so nothing "
-                    f'comes from it: the parameter {fixed} asks for too much, leave it out'
-                    f"{' or set it to auto' if fixed == 'image_reliability' else ''}."))
+                self._complain(
+                    f'qos {self.topic}',
+                    (
+                        f"{_names([info])} offers less on '{self.topic}' than this node asks for ({policy}), so "
+                        f'nothing comes from it: the parameter {fixed} asks for too much, leave it out'
+                        f'{" or set it to auto" if fixed == "image_reliability" else ""}.'
+                    ),
+                )
 
 
 def type_name(kind: type) -> str:
     """Such as sensor_msgs/msg/Image."""
-    return f"{kind.__module__.split('.')[0]}/msg/{kind.__name__}"
+    return f'{kind.__module__.split(".")[0]}/msg/{kind.__name__}'
 
 
 def _mark(message: Any) -> Any:
@@ -252,9 +278,14 @@ def _mark(message: Any) -> Any:
 
 
 def _names(publishers: Sequence[TopicEndpointInfo]) -> str:
-    return ' and '.join(sorted({
-        f"{info.node_namespace.rstrip('/')}/{info.node_name}" if info.node_name != _UNKNOWN else 'a publisher'
-        for info in publishers}))
+    return ' and '.join(
+        sorted(
+            {
+                f'{info.node_namespace.rstrip("/")}/{info.node_name}' if info.node_name != _UNKNOWN else 'a publisher'
+                for info in publishers
+            }
+        )
+    )
 
 
 def _policy(offered: QoSProfile, asked: QoSProfile) -> str:
@@ -268,4 +299,5 @@ def _overrides(node: Node, topic: str) -> frozenset[str]:
     """The policies that the user set for subscriptions of a topic."""
     prefix = f'qos_overrides.{topic}.subscription.'
     return frozenset(
-        name[len(prefix):] for name in getattr(node, '_parameter_overrides', {}) if name.startswith(prefix))
+        name[len(prefix) :] for name in getattr(node, '_parameter_overrides', {}) if name.startswith(prefix)
+    )

@@ -17,8 +17,8 @@ from cliff_ros.ros.wire import RawDetection, RawDetections
 
 Complain = Callable[[str, str], None]
 
-_LARGEST = 1e6    # [px] centre or size: no camera has such images
-_SMALLEST = 1e-6   # a fraction of an image still is larger
+_LARGEST = 1e6  # [px] centre or size: no camera has such images
+_SMALLEST = 1e-6  # a fraction of an image still is larger
 # Who fills more than this many images cannot be seen in any of them.
 _LARGEST_IN_IMAGES = 20.0
 # Nobody has a box of so few pixels: fractions of the image's size.
@@ -33,8 +33,10 @@ def detections_type() -> type:
     try:
         from vision_msgs.msg import Detection2DArray
     except ImportError:
-        raise InputError("detector 'topic' needs the package vision_msgs: install it "
-                         '(apt install ros-$ROS_DISTRO-vision-msgs), or choose another detector') from None
+        raise InputError(
+            "detector 'topic' needs the package vision_msgs: install it "
+            '(apt install ros-$ROS_DISTRO-vision-msgs), or choose another detector'
+        ) from None
     return Detection2DArray
 
 
@@ -73,16 +75,25 @@ class Detections:
             self.wanted_seen = True
             if _is_sane(detection.box, scores):
                 x, y, width, height = detection.box
-                boxes.append(Box(np.array([x - width / 2, y - height / 2, x + width / 2, y + height / 2]),
-                                 min(max(0.0, *scores) if scores else 1.0, 1.0), person_id(detection.id)))
+                boxes.append(
+                    Box(
+                        np.array([x - width / 2, y - height / 2, x + width / 2, y + height / 2]),
+                        min(max(0.0, *scores) if scores else 1.0, 1.0),
+                        person_id(detection.id),
+                    )
+                )
             else:
                 bad.append(detection)
         if bad:
             x, y, width, height = bad[0].box
-            self._complain('detections: numbers', (
-                f'{len(bad)} of {len(message.detections)} detections are left out: centre, size or score is not finite '
-                f'or cannot be (the first: {width:g}x{height:g} px around ({x:g}, {y:g}), scores '
-                f'{[score for _, score in bad[0].hypotheses][:3]}); correct the detector.'))
+            self._complain(
+                'detections: numbers',
+                (
+                    f'{len(bad)} of {len(message.detections)} detections are left out: centre, size or score is not '
+                    f'finite or cannot be (the first: {width:g}x{height:g} px around ({x:g}, {y:g}), scores '
+                    f'{[score for _, score in bad[0].hypotheses][:3]}); correct the detector.'
+                ),
+            )
         return boxes
 
     def _remember(self, detection: RawDetection) -> None:
@@ -106,34 +117,56 @@ class Placement:
         scale = np.array(size * 2, np.float64)
         xyxy = np.array([box.xyxy for box in boxes])
         if self._normalized:
-            xyxy = xyxy * scale - 0.5   # fractions count from the corner of the first pixel, pixels from its centre
+            xyxy = xyxy * scale - 0.5  # fractions count from the corner of the first pixel, pixels from its centre
         elif np.abs(xyxy).max() <= _LARGEST_FRACTION and min(size) > 4 * _LARGEST_FRACTION:
-            self._complain('detections: normalized', (
-                'The boxes of an image are left out: they are fractions of its width and height, not pixels; set '
-                'detections_normalized to true, or have the detector give pixels.'))
+            self._complain(
+                'detections: normalized',
+                (
+                    'The boxes of an image are left out: they are fractions of its width and height, not pixels; set '
+                    'detections_normalized to true, or have the detector give pixels.'
+                ),
+            )
             return []
         sides = xyxy[:, 2:] - xyxy[:, :2]
         seen = ((xyxy[:, 2:] > -0.5) & (xyxy[:, :2] < scale[:2] - 0.5)).all(1)
         sized = (sides >= 1.0).all(1) & (sides <= _LARGEST_IN_IMAGES * max(size)).all(1)
         if not seen.any():
             x, y = (xyxy[0, :2] + xyxy[0, 2:]) / 2
-            remedy = 'set detections_normalized to false if they are pixels' if self._normalized else (
-                'it looks at another image, or at another size of it; remap `image` to the topic that the detector '
-                'looks at, or have it give pixels of this one')
-            self._complain('detections: outside', (
-                f"None of the detector's boxes lies in the {size[0]}x{size[1]} image (the first is around ({x:.0f}, "
-                f'{y:.0f})): {remedy}.'))
+            remedy = (
+                'set detections_normalized to false if they are pixels'
+                if self._normalized
+                else (
+                    'it looks at another image, or at another size of it; remap `image` to the topic that the detector '
+                    'looks at, or have it give pixels of this one'
+                )
+            )
+            self._complain(
+                'detections: outside',
+                (
+                    f"None of the detector's boxes lies in the {size[0]}x{size[1]} image (the first is around "
+                    f'({x:.0f}, {y:.0f})): {remedy}.'
+                ),
+            )
         elif not sized[seen].all():
-            self._complain('detections: size', (
-                f'{np.count_nonzero(seen & ~sized)} of {len(boxes)} boxes are left out: they are smaller than a pixel '
-                f'or larger than {_LARGEST_IN_IMAGES:.0f} images; correct the detector.'))
+            self._complain(
+                'detections: size',
+                (
+                    f'{np.count_nonzero(seen & ~sized)} of {len(boxes)} boxes are left out: they are smaller than a '
+                    f'pixel or larger than {_LARGEST_IN_IMAGES:.0f} images; correct the detector.'
+                ),
+            )
         return [Box(xyxy[i], boxes[i].score, boxes[i].id) for i in np.flatnonzero(seen & sized)]
 
 
 def _is_sane(box: tuple[float, float, float, float], scores: Sequence[float]) -> bool:
     x, y, width, height = box
-    return (abs(x) <= _LARGEST and abs(y) <= _LARGEST and _SMALLEST <= width <= _LARGEST
-            and _SMALLEST <= height <= _LARGEST and all(map(math.isfinite, scores)))
+    return (
+        abs(x) <= _LARGEST
+        and abs(y) <= _LARGEST
+        and _SMALLEST <= width <= _LARGEST
+        and _SMALLEST <= height <= _LARGEST
+        and all(map(math.isfinite, scores))
+    )
 
 
 def person_id(text: str) -> int | None:

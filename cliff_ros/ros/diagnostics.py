@@ -13,9 +13,9 @@ from std_msgs.msg import Header
 
 from cliff_ros.ros.complaints import Complaints
 
-WINDOW = 10.0   # [s] over which rates and percentiles are taken
-RECENT = 5.0    # [s] a complaint counts after it occurred last
-MOST_SENTENCES = 8   # in the status itself
+WINDOW = 10.0  # [s] over which rates and percentiles are taken
+RECENT = 5.0  # [s] a complaint counts after it occurred last
+MOST_SENTENCES = 8  # in the status itself
 
 
 class Rate:
@@ -75,8 +75,7 @@ class Diagnostics:
             level, message = DiagnosticStatus.OK, ': '.join(filter(None, (state.lifecycle, state.doing)))
         else:
             level, message = DiagnosticStatus.OK, f'{self.people} people, {rate:.1f} images/s'
-        values = [('lifecycle', state.lifecycle), ('images per second', f'{rate:.2f}'),
-                  ('people', str(self.people))]
+        values = [('lifecycle', state.lifecycle), ('images per second', f'{rate:.2f}'), ('people', str(self.people))]
         if len(latencies):
             p50, p95 = np.percentile(latencies, (50, 95))
             values += [('latency p50 [ms]', f'{p50:.1f}'), ('latency p95 [ms]', f'{p95:.1f}')]
@@ -88,6 +87,11 @@ class Diagnostics:
         values += state.facts
         name = self._node.get_fully_qualified_name()
         header = Header(stamp=self._node.get_clock().now().to_msg())
-        status = DiagnosticStatus(level=level, name=f'{name[1:]}: people from images', message=message,
-                                  hardware_id=name, values=[KeyValue(key=k, value=v) for k, v in values])
+        status = DiagnosticStatus(
+            level=level,
+            name=f'{name[1:]}: people from images',
+            message=message,
+            hardware_id=name,
+            values=[KeyValue(key=k, value=v) for k, v in values],
+        )
         self._publisher.publish(DiagnosticArray(header=header, status=[status]))

@@ -14,9 +14,9 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
 from tf2_msgs.msg import TFMessage
 
-_PERIOD = 1.0    # [s] between looks at what others publish
-_DEPTH = 100     # of their latest messages
-_MEMORY = 1000   # names and messages of ours
+_PERIOD = 1.0  # [s] between looks at what others publish
+_DEPTH = 100  # of their latest messages
+_MEMORY = 1000  # names and messages of ours
 # Count, stamp, names and place of the first transform. What the middleware may change lies before and behind.
 _KEY = slice(4, 260)
 
@@ -38,7 +38,7 @@ def parents_and_children(raw: bytes) -> list[tuple[str, str]]:
     Anybody may publish on /tf, so lengths are not believed: nothing is read or made beyond the bytes there are.
     """
     found: list[tuple[str, str]] = []
-    if raw[:2] != b'\x00\x01':   # plain little-endian CDR, as every middleware writes it on x86 and ARM
+    if raw[:2] != b'\x00\x01':  # plain little-endian CDR, as every middleware writes it on x86 and ARM
         return found
     body, at = raw[4:], 4
 
@@ -49,14 +49,14 @@ def parents_and_children(raw: bytes) -> list[tuple[str, str]]:
         at += 4 + length
         if at > len(body):
             raise ValueError('a string ends beyond the message')
-        return body[at - length:at - 1].decode('utf-8', 'replace')
+        return body[at - length : at - 1].decode('utf-8', 'replace')
 
     with suppress(struct.error, ValueError):
         (count,) = struct.unpack_from('<I', body)
         for _ in range(count):
-            at += -at % 4 + 8   # the stamp
+            at += -at % 4 + 8  # the stamp
             found.append((string(), string()))
-            at += -at % 8 + 56   # translation and rotation
+            at += -at % 8 + 56  # translation and rotation
     return found
 
 
@@ -111,14 +111,19 @@ class FrameWatch:
 
     def look(self) -> None:
         """Go through what others published lately."""
-        if self._node.count_publishers(self._topic) < 2:   # nobody but us
+        if self._node.count_publishers(self._topic) < 2:  # nobody but us
             self._unsubscribe()
             return
         if self._subscription is None:
             self._subscription = self._node.create_subscription(
-                TFMessage, '/tf', lambda message: None, raw=True, callback_group=self._group,
-                qos_profile=QoSProfile(depth=_DEPTH, reliability=ReliabilityPolicy.BEST_EFFORT))
-        messages = [raw for raw in self._take() if self._needle in raw]   # before ours are listed: none is missed
+                TFMessage,
+                '/tf',
+                lambda message: None,
+                raw=True,
+                callback_group=self._group,
+                qos_profile=QoSProfile(depth=_DEPTH, reliability=ReliabilityPolicy.BEST_EFFORT),
+            )
+        messages = [raw for raw in self._take() if self._needle in raw]  # before ours are listed: none is missed
         ours = set(self._ours)
         for raw in messages:
             if raw[_KEY] not in ours and self._collides(raw):
@@ -139,18 +144,24 @@ class FrameWatch:
         names = set(self._names.copy())
         for parent, child in parents_and_children(raw):
             if child in names:
-                self._complain('tf names', (
-                    f"{self._others()} publishes the frame '{child}' on {self._topic} too, below '{parent}', and a "
-                    f"frame can have one parent only: give this node names of its own with the parameter tf_prefix "
-                    f"(such as 'left/'), or start it in a namespace."))
+                self._complain(
+                    'tf names',
+                    (
+                        f"{self._others()} publishes the frame '{child}' on {self._topic} too, below '{parent}', and a "
+                        f'frame can have one parent only: give this node names of its own with the parameter tf_prefix '
+                        f"(such as 'left/'), or start it in a namespace."
+                    ),
+                )
                 return True
         return False
 
     def _others(self) -> str:
         us = self._node.get_name(), self._node.get_namespace()
-        names = {f"{info.node_namespace.rstrip('/')}/{info.node_name}"
-                 for info in self._node.get_publishers_info_by_topic(self._topic)
-                 if (info.node_name, info.node_namespace) != us}
+        names = {
+            f'{info.node_namespace.rstrip("/")}/{info.node_name}'
+            for info in self._node.get_publishers_info_by_topic(self._topic)
+            if (info.node_name, info.node_namespace) != us
+        }
         return ' or '.join(sorted(names)) if 0 < len(names) <= 3 else 'Somebody else'
 
     def _unsubscribe(self) -> None:

@@ -24,7 +24,7 @@ class Guarded:
     complain: Complaints
 
     def create_subscription(self, msg_type: type, topic: str, callback: Callable, *args, **kwargs) -> Any:
-        if msg_type is Clock and not kwargs.get('raw'):   # rclpy's own: it would take any bytes for a time
+        if msg_type is Clock and not kwargs.get('raw'):  # rclpy's own: it would take any bytes for a time
             callback, kwargs['raw'] = _reading_clock(callback), True
         guarded = self._guard(f"Message on '{self.resolve_topic_name(topic)}'", callback)
         return super().create_subscription(msg_type, topic, guarded, *args, **self._events_guarded(topic, kwargs))
@@ -50,16 +50,21 @@ class Guarded:
         return self._guard(f"Request to '{srv_name}'", callback, lambda error, request, response: response)
 
     def add_on_set_parameters_callback(self, callback: Callable) -> None:
-        super().add_on_set_parameters_callback(self._guard(
-            'Parameter', callback,
-            lambda error, parameters: SetParametersResult(successful=False, reason=sentence_of(error))))
+        super().add_on_set_parameters_callback(
+            self._guard(
+                'Parameter',
+                callback,
+                lambda error, parameters: SetParametersResult(successful=False, reason=sentence_of(error)),
+            )
+        )
 
     def _guard(self, what: str, callback: Callable, instead: Callable | None = None) -> Callable:
         """The callback; where it fails complain, and return ``instead(error, *arguments)``.
 
         what: the thing it works on, for the sentence.
         """
-        @wraps(callback)   # rclpy looks at its signature
+
+        @wraps(callback)  # rclpy looks at its signature
         def guarded(*args, **kwargs) -> Any:
             try:
                 return callback(*args, **kwargs)

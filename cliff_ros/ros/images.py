@@ -51,7 +51,7 @@ for _name in ('uyvy', 'yuv422'):
 for _name in ('yuyv', 'yuv422_yuy2'):
     _ENCODINGS[_name] = _Encoding(2, conversion=cv2.COLOR_YUV2RGB_YUYV, even=(2, 1))
 # ROS names the first two rows of the pattern, OpenCV the second and third pixel of the second row.
-_BAYER: dict[str, int] = {}   # a compressed image may hold such samples, too
+_BAYER: dict[str, int] = {}  # a compressed image may hold such samples, too
 for _ros, _opencv in (('rggb', 'BG'), ('bggr', 'RG'), ('gbrg', 'GR'), ('grbg', 'GB')):
     _conversion = getattr(cv2, f'COLOR_Bayer{_opencv}2RGB')
     _BAYER[f'bayer_{_ros}8'] = _BAYER[f'bayer_{_ros}16'] = _conversion
@@ -60,7 +60,7 @@ for _ros, _opencv in (('rggb', 'BG'), ('bggr', 'RG'), ('gbrg', 'GR'), ('grbg', '
 
 SUPPORTED = tuple(_ENCODINGS)
 # OpenCV would write a line to the terminal for every damaged image; what is wrong is said here, once.
-if hasattr(cv2.utils, 'logging'):   # since 4.6
+if hasattr(cv2.utils, 'logging'):  # since 4.6
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 # 8K video has 33 million.
 MAX_PIXELS = 40_000_000
@@ -77,8 +77,9 @@ def to_array(message: Any, max_pixels: int = MAX_PIXELS) -> tuple[np.ndarray, st
     try:
         return (_decompress if hasattr(message, 'format') else _unpack)(message, max_pixels)
     except cv2.error as error:
-        raise InputError(f'OpenCV cannot read the image ({error.err or error}): check the camera driver.',
-                         'image_opencv') from error
+        raise InputError(
+            f'OpenCV cannot read the image ({error.err or error}): check the camera driver.', 'image_opencv'
+        ) from error
 
 
 def to_message_array(image: np.ndarray) -> array:
@@ -90,11 +91,15 @@ def to_message_array(image: np.ndarray) -> array:
 
 def _check_size(width: int, height: int, max_pixels: int) -> None:
     if not width or not height:
-        raise InputError(f'the image is {width}x{height} pixels, so it is empty: check the camera driver.',
-                         'image_empty')
+        raise InputError(
+            f'the image is {width}x{height} pixels, so it is empty: check the camera driver.', 'image_empty'
+        )
     if width * height > max_pixels:
-        raise InputError(f'the image is {width}x{height} pixels, more than the {max_pixels} of max_image_pixels: check'
-                         ' the camera driver, or raise that parameter.', 'image_large')
+        raise InputError(
+            f'the image is {width}x{height} pixels, more than the {max_pixels} of max_image_pixels: check'
+            ' the camera driver, or raise that parameter.',
+            'image_large',
+        )
 
 
 def _unpack(message: Any, max_pixels: int) -> tuple[np.ndarray, str]:
@@ -108,24 +113,35 @@ def _unpack(message: Any, max_pixels: int) -> tuple[np.ndarray, str]:
         return bridge.unpack(message, known)
     _check_size(width, height, max_pixels)
     if width % encoding.even[0] or height % encoding.even[1]:
-        raise InputError(f'a {message.encoding} image cannot be {width}x{height} pixels, only multiples of'
-                         f' {encoding.even[0]} and {encoding.even[1]}: check the camera driver.', 'image_odd')
+        raise InputError(
+            f'a {message.encoding} image cannot be {width}x{height} pixels, only multiples of'
+            f' {encoding.even[0]} and {encoding.even[1]}: check the camera driver.',
+            'image_odd',
+        )
     row = width * encoding.channels * encoding.sample_bytes
     if step < row:
-        raise InputError(f'the image has a step of {step} bytes, but a row of {width} {message.encoding}'
-                         f' pixels takes {row}: correct the step in the camera driver.', 'image_step')
+        raise InputError(
+            f'the image has a step of {step} bytes, but a row of {width} {message.encoding}'
+            f' pixels takes {row}: correct the step in the camera driver.',
+            'image_step',
+        )
     rows = height * encoding.rows[0] // encoding.rows[1]
     data = np.frombuffer(message.data, np.uint8)
     # The padding after the last row may be left out.
     if data.size < step * (rows - 1) + row:
-        raise InputError(f'the image is truncated, {width}x{height} {message.encoding} takes {step * rows}'
-                         f' bytes and {data.size} arrived: check the camera driver and the network.',
-                         'image_truncated')
+        raise InputError(
+            f'the image is truncated, {width}x{height} {message.encoding} takes {step * rows}'
+            f' bytes and {data.size} arrived: check the camera driver and the network.',
+            'image_truncated',
+        )
     if rows == 1:
-        step = row   # of one row it may be anything
+        step = row  # of one row it may be anything
     samples = np.lib.stride_tricks.as_strided(
-        data, (rows, width, encoding.channels, encoding.sample_bytes),
-        (step, encoding.channels * encoding.sample_bytes, encoding.sample_bytes, 1), writeable=False)
+        data,
+        (rows, width, encoding.channels, encoding.sample_bytes),
+        (step, encoding.channels * encoding.sample_bytes, encoding.sample_bytes, 1),
+        writeable=False,
+    )
     upper = 0 if message.is_bigendian else -1
     samples = samples[..., upper]
     if encoding.conversion is not None:
@@ -146,16 +162,21 @@ def _decompress(message: Any, max_pixels: int) -> tuple[np.ndarray, str]:
     flags = cv2.IMREAD_GRAYSCALE if pattern else cv2.IMREAD_COLOR
     is_jpeg = data[:2].tobytes() == b'\xff\xd8'
     if data.size < 2 or (is_jpeg and data.tobytes().rfind(b'\xff\xd9') < 0):
-        raise InputError(f'the compressed image is truncated ({data.size} bytes arrived): check the camera'
-                         ' driver and the network.', 'image_truncated')
+        raise InputError(
+            f'the compressed image is truncated ({data.size} bytes arrived): check the camera driver and the network.',
+            'image_truncated',
+        )
     # A few bytes can unpack into gigabytes: what the file says of its size comes first.
     size = picture_size(message.data)
     if size is not None:
         _check_size(*size, max_pixels)
     image = None if size is None else cv2.imdecode(data, flags | cv2.IMREAD_IGNORE_ORIENTATION)
     if image is None:
-        raise InputError(f'the compressed image ({shortened(message.format)}, {data.size} bytes) cannot be decoded:'
-                         ' publish JPEG or PNG.', 'image_undecodable')
+        raise InputError(
+            f'the compressed image ({shortened(message.format)}, {data.size} bytes) cannot be decoded:'
+            ' publish JPEG or PNG.',
+            'image_undecodable',
+        )
     if pattern:
         return cv2.cvtColor(image, _BAYER[pattern]), 'rgb'
     # OpenCV takes what it stores for BGR; a publisher that gave it RGB says so.
@@ -163,5 +184,7 @@ def _decompress(message: Any, max_pixels: int) -> tuple[np.ndarray, str]:
 
 
 def _unsupported(encoding: str, remedy: str = '') -> InputError:
-    return InputError(f'the image encoding {shortened(encoding)} is not supported: publish one of'
-                      f' {", ".join(SUPPORTED)}{remedy}.', 'image_encoding')
+    return InputError(
+        f'the image encoding {shortened(encoding)} is not supported: publish one of {", ".join(SUPPORTED)}{remedy}.',
+        'image_encoding',
+    )

@@ -51,13 +51,18 @@ class Incoming:
 class Inputs:
     """The subscriptions of the active node; ``deliver`` gets each image that is complete."""
 
-    def __init__(self, node: Node, settings: CliffSettings, deliver: Callable[[Incoming], None],
-                 complain: Callable[[str, str], None]) -> None:
+    def __init__(
+        self,
+        node: Node,
+        settings: CliffSettings,
+        deliver: Callable[[Incoming], None],
+        complain: Callable[[str, str], None],
+    ) -> None:
         self.received = 0
         self.since = self.last_image = time.monotonic()
         self.last_info: float | None = None
-        self.last_boxes: float | None = None   # boxes came
-        self.last_match: float | None = None   # boxes came that belong to an image
+        self.last_boxes: float | None = None  # boxes came
+        self.last_match: float | None = None  # boxes came that belong to an image
         self.detections = Detections(settings, complain)
         self._node = node
         self._settings = settings
@@ -72,7 +77,8 @@ class Inputs:
         self._read = read_compressed_image if compressed else read_image
         self.image_type = CompressedImage if compressed else Image
         self.info_topic, self.image_topic, self.detections_topic = map(
-            node.resolve_topic_name, ('camera_info', 'image', 'detections'))
+            node.resolve_topic_name, ('camera_info', 'image', 'detections')
+        )
         self._stamps = StampWatch(self.image_topic, node.get_clock(), complain)
         if settings.detector == 'topic':
             self._boxes = BoxPairing(settings.detections_tolerance)
@@ -84,8 +90,9 @@ class Inputs:
         self._subscribe(CameraInfo, 'camera_info', self._on_info, raw=True, latched=True)
         if self._boxes is not None:
             self._subscribe(detections_type(), 'detections', self._on_detections, raw=True, depth=5)
-        self.images = self._subscribe(self.image_type, 'image', self._on_image, raw=True,
-                                      reliability=self._settings.image_reliability)
+        self.images = self._subscribe(
+            self.image_type, 'image', self._on_image, raw=True, reliability=self._settings.image_reliability
+        )
 
     def close(self) -> None:
         for subscription in self._subscriptions:
@@ -131,8 +138,11 @@ class Inputs:
         self._stamps(image.stamp)
         self.losses.image(image.stamp, len(raw))
         incoming = Incoming(image, self._node.get_clock().now().to_msg(), clock)
-        if not self.has_info and self._settings.uncalibrated_fallback \
-                and self.last_image - self.since >= self._settings.camera_info_timeout:
+        if (
+            not self.has_info
+            and self._settings.uncalibrated_fallback
+            and self.last_image - self.since >= self._settings.camera_info_timeout
+        ):
             self._calibrated(incoming)
             return
         for earlier, info in self._infos.image(image.stamp, incoming):

@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from cliff_ros.ros.delivery import Delivery
     from cliff_ros.ros.inputs import Inputs
 
-_WINDOW = 5.0         # [s] over which losses count
-_TOO_MANY = 0.05      # of what was sent
-_AT_LEAST = 3         # images: one or two get lost when a publisher comes
-_OFF_BEAT = 0.15      # of a period, by which stamps of a steady camera may be early or late
-_STEADY = 0.8         # of all stamps that must keep to it
-_FEW = 8              # stamps that say nothing of a rate yet
+_WINDOW = 5.0  # [s] over which losses count
+_TOO_MANY = 0.05  # of what was sent
+_AT_LEAST = 3  # images: one or two get lost when a publisher comes
+_OFF_BEAT = 0.15  # of a period, by which stamps of a steady camera may be early or late
+_STEADY = 0.8  # of all stamps that must keep to it
+_FEW = 8  # stamps that say nothing of a rate yet
 _LIKE_A_CAMERA = 1.0  # [Hz] CameraInfo that comes more often belongs to images
 
 
@@ -34,8 +34,8 @@ class Losses:
     """What arrived lately: the stamps of images and of CameraInfo, (seconds, nanoseconds)."""
 
     def __init__(self) -> None:
-        self.size = 0   # [bytes] of the latest image message
-        self._images: deque[tuple[float, float]] = deque(maxlen=2000)   # when it arrived, its stamp [s]
+        self.size = 0  # [bytes] of the latest image message
+        self._images: deque[tuple[float, float]] = deque(maxlen=2000)  # when it arrived, its stamp [s]
         self._infos: deque[tuple[float, float]] = deque(maxlen=2000)
         self._told: deque[tuple[float, int]] = deque(maxlen=200)
 
@@ -87,27 +87,37 @@ def check_losses(inputs: Inputs, complain: Callable[[str, str], None]) -> None:
     lost, sent = inputs.losses.recent(images.lost)
     if lost >= _AT_LEAST and lost >= _TOO_MANY * sent:
         how = 'reliable delivery' if images.reliable else 'best effort'
-        complain('images lost', (
-            f"{lost} of the last {sent} images on '{images.topic}' got lost on the way to this node "
-            f'({inputs.losses.size / 1e6:.1f} MB each, {how}): {remedy(images)}.'))
+        complain(
+            'images lost',
+            (
+                f"{lost} of the last {sent} images on '{images.topic}' got lost on the way to this node "
+                f'({inputs.losses.size / 1e6:.1f} MB each, {how}): {remedy(images)}.'
+            ),
+        )
 
 
 def explain_silence(inputs: Inputs, publishers: str) -> str:
     """Why nothing comes from publishers who are there."""
     rate = inputs.losses.info_rate()
     if rate < _LIKE_A_CAMERA:
-        return (f'{publishers} publishes it but sends nothing; check that it runs, and that '
-                f'`ros2 topic hz {inputs.images.topic}` sees images.')
-    return (f'{publishers} publishes it, and CameraInfo arrives {rate:.0f} times a second, but no image does: they get '
-            f'lost on the way, or it sends none. Images are large: {remedy(inputs.images)}.')
+        return (
+            f'{publishers} publishes it but sends nothing; check that it runs, and that '
+            f'`ros2 topic hz {inputs.images.topic}` sees images.'
+        )
+    return (
+        f'{publishers} publishes it, and CameraInfo arrives {rate:.0f} times a second, but no image does: they get '
+        f'lost on the way, or it sends none. Images are large: {remedy(inputs.images)}.'
+    )
 
 
 def remedy(images: Delivery) -> str:
     """What whoever runs this can do, as the end of a sentence."""
-    more = (f'give the process that sends them more shared memory, by starting it with {profile_variable(os.environ)} '
-            "set to cliff_ros's config/fastdds.xml"
-            if 'fastrtps' in get_rmw_implementation_identifier() else
-            "give the middleware larger buffers (the kernel's net.core.rmem_max, and its own configuration)")
+    more = (
+        f'give the process that sends them more shared memory, by starting it with {profile_variable(os.environ)} '
+        "set to cliff_ros's config/fastdds.xml"
+        if 'fastrtps' in get_rmw_implementation_identifier()
+        else "give the middleware larger buffers (the kernel's net.core.rmem_max, and its own configuration)"
+    )
     if images.reliable:
         return f'the way is too narrow for them; {more}, or send them compressed (image_transport)'
     if images.fixed_by:

@@ -21,8 +21,8 @@ from cliff_ros.render.colors import color_of
 from cliff_ros.ros.batch import Batch
 from cliff_ros.ros.cdr import SENTINEL_POINT, SENTINEL_STAMP, STAMP, Slot, Template, doubles, stamp_slot
 
-LIFETIME = Duration(sec=0, nanosec=500_000_000)   # survives dropped frames, clears up after a crash
-_BONES = np.array([(PARENTS[joint], joint) for joint in range(1, NUM_JOINTS)]).reshape(-1)   # (46,) joints
+LIFETIME = Duration(sec=0, nanosec=500_000_000)  # survives dropped frames, clears up after a crash
+_BONES = np.array([(PARENTS[joint], joint) for joint in range(1, NUM_JOINTS)]).reshape(-1)  # (46,) joints
 _POINT = np.dtype((np.float64, 3))
 
 
@@ -33,7 +33,7 @@ class _Markers:
 
     def __init__(self) -> None:
         self._shown: tuple[str, frozenset[int]] = ('', frozenset())
-        self._template = lru_cache(maxsize=2)(self._make_template)   # a mesh is 1 MB per person
+        self._template = lru_cache(maxsize=2)(self._make_template)  # a mesh is 1 MB per person
 
     def serialise(self, batch: Batch) -> bytes:
         """The bytes of a MarkerArray that adds or updates everyone."""
@@ -52,9 +52,13 @@ class _Markers:
             return None
         self._shown = (frame_id, shown - gone)
         header = Header(frame_id=frame_id)
-        return MarkerArray(markers=[
-            Marker(header=header, ns=namespace, id=_marker_id(person), action=Marker.DELETE)
-            for person in sorted(gone) for namespace in self.namespaces])
+        return MarkerArray(
+            markers=[
+                Marker(header=header, ns=namespace, id=_marker_id(person), action=Marker.DELETE)
+                for person in sorted(gone)
+                for namespace in self.namespaces
+            ]
+        )
 
     def _write(self, template: Template, batch: Batch, n: int) -> None:
         raise NotImplementedError
@@ -80,9 +84,13 @@ class MeshMarkers(_Markers):
 
     def _make_template(self, frame_id: str, ids: tuple[int, ...]) -> Template:
         markers = [_marker('smpl_mesh', frame_id, person, Marker.TRIANGLE_LIST, 1.0) for person in ids]
-        return Template(MarkerArray(markers=markers), {
-            'stamp': stamp_slot(len(ids)),
-            'points': Slot(_POINT, doubles(*SENTINEL_POINT), len(ids), length=len(self._corners))})
+        return Template(
+            MarkerArray(markers=markers),
+            {
+                'stamp': stamp_slot(len(ids)),
+                'points': Slot(_POINT, doubles(*SENTINEL_POINT), len(ids), length=len(self._corners)),
+            },
+        )
 
 
 class SkeletonMarkers(_Markers):
@@ -97,10 +105,14 @@ class SkeletonMarkers(_Markers):
     def _make_template(self, frame_id: str, ids: tuple[int, ...]) -> Template:
         bones = [_marker('smpl_bones', frame_id, person, Marker.LINE_LIST, 0.02) for person in ids]
         joints = [_marker('smpl_joints', frame_id, person, Marker.SPHERE_LIST, 0.05, -1.0) for person in ids]
-        return Template(MarkerArray(markers=bones + joints), {
-            'stamp': stamp_slot(2 * len(ids)),
-            'bones': Slot(_POINT, doubles(*SENTINEL_POINT), len(ids), length=len(_BONES)),
-            'joints': Slot(_POINT, doubles(*(-v for v in SENTINEL_POINT)), len(ids), length=NUM_JOINTS)})
+        return Template(
+            MarkerArray(markers=bones + joints),
+            {
+                'stamp': stamp_slot(2 * len(ids)),
+                'bones': Slot(_POINT, doubles(*SENTINEL_POINT), len(ids), length=len(_BONES)),
+                'joints': Slot(_POINT, doubles(*(-v for v in SENTINEL_POINT)), len(ids), length=NUM_JOINTS),
+            },
+        )
 
 
 def _marker(namespace: str, frame_id: str, person: int, kind: int, size: float, sign: float = 1.0) -> Marker:
@@ -108,12 +120,19 @@ def _marker(namespace: str, frame_id: str, person: int, kind: int, size: float, 
     red, green, blue = (value / 255 for value in color_of(person))
     x, y, z = (sign * v for v in SENTINEL_POINT)
     marker = Marker(
-        header=Header(stamp=SENTINEL_STAMP, frame_id=frame_id), ns=namespace, id=_marker_id(person),
-        type=kind, action=Marker.ADD, scale=Vector3(x=size, y=size, z=size), lifetime=LIFETIME,
-        color=ColorRGBA(r=red, g=green, b=blue, a=1.0), points=[Point(x=x, y=y, z=z)])
+        header=Header(stamp=SENTINEL_STAMP, frame_id=frame_id),
+        ns=namespace,
+        id=_marker_id(person),
+        type=kind,
+        action=Marker.ADD,
+        scale=Vector3(x=size, y=size, z=size),
+        lifetime=LIFETIME,
+        color=ColorRGBA(r=red, g=green, b=blue, a=1.0),
+        points=[Point(x=x, y=y, z=z)],
+    )
     marker.pose.orientation.w = 1.0
     return marker
 
 
 def _marker_id(person: int) -> int:
-    return person & 0x7FFFFFFF   # Marker.id is signed
+    return person & 0x7FFFFFFF  # Marker.id is signed

@@ -34,7 +34,7 @@ class InfoPairing(Generic[Image, Other]):
     def image(self, stamp: Stamp, image: Image) -> list[tuple[Image, Other]]:
         complete = []
         if self._waiting is not None and self.latest is not None:
-            self._in_pairs = False      # the last image's CameraInfo never came
+            self._in_pairs = False  # the last image's CameraInfo never came
             complete.append((self._waiting[1], self.latest))
         self._waiting = None
         if stamp in self._infos:

@@ -18,14 +18,14 @@ _IN_FLIGHT = 3  # messages of the largest kind that one process may have under w
 _OLD_NAME = ('humble', 'iron', 'jazzy')
 # A user who has set one of these has decided on transports, or on another middleware, already.
 _DECIDED = ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_BUILTIN_TRANSPORTS')
-_DEFAULT_FILE = 'DEFAULT_FASTDDS_PROFILES.xml'   # read from the working directory where it exists
+_DEFAULT_FILE = 'DEFAULT_FASTDDS_PROFILES.xml'  # read from the working directory where it exists
 _OLD_DEFAULT_FILE = 'DEFAULT_FASTRTPS_PROFILES.xml'
 
 # What a process sends, when nobody knows how large it will be: 32 MiB hold 11 images of 1280x720, one of 3840x2160.
 # The memory is taken when the process starts, so no more than an eighth of what is free: a container often has 64 MB.
 SEGMENT = 32 << 20
 _SHARE = 8
-_DEFAULT_SEGMENT = 512 << 10   # Fast DDS's own
+_DEFAULT_SEGMENT = 512 << 10  # Fast DDS's own
 
 _PROFILE = """<?xml version="1.0" encoding="UTF-8"?>
 <profiles xmlns="http://www.eprosima.com">

@@ -34,7 +34,11 @@ class Namesakes:
             return
         full = self._node.get_fully_qualified_name()
         others = 'another node' if count == 2 else f'{count - 1} other nodes'
-        self._complain('same name', (
-            f"There is {others} of the name '{full}', so both answer its services and publish on its topics: end one, "
-            'or start it in a namespace of its own (namespace:=left with the launch files, --ros-args -r __ns:=/left '
-            'with `ros2 run`).'))
+        self._complain(
+            'same name',
+            (
+                f"There is {others} of the name '{full}', so both answer its services and publish on its topics: end "
+                'one, or start it in a namespace of its own (namespace:=left with the launch files, --ros-args -r '
+                '__ns:=/left with `ros2 run`).'
+            ),
+        )

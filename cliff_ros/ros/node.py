@@ -70,7 +70,7 @@ class CliffNode(Guarded, LifecycleNode):
         # takes long, and asking for the state too.
         Node.__init__(self, 'cliff', **kwargs)
         LifecycleNodeMixin.__init__(self, callback_group=ReentrantCallbackGroup())
-        self._stop_request = StopRequest() if stop is None else stop   # falsy until somebody asks
+        self._stop_request = StopRequest() if stop is None else stop  # falsy until somebody asks
         self.restarts = restarts or Restarts()
         self.complain = Complaints(self.get_logger())
         guard_lifecycle(self)
@@ -88,7 +88,7 @@ class CliffNode(Guarded, LifecycleNode):
         self._max_pixels = 0
         self._lifecycle = 'unconfigured'
         self._failure = ''
-        self._doing: tuple[str, float] | None = None   # what takes long, and when it began
+        self._doing: tuple[str, float] | None = None  # what takes long, and when it began
         self._lost = self.create_guard_condition(self._stand_down)
         self._processed = 0
         settings = self.parameters.current()
@@ -102,7 +102,7 @@ class CliffNode(Guarded, LifecycleNode):
         return self._attempt('inactive', self._load, undo=self._release)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        super().on_activate(state)   # enables the publishers
+        super().on_activate(state)  # enables the publishers
         result = self._attempt('active', self._start, undo=self._stop)
         if result is not SUCCESS:
             super().on_deactivate(state)
@@ -146,9 +146,13 @@ class CliffNode(Guarded, LifecycleNode):
     def recover(self, spin: Callable[[], None]) -> None:
         """Say that the process before this one died; bring up after a while, which is longer each time."""
         number, delay = self.restarts.count, self.restarts.delay
-        self.complain('restarted', (
-            f'The process of this node ended and was started again, {number} times since the launch: look above for '
-            'the cause.'))
+        self.complain(
+            'restarted',
+            (
+                f'The process of this node ended and was started again, {number} times since the launch: look above '
+                'for the cause.'
+            ),
+        )
         end = time.monotonic() + delay
         self._doing = f'waiting {delay:.0f} s after restart {number}', time.monotonic()
         while time.monotonic() < end and not self._stop_request and self.lifecycle_state[1] == 'unconfigured':
@@ -183,7 +187,8 @@ class CliffNode(Guarded, LifecycleNode):
         engine = self.pipeline.engine
         self.get_logger().info(
             f"Ready: network '{engine.metadata['model']}' on {engine.name} ({engine.reason}), "
-            f"body '{self.pipeline.body.name}', detector '{settings.detector}'.")
+            f"body '{self.pipeline.body.name}', detector '{settings.detector}'."
+        )
 
     def _start(self) -> None:
         self.worker.call(self.pipeline.reset)
@@ -215,8 +220,7 @@ class CliffNode(Guarded, LifecycleNode):
             self._core_log.close()
         self.outputs = self.worker = self.pipeline = self.calibration = self.placement = self._core_log = None
 
-    def _attempt(self, goal: str, step: Callable[[], None],
-                 undo: Callable[[], None]) -> TransitionCallbackReturn:
+    def _attempt(self, goal: str, step: Callable[[], None], undo: Callable[[], None]) -> TransitionCallbackReturn:
         """Make a step of the lifecycle; where it fails say why, undo it, and fail the transition."""
         try:
             step()
@@ -224,7 +228,7 @@ class CliffNode(Guarded, LifecycleNode):
             self._doing = None
             undo()
             return FAILURE
-        except Exception as error:   # rclpy would drop it without a word
+        except Exception as error:  # rclpy would drop it without a word
             self._doing = None
             undo()
             known = isinstance(error, CliffError)
@@ -269,21 +273,34 @@ class CliffNode(Guarded, LifecycleNode):
         self.diagnostics.people = len(people)
         self.diagnostics.processed.add(watch.total)
         self._check_frame_id(incoming.image.frame_id)
-        self.outputs.publish_timing(timing_message(
-            batch.header, incoming.received, started, self.get_clock().now().to_msg(),
-            people.timings | watch.stages, watch.total, len(people), self._counts()))
+        self.outputs.publish_timing(
+            timing_message(
+                batch.header,
+                incoming.received,
+                started,
+                self.get_clock().now().to_msg(),
+                people.timings | watch.stages,
+                watch.total,
+                len(people),
+                self._counts(),
+            )
+        )
 
     def _check_frame_id(self, frame_id: str) -> None:
         if not frame_id:
-            self.complain('frame_id', (
-                "The image's header.frame_id is empty, so people cannot be placed on /tf: give the camera "
-                "driver the name of the camera's optical frame."))
+            self.complain(
+                'frame_id',
+                (
+                    "The image's header.frame_id is empty, so people cannot be placed on /tf: give the camera "
+                    "driver the name of the camera's optical frame."
+                ),
+            )
 
     def _refuse(self, error: Exception) -> None:
         """An image that cannot be used, or a station that failed on it."""
         if isinstance(error, EngineError) and error.lost:
             self._failure = harmless(sentence_of(error))
-            self._lost.trigger()   # lifecycle is the executor's thread's
+            self._lost.trigger()  # lifecycle is the executor's thread's
         else:
             self.complain.failure('Image', error)
 
@@ -296,6 +313,7 @@ class CliffNode(Guarded, LifecycleNode):
 
     def _use_options(self, settings: CliffSettings) -> None:
         """From the next image on: the thread that runs the pipeline puts them there between two images."""
+
         def put() -> None:
             self.pipeline.options = settings.pipeline_options()
 
@@ -313,13 +331,19 @@ class CliffNode(Guarded, LifecycleNode):
         facts = [('restarts', str(self.restarts.count))]
         if self.pipeline:
             engine = self.pipeline.engine
-            facts += [('network', str(engine.metadata['model'])),
-                      ('engine', f'{engine.name} ({engine.reason})'),
-                      ('body', self.pipeline.body.name)]
+            facts += [
+                ('network', str(engine.metadata['model'])),
+                ('engine', f'{engine.name} ({engine.reason})'),
+                ('body', self.pipeline.body.name),
+            ]
         if self.inputs:
             received, processed, dropped = self._counts()
-            facts += [('images received', str(received)), ('images processed', str(processed)),
-                      ('images dropped', str(dropped)), ('images without boxes', str(self.inputs.unmatched))]
+            facts += [
+                ('images received', str(received)),
+                ('images processed', str(processed)),
+                ('images dropped', str(dropped)),
+                ('images without boxes', str(self.inputs.unmatched)),
+            ]
         return tuple(facts)
 
     def _counts(self) -> tuple[int, int, int]:
@@ -339,8 +363,9 @@ def main(args: list[str] | None = None) -> int:
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     try:
+
         def spin() -> None:
-            spin_once(executor, node, node.complain, 0.2)   # signals are heard in between
+            spin_once(executor, node, node.complain, 0.2)  # signals are heard in between
 
         if node.restarts.count:
             node.recover(spin)

@@ -29,8 +29,9 @@ FAREWELL = Duration(seconds=0.3)  # how long a subscriber may take to acknowledg
 class Outputs:
     """The publishers of the configured node. ``publish`` is for the worker's thread."""
 
-    def __init__(self, node: LifecycleNode, settings: CliffSettings, pipeline: Pipeline,
-                 complain: Callable[[str, str], None]) -> None:
+    def __init__(
+        self, node: LifecycleNode, settings: CliffSettings, pipeline: Pipeline, complain: Callable[[str, str], None]
+    ) -> None:
         self._node = node
         self._publishers: list[LifecyclePublisher] = []
         self._faces = pipeline.body.faces
@@ -39,8 +40,12 @@ class Outputs:
 
         def publisher(kind: type, topic: str, profile) -> LifecyclePublisher:
             made = node.create_lifecycle_publisher(
-                kind, topic, profile, qos_overriding_options=qos.overridable(),
-                event_callbacks=qos.publisher_events(node.resolve_topic_name(topic), complain))
+                kind,
+                topic,
+                profile,
+                qos_overriding_options=qos.overridable(),
+                event_callbacks=qos.publisher_events(node.resolve_topic_name(topic), complain),
+            )
             self._publishers.append(made)
             return made
 
@@ -77,8 +82,9 @@ class Outputs:
             self._frames.note(map(self._tf_message.frame, batch.ids), message)
             self._tf.publish(message)
         for publisher, markers, ready in (
-                (self._mesh, self._mesh_markers, all(p.vertices is not None for p in batch.people)),
-                (self._skeleton, self._skeleton_markers, True)):
+            (self._mesh, self._mesh_markers, all(p.vertices is not None for p in batch.people)),
+            (self._skeleton, self._skeleton_markers, True),
+        ):
             if ready and _heard(publisher):
                 gone = markers.farewell(batch)
                 if gone:
@@ -95,8 +101,7 @@ class Outputs:
         """Nobody is there any more: empty people, and nothing left in RViz."""
         header = self._node.now_header(self._frame_id)
         self._people.publish(SmplArray(header=header))
-        for publisher, markers in ((self._mesh, self._mesh_markers),
-                                   (self._skeleton, self._skeleton_markers)):
+        for publisher, markers in ((self._mesh, self._mesh_markers), (self._skeleton, self._skeleton_markers)):
             gone = markers.farewell()
             if gone:
                 publisher.publish(gone)

@@ -17,5 +17,6 @@ def overlay_message(frame: Frame, batch: Batch, faces: np.ndarray, opacity: floa
     image = frame.image if frame.order == 'rgb' else frame.image[..., ::-1]
     drawn = draw_people(image, batch.people, frame.camera, faces, alpha=opacity)
     height, width = drawn.shape[:2]
-    return Image(header=batch.header, height=height, width=width, encoding='rgb8', step=3 * width,
-                 data=to_message_array(drawn))
+    return Image(
+        header=batch.header, height=height, width=width, encoding='rgb8', step=3 * width, data=to_message_array(drawn)
+    )

@@ -18,7 +18,7 @@ from cliff_ros.ros.complaints import shortened
 
 Settings = TypeVar('Settings')
 _KINDS = {bool: 'true or false', int: 'a whole number', float: 'a number', str: 'a string'}
-LONGEST_TEXT = 4096   # as long as a path can be
+LONGEST_TEXT = 4096  # as long as a path can be
 _NOT_OURS = ('use_sim_time', 'qos_overrides.', 'start_type_description_service')
 
 
@@ -38,12 +38,18 @@ class Spec:
     when: When
     range: tuple[float, float] | None = None
     choices: tuple | None = None
-    check: Callable[[Any], str | None] | None = None   # what is wrong with a value, or None
+    check: Callable[[Any], str | None] | None = None  # what is wrong with a value, or None
 
 
-def parameter(default: Any, description: str, when: When = When.SETUP, *,
-              range: tuple[float, float] | None = None, choices: tuple | None = None,
-              check: Callable[[Any], str | None] | None = None) -> Any:
+def parameter(
+    default: Any,
+    description: str,
+    when: When = When.SETUP,
+    *,
+    range: tuple[float, float] | None = None,
+    choices: tuple | None = None,
+    check: Callable[[Any], str | None] | None = None,
+) -> Any:
     """A dataclass field that is a ROS parameter."""
     return field(default=default, metadata={'spec': Spec(description, when, range, choices, check)})
 
@@ -56,9 +62,8 @@ class Parameters(Generic[Settings]):
     are refused with a sentence and the old value stays; ``on_change(settings)`` hears of those accepted.
     """
 
-    def __init__(self, node: Node, kind: type[Settings],
-                 on_change: Callable[[Settings], None] | None = None) -> None:
-        self.locked = False   # True while the node is configured: SETUP parameters cannot change
+    def __init__(self, node: Node, kind: type[Settings], on_change: Callable[[Settings], None] | None = None) -> None:
+        self.locked = False  # True while the node is configured: SETUP parameters cannot change
         self._node = node
         self._kind = kind
         self._on_change = on_change or (lambda settings: None)
@@ -86,7 +91,7 @@ class Parameters(Generic[Settings]):
             value = self._node.declare_parameter(name, default, descriptor).value
         except (InvalidParameterTypeException, InvalidParameterValueException):
             value = self._node._parameter_overrides[name].value
-            if type(default) is float and type(value) is int:   # `rate: 15` in a file is meant as 15.0
+            if type(default) is float and type(value) is int:  # `rate: 15` in a file is meant as 15.0
                 value = float(value)
             usable = type(value) is type(default) and self._problem(name, value) is None
             self._node.declare_parameter(name, value if usable else default, descriptor, ignore_override=True)
@@ -101,8 +106,10 @@ class Parameters(Generic[Settings]):
         if type(value) is not kind:
             return f"parameter '{name}' must be {_KINDS[kind]}, not {shortened(value)}: correct it"
         if kind is str and (len(value) > LONGEST_TEXT or '\0' in value):
-            return (f"parameter '{name}' must be a string of at most {LONGEST_TEXT} characters without zero bytes, not "
-                    f'{shortened(value)}: correct it')
+            return (
+                f"parameter '{name}' must be a string of at most {LONGEST_TEXT} characters without zero bytes, not "
+                f'{shortened(value)}: correct it'
+            )
         if spec.range and not spec.range[0] <= value <= spec.range[1]:
             low, high = spec.range
             return f"parameter '{name}' must lie in {low} .. {high}, not {value}: correct it"
@@ -113,15 +120,19 @@ class Parameters(Generic[Settings]):
         return f"parameter '{name}' {wrong}" if wrong else None
 
     def _review(self, changed: list[Parameter]) -> SetParametersResult:
-        if any(not p.name for p in changed):   # rclpy would make one
+        if any(not p.name for p in changed):  # rclpy would make one
             return SetParametersResult(successful=False, reason='there is no parameter without a name')
         ours = [p for p in changed if p.name in self._specs]
         for p in ours:
             if self.locked and self._specs[p.name].when is When.SETUP:
                 name = self._node.get_fully_qualified_name()
-                return SetParametersResult(successful=False, reason=(
-                    f"parameter '{p.name}' {When.SETUP.value}: run `ros2 lifecycle set {name} deactivate` "
-                    f'and `... cleanup` first, then set it and configure again'))
+                return SetParametersResult(
+                    successful=False,
+                    reason=(
+                        f"parameter '{p.name}' {When.SETUP.value}: run `ros2 lifecycle set {name} deactivate` "
+                        f'and `... cleanup` first, then set it and configure again'
+                    ),
+                )
             problem = self._problem(p.name, p.value)
             if problem:
                 return SetParametersResult(successful=False, reason=problem)
@@ -135,21 +146,20 @@ class Parameters(Generic[Settings]):
         for name in getattr(self._node, '_parameter_overrides', {}):
             if name not in self._specs and not name.startswith(_NOT_OURS):
                 near = difflib.get_close_matches(name, self._specs, 1)
-                hint = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(self._specs)}"
-                self._node.get_logger().warning(
-                    f"there is no parameter {shortened(name)} ({hint}): it has no effect.")
+                hint = f"did you mean '{near[0]}'?" if near else f'there are {", ".join(self._specs)}'
+                self._node.get_logger().warning(f'there is no parameter {shortened(name)} ({hint}): it has no effect.')
 
 
 def _descriptor(spec: Spec, default: Any) -> ParameterDescriptor:
     descriptor = ParameterDescriptor(
-        description=f'{spec.description} ({spec.when.value})', read_only=spec.when is When.START)
+        description=f'{spec.description} ({spec.when.value})', read_only=spec.when is When.START
+    )
     if spec.choices:
-        descriptor.additional_constraints = f"one of {', '.join(map(str, spec.choices))}"
+        descriptor.additional_constraints = f'one of {", ".join(map(str, spec.choices))}'
     if spec.range:
         low, high = spec.range
         if isinstance(default, float):
-            descriptor.floating_point_range = [
-                FloatingPointRange(from_value=float(low), to_value=float(high))]
+            descriptor.floating_point_range = [FloatingPointRange(from_value=float(low), to_value=float(high))]
         else:
             descriptor.integer_range = [IntegerRange(from_value=int(low), to_value=int(high))]
     return descriptor

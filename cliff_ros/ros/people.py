@@ -13,14 +13,24 @@ from cliff_ros.ros.batch import Batch
 from cliff_ros.ros.cdr import SENTINEL_DOUBLE, SENTINEL_STAMP, Slot, Template, doubles, stamp_slot
 
 # What stands between the header and betas in Smpl.msg ...
-_HEAD = np.dtype({
-    'names': ['id', 'score', 'box', 'track_state', 'age'],
-    'formats': [np.uint32, np.float32, (np.float32, 4), np.uint8, np.float32],
-    'offsets': [0, 4, 8, 24, 28], 'itemsize': 32})
+_HEAD = np.dtype(
+    {
+        'names': ['id', 'score', 'box', 'track_state', 'age'],
+        'formats': [np.uint32, np.float32, (np.float32, 4), np.uint8, np.float32],
+        'offsets': [0, 4, 8, 24, 28],
+        'itemsize': 32,
+    }
+)
 # ... and after betas. All float64 in a row, so no padding in between.
-_METRIC = np.dtype([
-    ('rotations', np.float64, (24, 4)), ('translation', np.float64, 3), ('velocity', np.float64, 3),
-    ('joints', np.float64, (24, 3)), ('joints2d', np.float32, 48)])
+_METRIC = np.dtype(
+    [
+        ('rotations', np.float64, (24, 4)),
+        ('translation', np.float64, 3),
+        ('velocity', np.float64, 3),
+        ('joints', np.float64, (24, 3)),
+        ('joints2d', np.float32, 48),
+    ]
+)
 _SENTINEL_ID, _SENTINEL_SCORE, _SENTINEL_BETA = 0x5EEDCAFE, -12345.678710938, -9876.5429688
 
 
@@ -55,8 +65,12 @@ class PeopleMessage:
         one.rotations[0] = Quaternion(x=x, y=y, z=z, w=w)
         id_and_score = np.uint32(_SENTINEL_ID).tobytes() + np.float32(_SENTINEL_SCORE).tobytes()
         betas = np.full(num_betas, _SENTINEL_BETA, np.float32)
-        return Template(SmplArray(header=header, people=[one] * count), {
-            'stamp': stamp_slot(1 + count),
-            'head': Slot(_HEAD, id_and_score, count),
-            'betas': Slot(np.dtype((np.float32, num_betas)), betas.tobytes(), count),
-            'metric': Slot(_METRIC, doubles(*sentinel), count)})
+        return Template(
+            SmplArray(header=header, people=[one] * count),
+            {
+                'stamp': stamp_slot(1 + count),
+                'head': Slot(_HEAD, id_and_score, count),
+                'betas': Slot(np.dtype((np.float32, num_betas)), betas.tobytes(), count),
+                'metric': Slot(_METRIC, doubles(*sentinel), count),
+            },
+        )

@@ -24,8 +24,7 @@ class Shot:
     truth: list[Person] | None = None
 
 
-def shots(source: Source, loop: bool, prerender: bool,
-          progress: Callable[[int, int], None]) -> Iterator[Shot]:
+def shots(source: Source, loop: bool, prerender: bool, progress: Callable[[int, int], None]) -> Iterator[Shot]:
     """The shots of a source in order.
 
     prerender: draw a synthetic scene before the first shot; ``progress(done, of)`` hears how far that is.

@@ -13,10 +13,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-VARIABLE = 'CLIFF_ROS_STARTS'       # names the file
-BRING_UP = 'CLIFF_ROS_BRING_UP'     # set: to active after a restart
-RECENT = 600.0                      # [s] in which restarts count for the next delay
-LONGEST_DELAY = 60.0                # [s]
+VARIABLE = 'CLIFF_ROS_STARTS'  # names the file
+BRING_UP = 'CLIFF_ROS_BRING_UP'  # set: to active after a restart
+RECENT = 600.0  # [s] in which restarts count for the next delay
+LONGEST_DELAY = 60.0  # [s]
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,12 @@ def note_start(env: Mapping[str, str], now: float | None = None) -> Restarts:
     starts: list[float] = []
     with suppress(OSError, ValueError):
         starts = [float(line) for line in Path(path).read_text().split()]
-    with suppress(OSError), open(path, 'a') as file:   # without it the node runs, too
+    with suppress(OSError), open(path, 'a') as file:  # without it the node runs, too
         file.write(f'{now:.3f}\n')
-    recent = sum(0 <= now - start < RECENT for start in starts[1:])   # the first was no restart
-    return Restarts(len(starts), min(LONGEST_DELAY, 2.0 ** recent) if recent else 0.0, bool(starts) and bool(
-        env.get(BRING_UP)))
+    recent = sum(0 <= now - start < RECENT for start in starts[1:])  # the first was no restart
+    return Restarts(
+        len(starts), min(LONGEST_DELAY, 2.0**recent) if recent else 0.0, bool(starts) and bool(env.get(BRING_UP))
+    )
 
 
 def environment(folder: Path, bring_up: bool) -> dict[str, str]:

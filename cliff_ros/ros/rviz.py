@@ -21,8 +21,8 @@ import tempfile
 import time
 from pathlib import Path
 
-_TEMPLATE_NODE = '/cliff'   # whose topics the shipped configuration shows
-_REMINDER = 30.0            # [s] between lines that say what is waited for
+_TEMPLATE_NODE = '/cliff'  # whose topics the shipped configuration shows
+_REMINDER = 30.0  # [s] between lines that say what is waited for
 
 
 def configuration(template: str, node: str, frame: str) -> str:
@@ -31,6 +31,7 @@ def configuration(template: str, node: str, frame: str) -> str:
     template: the text of config/cliff.rviz. node: full name of the node. frame: the fixed frame.
     """
     import yaml
+
     config = yaml.safe_load(template)
     manager = config['Visualization Manager']
     manager['Global Options']['Fixed Frame'] = frame
@@ -54,14 +55,18 @@ def frame_of_images(node_name: str) -> str:
     frames: list[str] = []
     try:
         node.create_subscription(
-            SmplArray, f'{node_name}/people', lambda message: frames.append(message.header.frame_id),
-            qos_profile_sensor_data)
+            SmplArray,
+            f'{node_name}/people',
+            lambda message: frames.append(message.header.frame_id),
+            qos_profile_sensor_data,
+        )
         said = -_REMINDER
         while not any(frames):
             if time.monotonic() - said >= _REMINDER:
                 said = time.monotonic()
                 node.get_logger().info(
-                    f"RViz waits for the first message on {node_name}/people, which names the camera's frame.")
+                    f"RViz waits for the first message on {node_name}/people, which names the camera's frame."
+                )
             rclpy.spin_once(node, timeout_sec=0.2)
         return next(filter(None, frames))
     finally:
@@ -82,16 +87,18 @@ def main(args: list[str] | None = None) -> int:
     if program is None:
         print(f'There is no program {options.program}: install the package rviz2.', file=sys.stderr)
         return 1
-    text = configuration(template.read_text(encoding='utf-8'), options.node,
-                         options.frame or frame_of_images(options.node))
+    text = configuration(
+        template.read_text(encoding='utf-8'), options.node, options.frame or frame_of_images(options.node)
+    )
     config = (options.folder or Path(tempfile.mkdtemp(prefix='cliff_ros_'))) / 'cliff.rviz'
     config.write_text(text, encoding='utf-8')
     os.execv(program, [program, '-d', str(config), *others])
-    return 1   # never: the process is RViz now
+    return 1  # never: the process is RViz now
 
 
 def shipped() -> Path:
     from ament_index_python.packages import get_package_share_directory
+
     return Path(get_package_share_directory('cliff_ros'), 'config', 'cliff.rviz')
 
 

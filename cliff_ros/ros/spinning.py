@@ -28,17 +28,21 @@ def spin_once(executor: SingleThreadedExecutor, node: Node, complain: Complain, 
         if not node.context.ok():
             raise
         _wait_again(node)
-        complain(f'not taken: {type(error).__name__}', (
-            f'Something that was sent to this node, or its answer, was lost ({type(error).__name__}: {error}): check '
-            'who calls its services, and that all use the same messages and middleware.'))
+        complain(
+            f'not taken: {type(error).__name__}',
+            (
+                f'Something that was sent to this node, or its answer, was lost ({type(error).__name__}: {error}): '
+                'check who calls its services, and that all use the same messages and middleware.'
+            ),
+        )
 
 
 def _wait_again(node: Node) -> None:
     """Have the executor look again at what it was about to take; rclpy forgets to, and its whole group stays out."""
-    entity: Any   # of kinds that share these attributes, which rclpy does not declare
+    entity: Any  # of kinds that share these attributes, which rclpy does not declare
     for entity in chain(node.services, node.subscriptions, node.clients, node.timers, node.guards, node.waitables):
         if getattr(entity, '_executor_event', False):
             entity._executor_event = False
             if entity.callback_group is not None:
-                with suppress(AssertionError, KeyError):   # it had not begun
+                with suppress(AssertionError, KeyError):  # it had not begun
                     entity.callback_group.ending_execution(entity)

@@ -18,7 +18,7 @@ from cliff_ros.body.names import JOINT_NAMES, NUM_JOINTS, PARENTS
 from cliff_ros.ros.batch import Batch
 from cliff_ros.ros.cdr import SENTINEL_DOUBLE, SENTINEL_STAMP, STAMP, Slot, Template, doubles, stamp_slot
 
-_TRANSFORM = np.dtype((np.float64, 7))   # translation x y z, rotation x y z w: as in geometry_msgs/Transform
+_TRANSFORM = np.dtype((np.float64, 7))  # translation x y z, rotation x y z w: as in geometry_msgs/Transform
 
 
 class TransformMessage:
@@ -34,8 +34,10 @@ class TransformMessage:
         """The bytes of a TFMessage with all frames of all people."""
         template = self._template(batch.frame_id, batch.ids)
         template.fill('stamp', np.full(len(batch) * self._frames, np.array(batch.stamp, STAMP)))
-        template.fill('transform', np.concatenate(
-            [batch.joint_offsets[:, :self._frames], batch.quaternions[:, :self._frames]], -1))
+        template.fill(
+            'transform',
+            np.concatenate([batch.joint_offsets[:, : self._frames], batch.quaternions[:, : self._frames]], -1),
+        )
         return template.tobytes()
 
     def frame(self, person_id: int, joint: int = 0) -> str:
@@ -46,13 +48,19 @@ class TransformMessage:
     def _make_template(self, frame_id: str, ids: tuple[int, ...]) -> Template:
         sentinel = Transform(
             translation=Vector3(x=SENTINEL_DOUBLE, y=-SENTINEL_DOUBLE, z=SENTINEL_DOUBLE),
-            rotation=Quaternion(x=-SENTINEL_DOUBLE, y=SENTINEL_DOUBLE, z=-SENTINEL_DOUBLE, w=SENTINEL_DOUBLE))
+            rotation=Quaternion(x=-SENTINEL_DOUBLE, y=SENTINEL_DOUBLE, z=-SENTINEL_DOUBLE, w=SENTINEL_DOUBLE),
+        )
         transforms = [
             TransformStamped(
-                header=Header(stamp=SENTINEL_STAMP,
-                              frame_id=self.frame(person, PARENTS[joint]) if joint else frame_id),
-                child_frame_id=self.frame(person, joint), transform=sentinel)
-            for person in ids for joint in range(self._frames)]
+                header=Header(stamp=SENTINEL_STAMP, frame_id=self.frame(person, PARENTS[joint]) if joint else frame_id),
+                child_frame_id=self.frame(person, joint),
+                transform=sentinel,
+            )
+            for person in ids
+            for joint in range(self._frames)
+        ]
         bytes_of = doubles(*[SENTINEL_DOUBLE, -SENTINEL_DOUBLE] * 3, SENTINEL_DOUBLE)
-        return Template(TFMessage(transforms=transforms), {
-            'stamp': stamp_slot(len(transforms)), 'transform': Slot(_TRANSFORM, bytes_of, len(transforms))})
+        return Template(
+            TFMessage(transforms=transforms),
+            {'stamp': stamp_slot(len(transforms)), 'transform': Slot(_TRANSFORM, bytes_of, len(transforms))},
+        )

@@ -43,12 +43,18 @@ def _judged(node: CliffNode, change: Callable) -> Callable:
                 possible[transition] = label
         response.success = False
         if number >= _FIRST_TRANSITION_STATE:
-            node.complain('transition under way', (
-                f'The transition {name} was asked for while the node is {state}: ask again when that is done.'))
+            node.complain(
+                'transition under way',
+                (f'The transition {name} was asked for while the node is {state}: ask again when that is done.'),
+            )
         elif (asked.label not in possible.values()) if asked.label else (asked.id not in possible):
-            node.complain('transition impossible', (
-                f'The transition {name} was asked for while the node is {state}: '
-                + (f"possible now are {', '.join(possible.values())}." if possible else 'start the node anew.')))
+            node.complain(
+                'transition impossible',
+                (
+                    f'The transition {name} was asked for while the node is {state}: '
+                    + (f'possible now are {", ".join(possible.values())}.' if possible else 'start the node anew.')
+                ),
+            )
         else:
             return change(request, response)
         return response

@@ -23,7 +23,7 @@ LONGEST_NAME = 255
 # Rational models with thin prisms and tilt have 14.
 MOST_COEFFICIENTS = 64
 MOST_DETECTIONS = 1000
-MOST_HYPOTHESES = 10_000   # of all detections together: some detectors give one for each class
+MOST_HYPOTHESES = 10_000  # of all detections together: some detectors give one for each class
 _ENCAPSULATION = 4
 _LITTLE_ENDIAN, _BIG_ENDIAN = ((np.dtype(f'{order}f8'), struct.Struct(f'{order}I').unpack_from) for order in '<>')
 _REMEDY = 'check its publisher, which may use another version of this message, and the network.'
@@ -122,7 +122,9 @@ class _Reader:
         if representation[0] or representation[1] > 1:
             raise InputError(
                 f'a {what} came in another form than plain CDR (0x{representation[:2].hex()}): have its publisher use '
-                'the same middleware (RMW_IMPLEMENTATION) as this node.', 'wire_representation')
+                'the same middleware (RMW_IMPLEMENTATION) as this node.',
+                'wire_representation',
+            )
         self._doubles, self._uint32 = _LITTLE_ENDIAN if representation[1] else _BIG_ENDIAN
 
     def uint32(self) -> int:
@@ -156,13 +158,16 @@ class _Reader:
         length = self.uint32()
         at = self._at
         self._skip(length)
-        return self._view[at:self._at]
+        return self._view[at : self._at]
 
     def string(self, longest: int | None = LONGEST_NAME) -> str:
         blob = self.blob()
         if longest is not None and len(blob) > longest + 1:
-            raise InputError(f'a {self._what} holds a name of {len(blob)} bytes: no frame, encoding or lens model has '
-                             f'more than {longest}; correct its publisher.', 'wire_name')
+            raise InputError(
+                f'a {self._what} holds a name of {len(blob)} bytes: no frame, encoding or lens model has '
+                f'more than {longest}; correct its publisher.',
+                'wire_name',
+            )
         text = bytes(blob)
         # CDR strings end in a zero byte and hold no other; some writers leave it out of the empty one.
         if text and text.find(0) != len(text) - 1:
@@ -173,8 +178,9 @@ class _Reader:
         """The length of a sequence."""
         length = self.uint32()
         if length > most:
-            raise InputError(f'a {self._what} holds {length} {what}, more than the {most} that are read: {_REMEDY}',
-                             'wire_count')
+            raise InputError(
+                f'a {self._what} holds {length} {what}, more than the {most} that are read: {_REMEDY}', 'wire_count'
+            )
         return length
 
     def _skip(self, size: int) -> None:
@@ -183,8 +189,9 @@ class _Reader:
             raise self._truncated()
 
     def _truncated(self) -> InputError:
-        return InputError(f'a {self._what} is cut off ({self._size + _ENCAPSULATION} bytes arrived): {_REMEDY}',
-                          'wire_truncated')
+        return InputError(
+            f'a {self._what} is cut off ({self._size + _ENCAPSULATION} bytes arrived): {_REMEDY}', 'wire_truncated'
+        )
 
 
 def read_stamp(raw: bytes) -> tuple[int, int]:
@@ -215,7 +222,7 @@ def read_camera_info(raw: bytes) -> RawCameraInfo:
     k, r, p = reader.doubles(9), reader.doubles(9), reader.doubles(12)
     binning_x, binning_y = reader.uint32(), reader.uint32()
     roi = Roi(reader.uint32(), reader.uint32(), reader.uint32(), reader.uint32())
-    reader.uint8()   # roi.do_rectify
+    reader.uint8()  # roi.do_rectify
     return RawCameraInfo(stamp, frame_id, height, width, model, d, k, r, p, binning_x, binning_y, roi)
 
 
@@ -230,7 +237,7 @@ def read_detections(raw: bytes) -> RawDetections:
         hypotheses = []
         for _ in range(reader.count(MOST_HYPOTHESES - of_all, 'hypotheses')):
             hypotheses.append((reader.string(None), float(reader.doubles(1)[0])))
-            reader.skip_doubles(3 + 4 + 36)   # position, orientation and covariance of the object
+            reader.skip_doubles(3 + 4 + 36)  # position, orientation and covariance of the object
         of_all += len(hypotheses)
         x, y, _angle, width, height = reader.doubles(5).tolist()
         detections.append(RawDetection((x, y, width, height), hypotheses, reader.string(None)))

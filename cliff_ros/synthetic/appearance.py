@@ -48,64 +48,65 @@ class Wardrobe:
         self.pelvis, self.foot, self.head = owner == 0, np.isin(owner, [7, 8, 10, 11]), owner == 15
         head = v[self.head]
         self.head_y, self.head_z = (head[:, 1].min(), head[:, 1].max()), (head[:, 2].min(), head[:, 2].max())
-        front = self.head & (v[:, 2] > v[NOSE, 2] - .07)
+        front = self.head & (v[:, 2] > v[NOSE, 2] - 0.07)
         to_eye = np.minimum(np.linalg.norm(v - v[LEFT_EYE], axis=1), np.linalg.norm(v - v[RIGHT_EYE], axis=1))
-        self.eyes = front & (to_eye < .016)
-        self.mouth = front & (np.abs(v[:, 0]) < .025) & (np.abs(v[:, 1] - (v[NOSE, 1] - .042)) < .011)
+        self.eyes = front & (to_eye < 0.016)
+        self.mouth = front & (np.abs(v[:, 0]) < 0.025) & (np.abs(v[:, 1] - (v[NOSE, 1] - 0.042)) < 0.011)
         side = np.abs(v[:, 0])
-        self.brows = front & (np.abs(v[:, 1] - (v[LEFT_EYE, 1] + .022)) < .008) & (side > .012) & (side < .05)
-        around = np.arctan2(v[:, 0], v[:, 2] + .05) * .15 + v[:, 0]
+        self.brows = front & (np.abs(v[:, 1] - (v[LEFT_EYE, 1] + 0.022)) < 0.008) & (side > 0.012) & (side < 0.05)
+        around = np.arctan2(v[:, 0], v[:, 2] + 0.05) * 0.15 + v[:, 0]
         self.uv = np.stack([v[:, 1], around], 1)  # cloth runs down and around the body
 
     def _cloth(self, colors, offset, mask, looseness, rng) -> None:
         """One garment over the masked vertices: colour, pattern, folds."""
-        base, amount = natural_color(rng), rng.choice([.05, .12, .25, .5], p=[.35, .3, .2, .15])
+        base, amount = natural_color(rng), rng.choice([0.05, 0.12, 0.25, 0.5], p=[0.35, 0.3, 0.2, 0.15])
         texture = self.textures[rng.integers(len(self.textures))]
         uv = (self.uv[mask] * rng.uniform(120, 500) + rng.uniform(0, 256, 2)).astype(np.int64) % TEXTURE_SIZE
         waves = rng.normal(0, 1, (3, 3)) * rng.uniform(8, 30)
         points = self.vertices[mask]
         folds = np.sin(points @ waves[0] + rng.uniform(0, 6)) * np.sin(points @ waves[1] + rng.uniform(0, 6))
         loose = rng.uniform(0, looseness)
-        offset[mask] = loose * (1 + .5 * folds)
-        shadow = 1 + min(.3, loose * 9) * .6 * np.sin(points @ waves[2] * 1.5)
+        offset[mask] = loose * (1 + 0.5 * folds)
+        shadow = 1 + min(0.3, loose * 9) * 0.6 * np.sin(points @ waves[2] * 1.5)
         colors[mask] = base * (1 + amount * texture[uv[:, 0], uv[:, 1]]) * shadow[:, None]
 
     def sample(self, rng: np.random.Generator) -> Look:
         """Another person's look."""
         v, joints = self.vertices, self.joints
         y, reach = v[:, 1], np.abs(v[:, 0])
-        skin = np.array([195, 130, 95]) * rng.uniform(.3, 1.25) + rng.normal(0, 8, 3)
-        colors = np.tile(skin, (len(v), 1)) * (1 + rng.normal(0, .015, (len(v), 1)))
+        skin = np.array([195, 130, 95]) * rng.uniform(0.3, 1.25) + rng.normal(0, 8, 3)
+        colors = np.tile(skin, (len(v), 1)) * (1 + rng.normal(0, 0.015, (len(v), 1)))
         offset = np.zeros(len(v), np.float32)
         ankle_y, hip_y, pelvis_y = joints[7, 1], joints[1, 1], joints[0, 1]
-        trouser_end = rng.uniform(ankle_y, hip_y - .08) if rng.random() < .4 else ankle_y + rng.uniform(-.03, .08)
-        self._cloth(colors, offset, (self.leg & (y > trouser_end)) | self.pelvis, .035, rng)
-        sleeve_end = rng.uniform(joints[16, 0], joints[20, 0]) if rng.random() < .5 else joints[20, 0] + .02
-        hem = pelvis_y - rng.uniform(-.08, .22)
-        self._cloth(colors, offset, ((self.arm & (reach < sleeve_end)) | self.torso | self.leg) & (y > hem), .04, rng)
-        if rng.random() < .2:
-            self._cloth(colors, offset, self.torso & (y > hem) & (reach < .17), .05, rng)
-        shoes = self.foot & (y < ankle_y + rng.uniform(-.02, .08))
-        if rng.random() < .88:
-            colors[shoes], offset[shoes] = natural_color(rng), rng.uniform(0, .012)
-        if rng.random() < .12:
+        trouser_end = rng.uniform(ankle_y, hip_y - 0.08) if rng.random() < 0.4 else ankle_y + rng.uniform(-0.03, 0.08)
+        self._cloth(colors, offset, (self.leg & (y > trouser_end)) | self.pelvis, 0.035, rng)
+        sleeve_end = rng.uniform(joints[16, 0], joints[20, 0]) if rng.random() < 0.5 else joints[20, 0] + 0.02
+        hem = pelvis_y - rng.uniform(-0.08, 0.22)
+        self._cloth(colors, offset, ((self.arm & (reach < sleeve_end)) | self.torso | self.leg) & (y > hem), 0.04, rng)
+        if rng.random() < 0.2:
+            self._cloth(colors, offset, self.torso & (y > hem) & (reach < 0.17), 0.05, rng)
+        shoes = self.foot & (y < ankle_y + rng.uniform(-0.02, 0.08))
+        if rng.random() < 0.88:
+            colors[shoes], offset[shoes] = natural_color(rng), rng.uniform(0, 0.012)
+        if rng.random() < 0.12:
             colors[self.hands] = natural_color(rng)
-        if rng.random() < .85:
-            colors[self.eyes] = colors[self.eyes] * .25 + 15 * rng.random()
-            colors[self.mouth] *= np.array([.95, .6, .6]) * rng.uniform(.6, 1)
-            colors[self.brows] *= rng.uniform(.3, .9)
+        if rng.random() < 0.85:
+            colors[self.eyes] = colors[self.eyes] * 0.25 + 15 * rng.random()
+            colors[self.mouth] *= np.array([0.95, 0.6, 0.6]) * rng.uniform(0.6, 1)
+            colors[self.brows] *= rng.uniform(0.3, 0.9)
         self._hair(colors, offset, rng)
         return Look(np.clip(colors, 2, 255).astype(np.float32), offset)
 
     def _hair(self, colors, offset, rng) -> None:
-        if rng.random() > .9:
+        if rng.random() > 0.9:
             return
         v, (y0, y1), (z0, z1) = self.vertices, self.head_y, self.head_z
         y, z = v[:, 1], v[:, 2]
-        line, depth = y0 + (y1 - y0) * rng.uniform(.55, .85), z0 + (z1 - z0) * rng.uniform(.4, .65)
-        hair = self.head & (((y > line) & (z < depth + .05)) | (y > y0 + (y1 - y0) * .84)
-                            | ((z < depth - .02) & (y > y0 + .03)))
-        natural = np.array([rng.uniform(15, 130), rng.uniform(12, 90), rng.uniform(8, 70)]) * rng.uniform(.3, 1.4)
-        color = natural_color(rng) if rng.random() < .2 else natural
-        colors[hair] = color * (1 + rng.normal(0, .12, (hair.sum(), 1)))
-        offset[hair] = rng.uniform(0, .035)
+        line, depth = y0 + (y1 - y0) * rng.uniform(0.55, 0.85), z0 + (z1 - z0) * rng.uniform(0.4, 0.65)
+        hair = self.head & (
+            ((y > line) & (z < depth + 0.05)) | (y > y0 + (y1 - y0) * 0.84) | ((z < depth - 0.02) & (y > y0 + 0.03))
+        )
+        natural = np.array([rng.uniform(15, 130), rng.uniform(12, 90), rng.uniform(8, 70)]) * rng.uniform(0.3, 1.4)
+        color = natural_color(rng) if rng.random() < 0.2 else natural
+        colors[hair] = color * (1 + rng.normal(0, 0.12, (hair.sum(), 1)))
+        offset[hair] = rng.uniform(0, 0.035)

@@ -23,17 +23,22 @@ from cliff_ros.synthetic.textures import natural_color
 
 CROP_HEIGHT, CROP_WIDTH = 128, 96
 MARGIN = 1.1
-FOV = (38., 120.)  # [deg] horizontal
-NEGATIVES = .12  # of the crops: what a detector takes for a person, and boxes that miss theirs or show a forearm
-LEAST_VISIBLE = .12  # of a person's pixels in the crop
-SEATED = .7  # of those who sit or lie have something under them
-LABEL = np.dtype([
-    ('betas', 'f4', 10), ('rotations', 'f4', (24, 3, 3)), ('translation', 'f4', 3), ('location', 'f4', 3),
-    ('keypoints', 'f4', (29, 2)),  # (p - centre) / crop height: x in +-0.375, y in +-0.5 inside the crop
-    ('visible', 'f4'),  # share of the person's pixels that nothing hides
-    ('present', 'f4'),  # 1: the box is a person's or of a part of them; 0: nobody's, and nothing else here counts
-    ('seen', 'u1', 29),  # the keypoint is in the crop and in the camera's image, and nothing is in front of it
-])
+FOV = (38.0, 120.0)  # [deg] horizontal
+NEGATIVES = 0.12  # of the crops: what a detector takes for a person, and boxes that miss theirs or show a forearm
+LEAST_VISIBLE = 0.12  # of a person's pixels in the crop
+SEATED = 0.7  # of those who sit or lie have something under them
+LABEL = np.dtype(
+    [
+        ('betas', 'f4', 10),
+        ('rotations', 'f4', (24, 3, 3)),
+        ('translation', 'f4', 3),
+        ('location', 'f4', 3),
+        ('keypoints', 'f4', (29, 2)),  # (p - centre) / crop height: x in +-0.375, y in +-0.5 inside the crop
+        ('visible', 'f4'),  # share of the person's pixels that nothing hides
+        ('present', 'f4'),  # 1: the box is a person's or of a part of them; 0: nobody's, and nothing else here counts
+        ('seen', 'u1', 29),  # the keypoint is in the crop and in the camera's image, and nothing is in front of it
+    ]
+)
 
 
 DRAWN_AT_ONCE = 64  # crops on a torch device
@@ -86,22 +91,35 @@ class CropSampler:
         those that come one by one, but as good.
     """
 
-    def __init__(self, seed: int, num_backgrounds: int = 200, size: tuple[int, int] = (CROP_HEIGHT, CROP_WIDTH),
-                 fov: tuple[float, float] = FOV, negatives: float = NEGATIVES, border: str = 'black',
-                 inside: float = .45, everyday: bool = False, device: str = '', whole: bool = False,
-                 look: str = RICH) -> None:
+    def __init__(
+        self,
+        seed: int,
+        num_backgrounds: int = 200,
+        size: tuple[int, int] = (CROP_HEIGHT, CROP_WIDTH),
+        fov: tuple[float, float] = FOV,
+        negatives: float = NEGATIVES,
+        border: str = 'black',
+        inside: float = 0.45,
+        everyday: bool = False,
+        device: str = '',
+        whole: bool = False,
+        look: str = RICH,
+    ) -> None:
         self.rng = rng = np.random.default_rng(seed)
         self.height, self.width = size
         self.fov, self.negatives, self.border, self.inside = fov, negatives, border, inside
         self.device, self.whole = device, whole
         self.cast = Cast(rng, look=look)
         self.scenery = None if look == PLAIN else Scenery(rng, self.cast.textures, look == UNSEEN)
-        self.backgrounds = self.scenery.stock(rng, num_backgrounds) if self.scenery else \
-            [Backdrop(clutter(rng, self.cast.textures)) for _ in range(num_backgrounds)]
+        self.backgrounds = (
+            self.scenery.stock(rng, num_backgrounds)
+            if self.scenery
+            else [Backdrop(clutter(rng, self.cast.textures)) for _ in range(num_backgrounds)]
+        )
         self._kinds = KINDS + (self.scenery.objects.draw,) * len(KINDS) if self.scenery else KINDS
         self._recent: list = []
-        self._extras = Extras(rng, self.cast, LIVED_POSES if everyday else ALL_POSES, tilted=.2 if everyday else .4)
-        self._crowding, self._effects, self._touch = (.4, .6, .12) if everyday else (1., 1., .3)
+        self._extras = Extras(rng, self.cast, LIVED_POSES if everyday else ALL_POSES, tilted=0.2 if everyday else 0.4)
+        self._crowding, self._effects, self._touch = (0.4, 0.6, 0.12) if everyday else (1.0, 1.0, 0.3)
 
     def _place(self) -> _Placed:
         """A person somewhere in a random camera's view, of whom the image shows enough."""
@@ -109,7 +127,7 @@ class CropSampler:
         while True:
             actor = next(self._extras)
             half_x = np.tan(np.deg2rad(rng.uniform(*self.fov)) / 2)
-            half = np.array([half_x, half_x * rng.choice([.75, .5625, 1.0, 1.5], p=[.45, .4, .1, .05])])
+            half = np.array([half_x, half_x * rng.choice([0.75, 0.5625, 1.0, 1.5], p=[0.45, 0.4, 0.1, 0.05])])
             if half[1] > 1.5:
                 continue
             keypoints, cut = actor.keypoints, not self.whole and rng.random() < framing.NEAR
@@ -121,15 +139,18 @@ class CropSampler:
                 image = project(points)
                 low, high = image.min(0), image.max(0)
                 box_low, box_high = np.maximum(low, -half), np.minimum(high, half)
-                size, pixels = box_high - box_low, rng.choice([480, 720, 1080], p=[.5, .4, .1]) / (2 * half[1])
+                size, pixels = box_high - box_low, rng.choice([480, 720, 1080], p=[0.5, 0.4, 0.1]) / (2 * half[1])
                 if (size <= 0).any() or size[1] * pixels < 36:
                     continue
                 joints = project(keypoints + translation)
                 if not framing.shows_person(framing.within(joints, np.zeros(2), half)):
                     continue
                 if cut or size.prod() / (high - low).prod() >= self.inside:
-                    return self._boxed(_Placed(actor, translation, joints, box_low, box_high, half, pixels,
-                                               self._extras.tilt), low, high)
+                    return self._boxed(
+                        _Placed(actor, translation, joints, box_low, box_high, half, pixels, self._extras.tilt),
+                        low,
+                        high,
+                    )
 
     def _boxed(self, placed: _Placed, low: np.ndarray, high: np.ndarray) -> _Placed:
         """Somebody whose box is cut at the image's border, with what is in front of them; low, high: uncut.
@@ -140,8 +161,8 @@ class CropSampler:
         if self.whole:
             return placed
         rng, cover, size = self.rng, None, placed.high - placed.low
-        if rng.random() < .05:
-            low, high = np.maximum(low, placed.low - .3 * size), np.minimum(high, placed.high + .3 * size)
+        if rng.random() < 0.05:
+            low, high = np.maximum(low, placed.low - 0.3 * size), np.minimum(high, placed.high + 0.3 * size)
         else:
             low, high = placed.low, placed.high
         if rng.random() < framing.COVERED:
@@ -151,7 +172,7 @@ class CropSampler:
             joints = framing.within(placed.keypoints, 0, placed.half) & ~framing.covered(placed.keypoints, cover)
             if len(visible) < 20 or not framing.shows_person(joints):
                 cover = None
-            elif rng.random() < .6:
+            elif rng.random() < 0.6:
                 low, high = visible.min(0), visible.max(0)
         return replace(placed, low=low, high=high, cover=cover)
 
@@ -168,6 +189,7 @@ class CropSampler:
         if not self.device:
             return [self.sample() for _ in range(count)]
         from cliff_ros.synthetic.device import finish
+
         composed = [self._compose() for _ in range(count)]
         drawn = finish([one.canvas for one in composed])
         made = [self._photograph(one, *result) for one, result in zip(composed, drawn, strict=True)]
@@ -177,7 +199,7 @@ class CropSampler:
         """Who is where before which camera, and what part of its image the crop shows."""
         rng, faces = self.rng, self.cast.body.faces
         present = rng.random() >= self.negatives
-        there, rectangle = present or rng.random() < .35, None
+        there, rectangle = present or rng.random() < 0.35, None
         while rectangle is None:  # where no box clearly shows, or clearly misses, a person: somebody else
             placed = self._place()
             rectangle = self._rectangle(placed) if present else self._missed(placed, there)
@@ -185,9 +207,14 @@ class CropSampler:
         k, cx, cy = self._pinhole(center, height)
         backdrop = self._background()
         background = backdrop.image
-        if not present and rng.random() < .5:  # one thing that fills the box as a person would
-            self._kinds[rng.integers(len(self._kinds))](background, rng, self.width * rng.uniform(.35, .65),
-                                            self.height * rng.uniform(.85, 1.05), self.height * rng.uniform(.6, 1.))
+        if not present and rng.random() < 0.5:  # one thing that fills the box as a person would
+            self._kinds[rng.integers(len(self._kinds))](
+                background,
+                rng,
+                self.width * rng.uniform(0.35, 0.65),
+                self.height * rng.uniform(0.85, 1.05),
+                self.height * rng.uniform(0.6, 1.0),
+            )
         scene = canvas(background, k, k, cx, cy, 2 if self.height < 200 else 1, self.device)
         light = backdrop.light(rng)
         if there:
@@ -197,7 +224,7 @@ class CropSampler:
                 if seat:
                     scene.draw(seat, placed.translation, furniture.NO_FACES, light, 0)
         touching = None
-        if present and not self.whole and self._recent and placed.translation[2] > .8 and rng.random() < self._touch:
+        if present and not self.whole and self._recent and placed.translation[2] > 0.8 and rng.random() < self._touch:
             touching = furniture.touching(rng, placed.actor, placed.tilt, *self._anybody())
         if touching:
             scene.draw(touching[0], (placed.translation + touching[1]).astype(np.float32), faces, light, 2)
@@ -228,7 +255,7 @@ class CropSampler:
     def _pinhole(self, center: np.ndarray, height: float) -> tuple[float, float, float]:
         """f, cx, cy [px] of a crop."""
         k = self.height / height
-        return k, self.width / 2 - .5 - center[0] * k, self.height / 2 - .5 - center[1] * k
+        return k, self.width / 2 - 0.5 - center[0] * k, self.height / 2 - 0.5 - center[1] * k
 
     def _photograph(self, composed: _Composed, image: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """What the camera makes of the drawn crop, and its label."""
@@ -239,7 +266,7 @@ class CropSampler:
         if placed.cover is not None and (composed.present or composed.canvas.alone):
             cover_with(image, labels, rng, placed.cover * k + [cx, cy], self.cast.textures)
         self._in_front(image, labels)
-        if composed.source < .95:
+        if composed.source < 0.95:
             small = (max(8, int(self.width * composed.source)), max(8, int(self.height * composed.source)))
             image = cv2.resize(cv2.resize(image, small, interpolation=cv2.INTER_AREA), (self.width, self.height))
         image = camera_effects(image, rng, self._effects)
@@ -249,8 +276,12 @@ class CropSampler:
             image[np.abs(y) > half[1]] = 0
         elif self.border == 'reflect':
             columns, rows = _mirrored(x, half[0]) * k + cx, _mirrored(y, half[1]) * k + cy
-            image = image[np.ix_(np.rint(rows).astype(int).clip(0, self.height - 1),
-                                 np.rint(columns).astype(int).clip(0, self.width - 1))]
+            image = image[
+                np.ix_(
+                    np.rint(rows).astype(int).clip(0, self.height - 1),
+                    np.rint(columns).astype(int).clip(0, self.width - 1),
+                )
+            ]
 
         label = np.zeros((), LABEL)
         label['betas'], label['rotations'], label['translation'] = actor.betas, actor.rotations, placed.translation
@@ -275,12 +306,12 @@ class CropSampler:
         rng = self.rng
         for _ in range(12):
             center, height = framing.tight(rng, placed.low, placed.high, self.height / self.width, MARGIN)
-            if rng.random() < .55:
+            if rng.random() < 0.55:
                 angle = rng.uniform(0, 2 * np.pi)
-                center = center + rng.uniform(.5, 1.1) * height * np.array([.75 * np.cos(angle), np.sin(angle)])
+                center = center + rng.uniform(0.5, 1.1) * height * np.array([0.75 * np.cos(angle), np.sin(angle)])
             else:
-                center = center + rng.uniform(-.45, .45, 2) * height * [.6, 1]
-                height = height * rng.uniform(.15, .45)
+                center = center + rng.uniform(-0.45, 0.45, 2) * height * [0.6, 1]
+                height = height * rng.uniform(0.15, 0.45)
             center = np.clip(center, -placed.half, placed.half)
             if not there or self._shown(placed, center, height) is False:
                 return center, height
@@ -289,40 +320,47 @@ class CropSampler:
     def _in_front(self, image, labels) -> None:
         """Things that hide a part of the picture: patches, poles, cables, sticks."""
         rng = self.rng
-        if rng.random() < .3 * self._crowding:
+        if rng.random() < 0.3 * self._crowding:
             for _ in range(rng.integers(1, 3)):
                 occlude(image, labels, rng, self.cast.textures, natural_color(rng))
-        if rng.random() < .2 * self._crowding:
+        if rng.random() < 0.2 * self._crowding:
             for _ in range(rng.integers(1, 3)):
                 a, b = rng.uniform(0, [self.width, self.height], (2, 2)).astype(int).tolist()
-                cv2.line(image, a, b, natural_color(rng).tolist(), int(rng.integers(1, 1 + self.height // 40)),
-                         cv2.LINE_AA)
+                cv2.line(
+                    image, a, b, natural_color(rng).tolist(), int(rng.integers(1, 1 + self.height // 40)), cv2.LINE_AA
+                )
 
     def _background(self) -> Backdrop:
         rng = self.rng
         background = self.backgrounds[rng.integers(len(self.backgrounds))]
-        zoom = np.exp(rng.uniform(-1.2, .9)) * self.height / CROP_HEIGHT
+        zoom = np.exp(rng.uniform(-1.2, 0.9)) * self.height / CROP_HEIGHT
         shift = rng.uniform(0, 1, 2) * (640, 480)
         transform = np.array([[1 / zoom * rng.choice([-1, 1]), 0, shift[0]], [0, 1 / zoom, shift[1]]])
-        return background._replace(image=cv2.warpAffine(
-            background.image, transform, (self.width, self.height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_REFLECT))
+        return background._replace(
+            image=cv2.warpAffine(
+                background.image,
+                transform,
+                (self.width, self.height),
+                flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+                borderMode=cv2.BORDER_REFLECT,
+            )
+        )
 
     def _bystanders(self, scene, translation, center, height, light, present) -> None:
         """Others beside, behind and sometimes in front of the person; at the edge only of a crop that shows nobody."""
         rng = self.rng
-        if not self._recent or rng.random() > .4 * self._crowding:
+        if not self._recent or rng.random() > 0.4 * self._crowding:
             return
         for _ in range(rng.integers(1, 3)):
             other, _ = self._anybody()
             if present:
-                depth = translation[2] * np.exp(rng.normal(.15, .3))
-                aside = rng.choice([-1, 1]) * rng.uniform(.16, .6) * height
-                at = translation[:2] / translation[2] + [aside, rng.normal(0, .1) * height]
+                depth = translation[2] * np.exp(rng.normal(0.15, 0.3))
+                aside = rng.choice([-1, 1]) * rng.uniform(0.16, 0.6) * height
+                at = translation[:2] / translation[2] + [aside, rng.normal(0, 0.1) * height]
             else:
-                depth = 1.7 / (height * np.exp(rng.uniform(np.log(.4), np.log(1.5))))
-                at = center + [rng.choice([-1, 1]) * rng.uniform(.5, .8) * height, rng.normal(0, .2) * height]
-            if depth < .8:
+                depth = 1.7 / (height * np.exp(rng.uniform(np.log(0.4), np.log(1.5))))
+                at = center + [rng.choice([-1, 1]) * rng.uniform(0.5, 0.8) * height, rng.normal(0, 0.2) * height]
+            if depth < 0.8:
                 continue
             scene.draw(other, np.append(at * depth, depth), self.cast.body.faces, light, 2)
 

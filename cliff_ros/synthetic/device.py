@@ -31,18 +31,20 @@ class _Drawn:
 class DeviceCanvas:
     """`scene.Canvas` with the drawing put off until `finish`, so that many can be drawn at once."""
 
-    def __init__(self, background: np.ndarray, fx: float, fy: float, cx: float, cy: float, supersample: int,
-                 device: str) -> None:
+    def __init__(
+        self, background: np.ndarray, fx: float, fy: float, cx: float, cy: float, supersample: int, device: str
+    ) -> None:
         self.background, self.supersample, self.device = background, supersample, device
         s = supersample
-        self.pinhole = (fx * s, fy * s, (cx + .5) * s - .5, (cy + .5) * s - .5)
+        self.pinhole = (fx * s, fy * s, (cx + 0.5) * s - 0.5, (cy + 0.5) * s - 0.5)
         self.drawn: list[_Drawn] = []
-        self.alone = 0.
+        self.alone = 0.0
 
     def draw(self, actor: Actor, translation: np.ndarray, faces: np.ndarray, light: Light, label: int) -> None:
         """As `scene.Canvas.draw`."""
-        self.drawn.append(_Drawn(list(actor.meshes(faces)), translation, actor.scale(translation, self.pinhole[0]),
-                                 light, label))
+        self.drawn.append(
+            _Drawn(list(actor.meshes(faces)), translation, actor.scale(translation, self.pinhole[0]), light, label)
+        )
 
     def finish(self) -> tuple[np.ndarray, np.ndarray]:
         """As `scene.Canvas.finish`."""
@@ -55,8 +57,13 @@ def finish(canvases: Sequence[DeviceCanvas]) -> list[tuple[np.ndarray, np.ndarra
     s, device = first.supersample, torch.device(first.device)
     height, width = first.background.shape[:2]
     size = (width * s, height * s)
-    image = torch.from_numpy(np.stack([cv2.resize(canvas.background, size, interpolation=cv2.INTER_LINEAR)
-                                       for canvas in canvases])).to(device).float()
+    image = (
+        torch.from_numpy(
+            np.stack([cv2.resize(canvas.background, size, interpolation=cv2.INTER_LINEAR) for canvas in canvases])
+        )
+        .to(device)
+        .float()
+    )
     inverse_depth = torch.zeros(image.shape[:3], device=device)
     labels = torch.zeros(image.shape[:3], dtype=torch.uint8, device=device)
     pinhole = torch.tensor([canvas.pinhole for canvas in canvases], dtype=torch.float32, device=device)
@@ -71,9 +78,9 @@ def finish(canvases: Sequence[DeviceCanvas]) -> list[tuple[np.ndarray, np.ndarra
         rasterize(*_gather(there, device), pinhole, image, inverse_depth, labels, label.to(device), surfaces)
         if turn == 0:
             for canvas, count in zip(canvases, (labels == 1).sum((1, 2)).tolist(), strict=True):
-                canvas.alone = count / s ** 2
+                canvas.alone = count / s**2
     small = F.avg_pool2d(image.permute(0, 3, 1, 2), s).permute(0, 2, 3, 1).cpu().numpy()
-    return list(zip(np.ascontiguousarray(small), labels[:, s // 2::s, s // 2::s].cpu().numpy(), strict=True))
+    return list(zip(np.ascontiguousarray(small), labels[:, s // 2 :: s, s // 2 :: s].cpu().numpy(), strict=True))
 
 
 def _gather(there: Sequence[tuple[int, _Drawn]], device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -90,6 +97,7 @@ def _gather(there: Sequence[tuple[int, _Drawn]], device: torch.device) -> tuple[
 
     def upload(arrays, dtype):
         return torch.from_numpy(np.concatenate(arrays).astype(dtype, copy=False)).to(device)
+
     local, triangles = upload(vertices, np.float32), upload(faces, np.int64)
     placed, unlit, image = local + upload(middle, np.float32), upload(colors, np.float32), upload(owner, np.int64)
     return placed, triangles, _lit(there, image, unlit, vertex_normals(placed, triangles), local), image
@@ -105,13 +113,17 @@ def _lit(there: Sequence[tuple[int, _Drawn]], image: Tensor, colors: Tensor, nor
             sky[i, :15], sky[i, 15] = light.sky.ravel(), 1
         table[i] = (*light.key, *light.fill, light.ambient, light.key_strength, light.fill_strength, *light.tint)
     lamp = torch.from_numpy(table).to(image.device)[image]
-    shade = lamp[:, 6] + lamp[:, 7] * (normals * lamp[:, :3]).sum(1).clamp(0, 1) \
+    shade = (
+        lamp[:, 6]
+        + lamp[:, 7] * (normals * lamp[:, :3]).sum(1).clamp(0, 1)
         + lamp[:, 8] * (normals * lamp[:, 3:6]).sum(1).clamp(0, 1)
+    )
     shade = shade[:, None] * lamp[:, 9:]
     if sky.any():
         place = torch.from_numpy(sky).to(image.device)[image]
-        terms = torch.stack([torch.ones_like(normals[:, 0]), *normals.unbind(1),
-                             (normals * lamp[:, :3]).sum(1).clamp(0, 1)], 1)
+        terms = torch.stack(
+            [torch.ones_like(normals[:, 0]), *normals.unbind(1), (normals * lamp[:, :3]).sum(1).clamp(0, 1)], 1
+        )
         linear = (terms[..., None] * place[:, :15].view(-1, 5, 3)).sum(1)
         shade = torch.where(place[:, 15:] > 0, linear.clamp(min=DARKEST) ** (1 / GAMMA), shade)
     for i, drawn in there:

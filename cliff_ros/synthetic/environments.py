@@ -30,11 +30,12 @@ class Environment:
         u, v = np.meshgrid((u - cx) / f, (v - cy) / f)
         rays = (np.stack([u, v, np.ones_like(u)], -1) @ camera).astype(np.float32)
         rays = cv2.resize(rays, None, fx=step, fy=step, interpolation=cv2.INTER_LINEAR)[
-            step:step + height, step:step + width]
+            step : step + height, step : step + width
+        ]
         rows, columns = self.panorama.shape[:2]
         x, y, z = cv2.split(rays)
-        azimuth = cv2.phase(z, x) * np.float32(columns / (2 * np.pi)) - .5
-        polar = cv2.phase(y, cv2.magnitude(x, z)) * np.float32(rows / np.pi) - .5
+        azimuth = cv2.phase(z, x) * np.float32(columns / (2 * np.pi)) - 0.5
+        polar = cv2.phase(y, cv2.magnitude(x, z)) * np.float32(rows / np.pi) - 0.5
         return cv2.remap(self.panorama, azimuth, polar, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
 
     def light(self, camera: np.ndarray) -> Lighting:
@@ -52,11 +53,19 @@ class Lighting(NamedTuple):
 
     def sample(self, rng: np.random.Generator) -> Light:
         """As a camera exposes it; people stand in the sun or in a shadow."""
-        exposure, sun = rng.uniform(.35, 1.05), rng.uniform(.2, 1.) if rng.random() < .7 else 0.
+        exposure, sun = rng.uniform(0.35, 1.05), rng.uniform(0.2, 1.0) if rng.random() < 0.7 else 0.0
         shadows = Light.sample(rng).edges
         zero = np.zeros(3, np.float32)
-        return Light(self.toward.astype(np.float32), zero, 0., 1., 0., np.ones(3, np.float32), shadows,
-                     (exposure * np.stack([self.constant, *self.slope, self.key * sun])).astype(np.float32))
+        return Light(
+            self.toward.astype(np.float32),
+            zero,
+            0.0,
+            1.0,
+            0.0,
+            np.ones(3, np.float32),
+            shadows,
+            (exposure * np.stack([self.constant, *self.slope, self.key * sun])).astype(np.float32),
+        )
 
 
 @cache
@@ -64,13 +73,18 @@ def load_environments() -> tuple[Environment, ...]:
     """All of them, decoded once per process."""
     with np.load(assets.ENVIRONMENTS) as file:
         names = sorted(name.split('.')[0] for name in file.files if name.endswith('.panorama'))
-        return tuple(Environment(
-            cv2.cvtColor(cv2.imdecode(file[f'{name}.panorama'], cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB),
-            file[f'{name}.sky'], file[f'{name}.key']) for name in names)
+        return tuple(
+            Environment(
+                cv2.cvtColor(cv2.imdecode(file[f'{name}.panorama'], cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB),
+                file[f'{name}.sky'],
+                file[f'{name}.key'],
+            )
+            for name in names
+        )
 
 
 def turned(rng: np.random.Generator) -> np.ndarray:
     """(3, 3) a world turned about its vertical by any angle, mirrored half of the time."""
     angle = rng.uniform(0, 2 * np.pi)
     c, s = np.cos(angle), np.sin(angle)
-    return np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]]) @ np.diag([rng.choice([-1., 1.]), 1, 1])
+    return np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]]) @ np.diag([rng.choice([-1.0, 1.0]), 1, 1])

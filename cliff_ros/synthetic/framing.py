@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import numpy as np
 
-NEAREST = .12  # [m] nothing of a person comes nearer to the lens
-NEAR = .36  # of the people stand near: the image cuts most of them
-TALLEST = 4.  # image heights that somebody near would take, were they whole
-LOOSE = .3  # of the boxes are far from tight
-LOOSE_SCALE, LOOSE_SHIFT = (.6, 2.), .15
-COVERED = .18  # of the people stand behind furniture or a corner
+NEAREST = 0.12  # [m] nothing of a person comes nearer to the lens
+NEAR = 0.36  # of the people stand near: the image cuts most of them
+TALLEST = 4.0  # image heights that somebody near would take, were they whole
+LOOSE = 0.3  # of the boxes are far from tight
+LOOSE_SCALE, LOOSE_SHIFT = (0.6, 2.0), 0.15
+COVERED = 0.18  # of the people stand behind furniture or a corner
 # What tells a person: pelvis, hips, spine, knees, ankles, neck, head, shoulders, elbows, wrists of the 29 keypoints
 MAIN = np.array([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 15, 16, 17, 18, 19, 20, 21])
 FACE = np.array([15, 24, 25, 26])  # head, nose, eyes
 # What is aimed at when somebody is near: mostly the upper body, at times what a low camera sees
 AIMS = np.array([15, 9, 0, 4, 8])
-AIM_SHARE = np.array([.4, .35, .12, .08, .05])
+AIM_SHARE = np.array([0.4, 0.35, 0.12, 0.08, 0.05])
 
 
 def shows_person(inside: np.ndarray) -> bool | None:
@@ -39,16 +39,16 @@ def within(points: np.ndarray, center: np.ndarray, extent: np.ndarray) -> np.nda
 
 def near(rng: np.random.Generator, keypoints: np.ndarray, half: np.ndarray) -> np.ndarray:
     """SMPL translation (3,) of somebody too near for the image to hold, keypoints (29, 3) about the origin."""
-    z = 1.7 / (2 * half[1] * np.exp(rng.uniform(np.log(.95), np.log(TALLEST))))
+    z = 1.7 / (2 * half[1] * np.exp(rng.uniform(np.log(0.95), np.log(TALLEST))))
     aim = keypoints[rng.choice(AIMS, p=AIM_SHARE)]
-    at = np.array([rng.uniform(-.9, .9), rng.uniform(-.85, .6)]) * half
+    at = np.array([rng.uniform(-0.9, 0.9), rng.uniform(-0.85, 0.6)]) * half
     return (np.append(at * z, z) - aim).astype(np.float32)
 
 
 def far(rng: np.random.Generator, keypoints: np.ndarray, half: np.ndarray) -> np.ndarray:
     """SMPL translation (3,) of somebody of whom the image holds all or nearly all."""
-    z = 1.7 / (2 * half[1] * np.exp(rng.uniform(np.log(.13), np.log(1.15))))
-    at = np.array([rng.uniform(-1, 1), rng.uniform(-.75, .75)]) * half
+    z = 1.7 / (2 * half[1] * np.exp(rng.uniform(np.log(0.13), np.log(1.15))))
+    at = np.array([rng.uniform(-1, 1), rng.uniform(-0.75, 0.75)]) * half
     return (np.append(at * z, z) - keypoints[0]).astype(np.float32)
 
 
@@ -57,15 +57,15 @@ def cover(rng: np.random.Generator, low: np.ndarray, high: np.ndarray) -> np.nda
 
     low, high: their box in the image. Its first edge, 0 to 1, is the one that cuts them.
     """
-    size, slope = high - low, rng.normal(0, .03)
-    if rng.random() < .8:  # furniture, its upper edge between the breast and the feet
-        top = rng.uniform(low[1] + .3 * size[1], low[1] + .92 * size[1])
-        left, right = low[0] - rng.uniform(.0, 1.) * size[1], high[0] + rng.uniform(.0, 1.) * size[1]
+    size, slope = high - low, rng.normal(0, 0.03)
+    if rng.random() < 0.8:  # furniture, its upper edge between the breast and the feet
+        top = rng.uniform(low[1] + 0.3 * size[1], low[1] + 0.92 * size[1])
+        left, right = low[0] - rng.uniform(0.0, 1.0) * size[1], high[0] + rng.uniform(0.0, 1.0) * size[1]
         bend = slope * (right - left)
         return np.array([[left, top - bend], [right, top + bend], [right, top + 9], [left, top + 9]])
-    side, edge = rng.choice([-1., 1.]), rng.uniform(.3, .75)
+    side, edge = rng.choice([-1.0, 1.0]), rng.uniform(0.3, 0.75)
     x = low[0] + size[0] * (edge if side > 0 else 1 - edge)
-    far_x, bend = x + side * rng.choice([9., .6 * size[1]]), slope * size[1]
+    far_x, bend = x + side * rng.choice([9.0, 0.6 * size[1]]), slope * size[1]
     return np.array([[x - bend, low[1] - 9], [x + bend, high[1] + 9], [far_x, high[1] + 9], [far_x, low[1] - 9]])
 
 
@@ -77,16 +77,18 @@ def covered(points: np.ndarray, quadrilateral: np.ndarray) -> np.ndarray:
     return (side > 0).all(1) | (side < 0).all(1)
 
 
-def tight(rng: np.random.Generator, low: np.ndarray, high: np.ndarray, aspect: float,
-          margin: float) -> tuple[np.ndarray, float]:
+def tight(
+    rng: np.random.Generator, low: np.ndarray, high: np.ndarray, aspect: float, margin: float
+) -> tuple[np.ndarray, float]:
     """Centre (2,) and height of the crop of a good detector's box; aspect: height over width of the crop."""
     height = margin * max(high[1] - low[1], (high[0] - low[0]) * aspect)
-    center = (low + high) / 2 + rng.normal(0, .03, 2).clip(-.08, .08) * height
-    return center, height * np.exp(np.clip(rng.normal(.01, .07), -.18, .2))
+    center = (low + high) / 2 + rng.normal(0, 0.03, 2).clip(-0.08, 0.08) * height
+    return center, height * np.exp(np.clip(rng.normal(0.01, 0.07), -0.18, 0.2))
 
 
-def loose(rng: np.random.Generator, low: np.ndarray, high: np.ndarray, aspect: float,
-          margin: float) -> tuple[np.ndarray, float]:
+def loose(
+    rng: np.random.Generator, low: np.ndarray, high: np.ndarray, aspect: float, margin: float
+) -> tuple[np.ndarray, float]:
     """As `tight`, of a box that is too small, too large or beside."""
     height = margin * max(high[1] - low[1], (high[0] - low[0]) * aspect)
     center = (low + high) / 2 + rng.uniform(-LOOSE_SHIFT, LOOSE_SHIFT, 2) * (high - low)

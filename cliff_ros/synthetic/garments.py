@@ -42,7 +42,7 @@ class Piece:
     size: float
     light: float
 
-    def thing(self, material: Material, colors: np.ndarray | None = None, lift: float = 0.) -> Thing:
+    def thing(self, material: Material, colors: np.ndarray | None = None, lift: float = 0.0) -> Thing:
         """The piece, worn; lift [m] off the skin, over what is below."""
         vertices = self.vertices + np.float32(lift) * self.normals if lift else self.vertices
         colors = np.ones_like(self.vertices) if colors is None else colors
@@ -60,8 +60,9 @@ class Garments:
 
     def part(self, unseen: bool) -> Garments:
         """What training shows, or what it is never shown; both have what there is but a few of."""
-        return Garments({kind: part(pieces, unseen) for kind, pieces in self.pieces.items()}, part(self.skins, unseen),
-                        self.uv)
+        return Garments(
+            {kind: part(pieces, unseen) for kind, pieces in self.pieces.items()}, part(self.skins, unseen), self.uv
+        )
 
 
 def part(items: Sequence[T], unseen: bool) -> list[T]:
@@ -87,27 +88,43 @@ def _piece(name: str, file, texture: tuple[np.ndarray, ...] | None, body_vertice
     def array(key, dtype, scale=None):
         values = file[f'{name}.{key}'].astype(dtype)
         return values if scale is None else values / np.asarray(scale, dtype)
+
     vertices, faces = array('vertices', np.float32, 16384), array('faces', np.int32)
     weights, share = array('weights', np.float32), array('share', np.float32)
     uv = _corners(file[f'{name}.uv'], file[f'{name}.corners'])
 
     def area(corner):  # of the triangles
         a, b = corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]
-        return np.linalg.norm(np.cross(a, b), axis=1).sum() if corner.shape[2] == 3 else \
-            np.abs(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).sum()
-    light = 128.
+        return (
+            np.linalg.norm(np.cross(a, b), axis=1).sum()
+            if corner.shape[2] == 3
+            else np.abs(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).sum()
+        )
+
+    light = 128.0
     if texture is not None:
         image = texture[min(2, len(texture) - 1)]
         height, width = image.shape[:2]
         middle = uv.mean(1)
-        texels = image[(middle[:, 1] * height).astype(int).clip(0, height - 1),
-                       (middle[:, 0] * width).astype(int).clip(0, width - 1)]
-        light = float((texels[:, :3] @ [.3, .59, .11]).mean())
+        texels = image[
+            (middle[:, 1] * height).astype(int).clip(0, height - 1),
+            (middle[:, 0] * width).astype(int).clip(0, width - 1),
+        ]
+        light = float((texels[:, :3] @ [0.3, 0.59, 0.11]).mean())
     return Piece(
-        name, vertices, vertex_normals(vertices, faces), faces, uv, texture, array('joints', np.int32),
-        weights / weights.sum(1, keepdims=True), (array('bound', np.int32), share / share.sum(1, keepdims=True)),
+        name,
+        vertices,
+        vertex_normals(vertices, faces),
+        faces,
+        uv,
+        texture,
+        array('joints', np.int32),
+        weights / weights.sum(1, keepdims=True),
+        (array('bound', np.int32), share / share.sum(1, keepdims=True)),
         np.unpackbits(file[f'{name}.hides'], count=body_vertices).astype(bool),
-        float(np.sqrt(area(vertices[faces]) / max(area(uv), 1e-9))), max(light, 12.))
+        float(np.sqrt(area(vertices[faces]) / max(area(uv), 1e-9))),
+        max(light, 12.0),
+    )
 
 
 @cache
@@ -118,7 +135,6 @@ def load_garments(body_vertices: int) -> Garments:
         textures = {name: _texture(file[f'texture.{name}']) for name in sorted(set(table.values())) if name}
         pieces: dict[str, list[Piece]] = {}
         for name, texture in table.items():
-            pieces.setdefault(name.split('.')[0], []).append(
-                _piece(name, file, textures.get(texture), body_vertices))
+            pieces.setdefault(name.split('.')[0], []).append(_piece(name, file, textures.get(texture), body_vertices))
         skins = [_texture(file[name]) for name in file.files if name.startswith('texture.skin.')]
         return Garments(pieces, skins, _corners(file['body.uv'], file['body.corners']))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-GAMMA, DARKEST = 2.2, .01
+GAMMA, DARKEST = 2.2, 0.01
 
 
 @dataclass(frozen=True)
@@ -29,17 +29,30 @@ class Light:
         def direction(bias):
             v = rng.normal(0, 1, 3) + bias
             return (v / np.linalg.norm(v)).astype(np.float32)
-        edges = tuple((direction([0, 0, 0]), rng.uniform(-.5, .5), rng.uniform(.35, .8))
-                      for _ in range(rng.choice(3, p=[.7, .2, .1])))
-        return cls(direction([0, -1.2, -.6]), direction([0, 0, 0]), rng.uniform(.3, .7), rng.uniform(.1, .9),
-                   rng.uniform(0, .3), rng.uniform(.85, 1.12, 3).astype(np.float32), edges)
+
+        edges = tuple(
+            (direction([0, 0, 0]), rng.uniform(-0.5, 0.5), rng.uniform(0.35, 0.8))
+            for _ in range(rng.choice(3, p=[0.7, 0.2, 0.1]))
+        )
+        return cls(
+            direction([0, -1.2, -0.6]),
+            direction([0, 0, 0]),
+            rng.uniform(0.3, 0.7),
+            rng.uniform(0.1, 0.9),
+            rng.uniform(0, 0.3),
+            rng.uniform(0.85, 1.12, 3).astype(np.float32),
+            edges,
+        )
 
     def __call__(self, colors: np.ndarray, normals: np.ndarray, points: np.ndarray) -> np.ndarray:
         """Lit colours (V, 3) float32; points (V, 3) about the person's middle [m]."""
         if self.sky is not None:
             return self._under_sky(colors, normals, points)
-        shade = self.ambient + self.key_strength * np.clip(normals @ self.key, 0, 1) \
+        shade = (
+            self.ambient
+            + self.key_strength * np.clip(normals @ self.key, 0, 1)
             + self.fill_strength * np.clip(normals @ self.fill, 0, 1)
+        )
         for normal, offset, left in self.edges:
             shade = np.where(points @ normal > offset, shade, shade * left)
         return (colors * shade[:, None].astype(np.float32) * self.tint).astype(np.float32)

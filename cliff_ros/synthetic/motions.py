@@ -10,12 +10,28 @@ from cliff_ros import assets
 from cliff_ros.body.names import MIRROR, NUM_JOINTS
 
 # How often each kind is shown: what procedural poses lack comes first.
-SHARES = dict(sit=.15, kneel=.11, crawl=.11, fall=.1, lie=.04, pick_up=.12, crouch=.07, roll=.05, jump=.05, dance=.05,
-              act=.05, fight=.03, swim=.02, run=.02, walk=.02, stand=.01)
+SHARES = dict(
+    sit=0.15,
+    kneel=0.11,
+    crawl=0.11,
+    fall=0.1,
+    lie=0.04,
+    pick_up=0.12,
+    crouch=0.07,
+    roll=0.05,
+    jump=0.05,
+    dance=0.05,
+    act=0.05,
+    fight=0.03,
+    swim=0.02,
+    run=0.02,
+    walk=0.02,
+    stand=0.01,
+)
 # [deg] by which joints differ from the motion's: trunk and legs little, arms more
-SPREAD = np.full(NUM_JOINTS, 5.)
-SPREAD[[16, 17, 18, 19, 20, 21]] = 9.
-SPREAD[[0, 10, 11]] = 3.
+SPREAD = np.full(NUM_JOINTS, 5.0)
+SPREAD[[16, 17, 18, 19, 20, 21]] = 9.0
+SPREAD[[0, 10, 11]] = 3.0
 
 
 @lru_cache(maxsize=1)
@@ -45,18 +61,26 @@ def sample(rng: np.random.Generator, n: int, shares: dict[str, float] | None = N
     a, b = q[index], q[beside]
     b = b * np.where((a * b).sum(-1, keepdims=True) < 0, -1, 1)
     between = a + rng.random((n, 1, 1)).astype(np.float32) * (b - a)
-    flip = rng.random(n) < .5
+    flip = rng.random(n) < 0.5
     between[flip] = between[flip][:, MIRROR] * np.float32([1, -1, -1, 1])
-    spread = SPREAD[:, None] * rng.gamma(2, .5, (n, 1, 1))
+    spread = SPREAD[:, None] * rng.gamma(2, 0.5, (n, 1, 1))
     return matrix_to_euler(quaternion_to_matrix(between)) + rng.standard_normal((n, NUM_JOINTS, 3)) * spread
 
 
 def quaternion_to_matrix(q: np.ndarray) -> np.ndarray:
     """(..., 4) x, y, z, w of any length -> (..., 3, 3)."""
     x, y, z, w = np.moveaxis(q / np.linalg.norm(q, axis=-1, keepdims=True), -1, 0)
-    rows = [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w),
-            2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w),
-            2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)]
+    rows = [
+        1 - 2 * (y * y + z * z),
+        2 * (x * y - z * w),
+        2 * (x * z + y * w),
+        2 * (x * y + z * w),
+        1 - 2 * (x * x + z * z),
+        2 * (y * z - x * w),
+        2 * (x * z - y * w),
+        2 * (y * z + x * w),
+        1 - 2 * (x * x + y * y),
+    ]
     return np.stack(rows, -1).reshape(*q.shape[:-1], 3, 3)
 
 

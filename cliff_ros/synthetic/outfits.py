@@ -19,8 +19,8 @@ from cliff_ros.synthetic.belongings import HEAD, Thing, cuboid, ellipsoid
 from cliff_ros.synthetic.garments import Piece, load_garments
 from cliff_ros.synthetic.textures import natural_color
 
-PROCEDURAL = .3  # of the people wear today's clothes of colors and offsets
-LUMINANCE = np.array([.3, .59, .11])
+PROCEDURAL = 0.3  # of the people wear today's clothes of colors and offsets
+LUMINANCE = np.array([0.3, 0.59, 0.11])
 HI_VIS = ([215, 255, 40], [255, 120, 20], [255, 60, 40])
 
 
@@ -44,18 +44,19 @@ def _visible(faces, uv, hidden):
 def recolored(rng: np.random.Generator, light: float, color: np.ndarray | None = None) -> np.ndarray:
     """(3, 4) what becomes of a texture of mean brightness `light`: another color or hue, or lighter and darker."""
     matrix, kind = np.zeros((3, 4), np.float32), rng.random()
-    if color is not None or kind < .55:
+    if color is not None or kind < 0.55:
         color = natural_color(rng) if color is None else color
-        contrast = rng.uniform(.5, 1.)
+        contrast = rng.uniform(0.5, 1.0)
         matrix[:, :3] = color[:, None] * contrast / light * LUMINANCE
         matrix[:, 3] = color * (1 - contrast)
-    elif kind < .85:  # the hue turned: a rotation about the grey axis
+    elif kind < 0.85:  # the hue turned: a rotation about the grey axis
         angle = rng.uniform(0, 2 * np.pi)
         c, s = np.cos(angle), np.sin(angle)
-        matrix[:, :3] = (c * np.eye(3) + (1 - c) / 3
-                         + s / np.sqrt(3) * np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]])) * rng.uniform(.5, 1.5)
+        matrix[:, :3] = (
+            c * np.eye(3) + (1 - c) / 3 + s / np.sqrt(3) * np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]])
+        ) * rng.uniform(0.5, 1.5)
     else:
-        matrix[:, :3] = np.eye(3) * rng.uniform(.6, 1.4)
+        matrix[:, :3] = np.eye(3) * rng.uniform(0.6, 1.4)
     return matrix
 
 
@@ -73,25 +74,28 @@ class RichWardrobe(Wardrobe):
         self.garments = load_garments(len(body.v_template)).part(unseen)
         # Woven and printed patterns are mostly lighter and darker; a few stay as colorful as they are.
         grey = textures.mean(3, keepdims=True)
-        self.patterns = [pyramid(texture if i % 4 == 0 else grey[i] + .3 * (texture - grey[i]))
-                         for i, texture in enumerate(textures)]
+        self.patterns = [
+            pyramid(texture if i % 4 == 0 else grey[i] + 0.3 * (texture - grey[i]))
+            for i, texture in enumerate(textures)
+        ]
         self.faces = np.ascontiguousarray(body.faces, np.int32)
         self.corners = np.ascontiguousarray(self.faces.T)
         order = np.argsort(-body.weights, 1)[:, :4].astype(np.int32)
         self.indices, self.weights = order, np.take_along_axis(body.weights, order, 1).astype(np.float32)
         # Cloth runs around the body; at the back the angle jumps, and a face across the jump would show all of it.
         around, up = self.uv[:, 1][self.faces], self.vertices[:, 1][self.faces]
-        turn = .15 * 2 * np.pi
-        around = around + turn * ((around.max(1, keepdims=True) - around) > .5)
+        turn = 0.15 * 2 * np.pi
+        around = around + turn * ((around.max(1, keepdims=True) - around) > 0.5)
         self.cloth_uv = np.ascontiguousarray(np.stack([around, -up], -1), np.float32)
         head = self.head
         v = self.vertices
-        self.chin_y = v[NOSE, 1] - .085
-        self.face = head & (v[:, 2] > v[NOSE, 2] - .095) & (v[:, 1] > self.chin_y - .02) \
-            & (v[:, 1] < v[LEFT_EYE, 1] + .05)
-        self.jaw = head & (v[:, 1] < v[NOSE, 1] - .012) & (v[:, 2] > v[NOSE, 2] - .10)
-        self.eyeball = self.garments.uv.mean(1)[:, 0] < .03
-        self.eyeball &= self.garments.uv.mean(1)[:, 1] < .05
+        self.chin_y = v[NOSE, 1] - 0.085
+        self.face = (
+            head & (v[:, 2] > v[NOSE, 2] - 0.095) & (v[:, 1] > self.chin_y - 0.02) & (v[:, 1] < v[LEFT_EYE, 1] + 0.05)
+        )
+        self.jaw = head & (v[:, 1] < v[NOSE, 1] - 0.012) & (v[:, 2] > v[NOSE, 2] - 0.10)
+        self.eyeball = self.garments.uv.mean(1)[:, 0] < 0.03
+        self.eyeball &= self.garments.uv.mean(1)[:, 1] < 0.05
         self.eye_vertices = np.unique(self.faces[self.eyeball])
         to_eye = np.minimum(np.linalg.norm(v - v[LEFT_EYE], axis=1), np.linalg.norm(v - v[RIGHT_EYE], axis=1))
         self.to_eye = to_eye[self.eye_vertices]
@@ -99,31 +103,40 @@ class RichWardrobe(Wardrobe):
 
     # --- parts -------------------------------------------------------------------------------------------------------
 
-    def _pattern(self, rng, chance: float = .45) -> dict:
+    def _pattern(self, rng, chance: float = 0.45) -> dict:
         if rng.random() > chance:
             return {}
-        return dict(pattern=self.patterns[rng.integers(len(self.patterns))], amount=rng.choice([.1, .25, .45]))
+        return dict(pattern=self.patterns[rng.integers(len(self.patterns))], amount=rng.choice([0.1, 0.25, 0.45]))
 
-    def _worn(self, rng, piece: Piece, lift: float = 0., color=None, chance: float = .35) -> Thing:
-        pattern = self._pattern(rng, chance if piece.texture else .85)
-        repeats = rng.uniform(.6, 3.) * piece.size
+    def _worn(self, rng, piece: Piece, lift: float = 0.0, color=None, chance: float = 0.35) -> Thing:
+        pattern = self._pattern(rng, chance if piece.texture else 0.85)
+        repeats = rng.uniform(0.6, 3.0) * piece.size
         if piece.texture is None:
             base = natural_color(rng) if color is None else color
-            material = Material(piece.uv, size=piece.size, recolor=plain(base), repeats=repeats, two_sided=True,
-                                **pattern)
+            material = Material(
+                piece.uv, size=piece.size, recolor=plain(base), repeats=repeats, two_sided=True, **pattern
+            )
         else:
-            material = Material(piece.uv, piece.texture, piece.size, recolored(rng, piece.light, color),
-                                repeats=repeats, two_sided=True, **pattern)
+            material = Material(
+                piece.uv,
+                piece.texture,
+                piece.size,
+                recolored(rng, piece.light, color),
+                repeats=repeats,
+                two_sided=True,
+                **pattern,
+            )
         return piece.thing(material, lift=lift)
 
-    def _shell(self, rng, field: np.ndarray, offset: float, color=None, chance: float = .5,
-               material: Material | None = None) -> tuple[Thing, np.ndarray]:
+    def _shell(
+        self, rng, field: np.ndarray, offset: float, color=None, chance: float = 0.5, material: Material | None = None
+    ) -> tuple[Thing, np.ndarray]:
         """The body's surface where a field (V,) is positive, lifted by offset [m], and what it hides (V,).
 
         The rim runs where the field is zero, between the vertices. A mask will do, with a rim half an edge outside.
         """
         if field.dtype == bool:
-            field = np.where(field, 1., -1.)
+            field = np.where(field, 1.0, -1.0)
         mask = field > 0
         a, b, c = (mask[corner] for corner in self.corners)
         taken = a | b | c
@@ -132,20 +145,25 @@ class RichWardrobe(Wardrobe):
         index[faces.ravel()] = 1
         kept = np.flatnonzero(index)
         index[kept] = np.arange(len(kept), dtype=np.int32)
-        points, shadow, lifted = self.vertices[kept], 1., np.full(len(kept), offset, np.float32)
-        if offset > .008:
+        points, shadow, lifted = self.vertices[kept], 1.0, np.full(len(kept), offset, np.float32)
+        if offset > 0.008:
             waves = rng.normal(0, 1, (2, 3)) * rng.uniform(8, 30)
             fold = np.sin(points @ waves[0] + rng.uniform(0, 6)) * np.sin(points @ waves[1] + rng.uniform(0, 6))
-            lifted = lifted * (1 + .3 * fold)
-            shadow = 1 + .15 * np.sin(points @ waves[1] * 1.3)
+            lifted = lifted * (1 + 0.3 * fold)
+            shadow = 1 + 0.15 * np.sin(points @ waves[1] * 1.3)
         points = points + self.normals[kept] * lifted[:, None]
         self._to_rim(points, index, self.faces[taken & ~(a & b & c)], field)
         vertices = points.astype(np.float32)
         colors = np.ascontiguousarray(np.broadcast_to(np.reshape(shadow, (-1, 1)), vertices.shape), np.float32)
         if material is None:
             color = natural_color(rng) if color is None else color
-            material = Material(self.cloth_uv[taken], recolor=plain(color), repeats=rng.uniform(.5, 3.),
-                                two_sided=True, **self._pattern(rng, chance))
+            material = Material(
+                self.cloth_uv[taken],
+                recolor=plain(color),
+                repeats=rng.uniform(0.5, 3.0),
+                two_sided=True,
+                **self._pattern(rng, chance),
+            )
         share = np.zeros((len(kept), 3), np.float32)
         share[:, 0] = 1
         bound = (np.repeat(kept[:, None], 3, 1).astype(np.int32), share)
@@ -194,87 +212,94 @@ class RichWardrobe(Wardrobe):
 
         def between(low: float, high: float) -> np.ndarray:
             """Field of the trunk and the legs between two heights."""
-            return np.minimum(np.minimum(y - low, high - y), .28 - reach)
+            return np.minimum(np.minimum(y - low, high - y), 0.28 - reach)
 
-        def shirt(hem: float, sleeve: float, neck: float, deep: float = .3) -> np.ndarray:
+        def shirt(hem: float, sleeve: float, neck: float, deep: float = 0.3) -> np.ndarray:
             """Field of trunk and arms below a neckline that is lower in front."""
-            return np.minimum(np.minimum(y - hem, sleeve - reach),
-                              np.maximum(joints[12, 1] + neck - y - deep * v[:, 2], reach - .12))
+            return np.minimum(
+                np.minimum(y - hem, sleeve - reach), np.maximum(joints[12, 1] + neck - y - deep * v[:, 2], reach - 0.12)
+            )
+
         kind, top = rng.random(), None
-        if kind < .12:
+        if kind < 0.12:
             top = piece('suit')
-        elif kind < .7:
+        elif kind < 0.7:
             piece('legs')
-        elif kind < .88:  # leggings, shorts
-            end = rng.uniform(knee_y - .1, hip_y - .1) if rng.random() < .5 else ankle_y + rng.uniform(-.02, .3)
-            shell(between(end, pelvis_y + rng.uniform(.02, .1)), rng.uniform(.004, .022))
+        elif kind < 0.88:  # leggings, shorts
+            end = rng.uniform(knee_y - 0.1, hip_y - 0.1) if rng.random() < 0.5 else ankle_y + rng.uniform(-0.02, 0.3)
+            shell(between(end, pelvis_y + rng.uniform(0.02, 0.1)), rng.uniform(0.004, 0.022))
         else:  # briefs, swimming trunks
-            low = hip_y - rng.uniform(.02, .16)
-            slip = .5 * (.12 - reach).clip(0, .06) * (y < pelvis_y - .02)
-            shell(between(low, pelvis_y + rng.uniform(-.02, .08)) + slip, .004)
+            low = hip_y - rng.uniform(0.02, 0.16)
+            slip = 0.5 * (0.12 - reach).clip(0, 0.06) * (y < pelvis_y - 0.02)
+            shell(between(low, pelvis_y + rng.uniform(-0.02, 0.08)) + slip, 0.004)
         kind = rng.random()
-        sleeve = rng.uniform(joints[16, 0] - .03, joints[20, 0] + .02)
+        sleeve = rng.uniform(joints[16, 0] - 0.03, joints[20, 0] + 0.02)
         if top is not None:
             pass
-        elif kind < .62:
-            top = piece('top', lift=.003)
-        elif kind < .80:  # shirts close to the skin, with sleeves or without; dresses
-            hem = pelvis_y - (rng.uniform(-.1, .14) if rng.random() < .85 else rng.uniform(.1, .35))
-            shell(shirt(hem, sleeve, rng.uniform(-.04, .04)), rng.uniform(.006, .02))
-        elif kind < .87:
-            middle, half = joints[9, 1] + rng.uniform(-.06, .02), rng.uniform(.04, .1)
-            shell(between(middle - half, middle + half), .005)
+        elif kind < 0.62:
+            top = piece('top', lift=0.003)
+        elif kind < 0.80:  # shirts close to the skin, with sleeves or without; dresses
+            hem = pelvis_y - (rng.uniform(-0.1, 0.14) if rng.random() < 0.85 else rng.uniform(0.1, 0.35))
+            shell(shirt(hem, sleeve, rng.uniform(-0.04, 0.04)), rng.uniform(0.006, 0.02))
+        elif kind < 0.87:
+            middle, half = joints[9, 1] + rng.uniform(-0.06, 0.02), rng.uniform(0.04, 0.1)
+            shell(between(middle - half, middle + half), 0.005)
         kind, hood = rng.random(), False
-        if kind < .13:  # a coat, open or closed, with a hood or without
-            coat = shirt(pelvis_y - rng.uniform(.05, .45), joints[20, 0] + .01, rng.uniform(0, .05), .2)
-            if rng.random() < .35:
-                coat = np.minimum(coat, np.maximum(reach - rng.uniform(.02, .07), -v[:, 2]))
-            hood = rng.random() < .3
+        if kind < 0.13:  # a coat, open or closed, with a hood or without
+            coat = shirt(pelvis_y - rng.uniform(0.05, 0.45), joints[20, 0] + 0.01, rng.uniform(0, 0.05), 0.2)
+            if rng.random() < 0.35:
+                coat = np.minimum(coat, np.maximum(reach - rng.uniform(0.02, 0.07), -v[:, 2]))
+            hood = rng.random() < 0.3
             if hood:
-                coat = np.maximum(coat, np.where(self.head & ~self.face, .01, -.01))
+                coat = np.maximum(coat, np.where(self.head & ~self.face, 0.01, -0.01))
             if top is not None and not top.name.startswith('suit'):
                 things.pop()
                 hidden &= ~(top.hides & (coat <= 0))
-            shell(coat, rng.uniform(.028, .05), chance=.3)
-        elif kind < .22:
+            shell(coat, rng.uniform(0.028, 0.05), chance=0.3)
+        elif kind < 0.22:
             if top is not None:
                 things.append(self._vest(rng, top))
             else:
-                field = np.minimum(shirt(pelvis_y - .02, .2, 0.), np.maximum(reach - .012, -v[:, 2]))
+                field = np.minimum(shirt(pelvis_y - 0.02, 0.2, 0.0), np.maximum(reach - 0.012, -v[:, 2]))
                 faces = self.faces[(field > 0)[self.faces].any(1)]
-                shell(field, .025, material=self._vest_material(rng, faces))
-        if rng.random() < .86:
+                shell(field, 0.025, material=self._vest_material(rng, faces))
+        if rng.random() < 0.86:
             piece('shoes')
-        elif rng.random() < .5:  # boots and socks
-            shell(ankle_y + rng.uniform(.0, .25) - y, .008)
-        if rng.random() < .07:
-            shell(reach - joints[20, 0] + .01, .004, chance=.1)
+        elif rng.random() < 0.5:  # boots and socks
+            shell(ankle_y + rng.uniform(0.0, 0.25) - y, 0.008)
+        if rng.random() < 0.07:
+            shell(reach - joints[20, 0] + 0.01, 0.004, chance=0.1)
         self._dress_head(rng, things, wear, shell, hood)
         faces, uv = _visible(self.faces, self.garments.uv, hidden)
         skins = self.garments.skins
         matrix = np.zeros((3, 4), np.float32)
-        matrix[:, :3] = np.diag(rng.uniform(.75, 1.2) * (1 + rng.normal(0, .04, 3)))
-        return Look(self._skin_colors(rng), None, faces,
-                    Material(uv, skins[rng.integers(len(skins))], 2.2, matrix), tuple(things))
+        matrix[:, :3] = np.diag(rng.uniform(0.75, 1.2) * (1 + rng.normal(0, 0.04, 3)))
+        return Look(
+            self._skin_colors(rng),
+            None,
+            faces,
+            Material(uv, skins[rng.integers(len(skins))], 2.2, matrix),
+            tuple(things),
+        )
 
     def _skin_colors(self, rng) -> np.ndarray:
         """(V, 3) what the skin's texture is multiplied with; of the eyes it is the color itself."""
         colors = np.ones_like(self.vertices)
-        iris = np.array([rng.uniform(.1, .5), rng.uniform(.1, .45), rng.uniform(.05, .6)]) * rng.uniform(.3, 1)
-        eye = np.full((len(self.eye_vertices), 3), rng.uniform(.7, .95))
-        eye[self.to_eye < .008] = iris
-        eye[self.to_eye < .003] = .04
+        iris = np.array([rng.uniform(0.1, 0.5), rng.uniform(0.1, 0.45), rng.uniform(0.05, 0.6)]) * rng.uniform(0.3, 1)
+        eye = np.full((len(self.eye_vertices), 3), rng.uniform(0.7, 0.95))
+        eye[self.to_eye < 0.008] = iris
+        eye[self.to_eye < 0.003] = 0.04
         colors[self.eye_vertices] = eye
-        if rng.random() < .2:  # a beard
-            colors[self.jaw] *= rng.uniform(.35, .85)
+        if rng.random() < 0.2:  # a beard
+            colors[self.jaw] *= rng.uniform(0.35, 0.85)
         return colors.astype(np.float32)
 
     def _hair_color(self, rng) -> np.ndarray:
-        if rng.random() < .08:
+        if rng.random() < 0.08:
             return natural_color(rng)
-        if rng.random() < .15:
+        if rng.random() < 0.15:
             return np.full(3, rng.uniform(120, 220))
-        brown = np.array([1, rng.uniform(.62, .88), rng.uniform(.38, .75)])
+        brown = np.array([1, rng.uniform(0.62, 0.88), rng.uniform(0.38, 0.75)])
         return brown * np.exp(rng.uniform(np.log(18), np.log(190)))
 
     def _dress_head(self, rng, things, wear, shell, hood: bool) -> None:
@@ -282,36 +307,40 @@ class RichWardrobe(Wardrobe):
         kind = rng.random()
         if hood:
             pass
-        elif kind < .09:
+        elif kind < 0.09:
             wear(self._helmet(rng), np.zeros(len(self.vertices), bool))
-        elif kind < .13:
-            things.append(self._worn(rng, self._pick(rng, 'hat'), lift=.004, chance=.5))
-        elif kind < .17:  # a cap or a headscarf close to the skull
-            line = rng.uniform(.02, .06)
-            shell(self.head & ~self.face & (self.vertices[:, 1] > self.vertices[LEFT_EYE, 1] + line - .02)
-                  if rng.random() < .5 else self.head & ~self.face, rng.uniform(.008, .02))
-        elif kind < .92:
-            things.append(self._worn(rng, self._pick(rng, 'hair'), color=hair_color, chance=.1))
-        if rng.random() < .9:
-            things.append(self._worn(rng, self._pick(rng, 'brow'), lift=.0025, color=hair_color * .6, chance=0.))
-        if rng.random() < .1:  # a mask over mouth and nose
+        elif kind < 0.13:
+            things.append(self._worn(rng, self._pick(rng, 'hat'), lift=0.004, chance=0.5))
+        elif kind < 0.17:  # a cap or a headscarf close to the skull
+            line = rng.uniform(0.02, 0.06)
+            shell(
+                self.head & ~self.face & (self.vertices[:, 1] > self.vertices[LEFT_EYE, 1] + line - 0.02)
+                if rng.random() < 0.5
+                else self.head & ~self.face,
+                rng.uniform(0.008, 0.02),
+            )
+        elif kind < 0.92:
+            things.append(self._worn(rng, self._pick(rng, 'hair'), color=hair_color, chance=0.1))
+        if rng.random() < 0.9:
+            things.append(self._worn(rng, self._pick(rng, 'brow'), lift=0.0025, color=hair_color * 0.6, chance=0.0))
+        if rng.random() < 0.1:  # a mask over mouth and nose
             v = self.vertices
-            low = self.face & (v[:, 1] < v[NOSE, 1] + .012)
-            things.append(self._shell(rng, low, .008, chance=.2)[0])
-        if rng.random() < .08:
+            low = self.face & (v[:, 1] < v[NOSE, 1] + 0.012)
+            things.append(self._shell(rng, low, 0.008, chance=0.2)[0])
+        if rng.random() < 0.08:
             things.append(self._spectacles(rng))
 
     def _spectacles(self, rng) -> Thing:
         """Dark glasses: two lenses, a bridge, temples."""
         parts, start, vertices, faces = [], 0, [], []
-        width, height = rng.uniform(.022, .03), rng.uniform(.014, .024)
+        width, height = rng.uniform(0.022, 0.03), rng.uniform(0.014, 0.024)
         for sign, eye in ((1, LEFT_EYE), (-1, RIGHT_EYE)):
-            at = self.vertices[eye] + [0, 0, .016]
-            parts.append(ellipsoid(at, [width, height, .006], rows=6, columns=10))
-            ear = [sign * .074, at[1] + .004, at[2] - .06]
-            parts.append(cuboid(ear, [.004, .006, .1]))
-        bridge = [0, self.vertices[LEFT_EYE, 1] + .004, self.vertices[LEFT_EYE, 2] + .02]
-        parts.append(cuboid(bridge, [.03, .004, .004]))
+            at = self.vertices[eye] + [0, 0, 0.016]
+            parts.append(ellipsoid(at, [width, height, 0.006], rows=6, columns=10))
+            ear = [sign * 0.074, at[1] + 0.004, at[2] - 0.06]
+            parts.append(cuboid(ear, [0.004, 0.006, 0.1]))
+        bridge = [0, self.vertices[LEFT_EYE, 1] + 0.004, self.vertices[LEFT_EYE, 2] + 0.02]
+        parts.append(cuboid(bridge, [0.03, 0.004, 0.004]))
         for points, triangles in parts:
             vertices.append(points)
             faces.append(triangles + start)
@@ -327,42 +356,54 @@ class RichWardrobe(Wardrobe):
 
     def _helmet(self, rng) -> Thing:
         depth = (self.head_z[1] - self.head_z[0]) / 2
-        center = [0, self.vertices[LEFT_EYE, 1] + rng.uniform(.025, .045), sum(self.head_z) / 2]
-        radii = [depth * .8 + rng.uniform(.01, .025), self.head_y[1] - center[1] + rng.uniform(.015, .04),
-                 depth + rng.uniform(.01, .03)]
-        vertices, faces = ellipsoid(center, radii, rows=8, columns=20, upper=.5)
-        if rng.random() < .6:  # a brim, a peak
-            rim = vertices[:, 1] < vertices[:, 1].min() + .01
+        center = [0, self.vertices[LEFT_EYE, 1] + rng.uniform(0.025, 0.045), sum(self.head_z) / 2]
+        radii = [
+            depth * 0.8 + rng.uniform(0.01, 0.025),
+            self.head_y[1] - center[1] + rng.uniform(0.015, 0.04),
+            depth + rng.uniform(0.01, 0.03),
+        ]
+        vertices, faces = ellipsoid(center, radii, rows=8, columns=20, upper=0.5)
+        if rng.random() < 0.6:  # a brim, a peak
+            rim = vertices[:, 1] < vertices[:, 1].min() + 0.01
             away = vertices[rim] - [0, vertices[rim, 1].mean(), center[2]]
-            grow = rng.uniform(.01, .05) * (1 if rng.random() < .4 else vertices[rim, 2] > center[2])
+            grow = rng.uniform(0.01, 0.05) * (1 if rng.random() < 0.4 else vertices[rim, 2] > center[2])
             away *= np.reshape(grow, (-1, 1)) / np.linalg.norm(away, axis=1, keepdims=True)
             vertices[rim] += away.astype(np.float32)
-        color = np.array([[250, 250, 245], [250, 210, 30], [240, 110, 30], [200, 30, 30], [40, 80, 180], [30, 30, 32]][
-            rng.integers(6)]) if rng.random() < .7 else natural_color(rng)
+        color = (
+            np.array(
+                [[250, 250, 245], [250, 210, 30], [240, 110, 30], [200, 30, 30], [40, 80, 180], [30, 30, 32]][
+                    rng.integers(6)
+                ]
+            )
+            if rng.random() < 0.7
+            else natural_color(rng)
+        )
         colors = np.tile(color, (len(vertices), 1)).astype(np.float32)
-        if rng.random() < .4:
-            colors[np.abs(vertices[:, 0]) < .02] = natural_color(rng)
+        if rng.random() < 0.4:
+            colors[np.abs(vertices[:, 0]) < 0.02] = natural_color(rng)
         return self._rigid(vertices, faces, colors)
 
     def _vest_uv(self, corners: np.ndarray) -> np.ndarray:
         """(F, 3, 2) from the front, of corners (F, 3, 3)."""
-        top = self.joints[12, 1] + .06
-        uv = np.stack([corners[..., 0] / .5 + .5, (top - corners[..., 1]) / .62], -1)
+        top = self.joints[12, 1] + 0.06
+        uv = np.stack([corners[..., 0] / 0.5 + 0.5, (top - corners[..., 1]) / 0.62], -1)
         return np.ascontiguousarray(uv, np.float32)
 
     def _vest_material(self, rng, faces: np.ndarray) -> Material:
-        return Material(self._vest_uv(self.vertices[faces]), self.hi_vis[rng.integers(len(self.hi_vis))], .5,
-                        two_sided=True)
+        return Material(
+            self._vest_uv(self.vertices[faces]), self.hi_vis[rng.integers(len(self.hi_vis))], 0.5, two_sided=True
+        )
 
     def _vest(self, rng, top: Piece) -> Thing:
         """A high-visibility vest: the trunk of what is worn, once more above it."""
         owner = top.joints[:, 0]
-        trunk = np.isin(owner, [0, 3, 6, 9, 12, 13, 14]) & (np.abs(top.vertices[:, 0]) < .21)
+        trunk = np.isin(owner, [0, 3, 6, 9, 12, 13, 14]) & (np.abs(top.vertices[:, 0]) < 0.21)
         taken = trunk[top.faces].all(1)
         faces = top.faces[taken]
-        material = Material(self._vest_uv(top.vertices[faces]), self.hi_vis[rng.integers(len(self.hi_vis))], .5,
-                            two_sided=True)
-        return replace(top.thing(material, lift=.014), faces=faces)
+        material = Material(
+            self._vest_uv(top.vertices[faces]), self.hi_vis[rng.integers(len(self.hi_vis))], 0.5, two_sided=True
+        )
+        return replace(top.thing(material, lift=0.014), faces=faces)
 
 
 def _vest(color: np.ndarray) -> np.ndarray:
@@ -370,8 +411,8 @@ def _vest(color: np.ndarray) -> np.ndarray:
     image = np.tile(np.append(color, 255), (128, 128, 1))
     tape = [205, 210, 212, 255]
     for row in (70, 100):
-        image[row:row + 10] = tape
+        image[row : row + 10] = tape
     for column in (30, 88):
-        image[:70, column:column + 9] = tape
-    image[:, 63:65, :3] *= .5
-    return cv2.GaussianBlur(image, (0, 0), .6).astype(np.uint8)
+        image[:70, column : column + 9] = tape
+    image[:, 63:65, :3] *= 0.5
+    return cv2.GaussianBlur(image, (0, 0), 0.6).astype(np.uint8)

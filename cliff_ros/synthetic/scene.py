@@ -21,10 +21,10 @@ from cliff_ros.synthetic.textures import make_textures
 
 PLAIN, RICH, UNSEEN = 'plain', 'rich', 'unseen'  # looks
 # SMPL rest axes (x left, y up, z forward) of somebody who faces the camera, in a level camera's optical frame
-FACING_CAMERA = np.diag([1., -1., -1.]).astype(np.float32)
+FACING_CAMERA = np.diag([1.0, -1.0, -1.0]).astype(np.float32)
 # The first shape direction of the embedded body is height, 0.116 m per unit: this gives 0.064 m deviation.
 HEIGHT_DEVIATION = 0.55
-CHILDREN = .05  # of the people
+CHILDREN = 0.05  # of the people
 CHILD_HEIGHT = (-4.2, -1.6)  # in units of the first direction: 1.2 to 1.5 m
 FACE_VERTICES = np.array([NOSE, LEFT_EYE, RIGHT_EYE, LEFT_EAR, RIGHT_EAR])
 
@@ -45,8 +45,9 @@ def _skin(vertices, bones, indices, weights, out):
             value = np.float32(0)
             for k in range(indices.shape[1]):
                 m = bones[indices[i, k]]
-                value += weights[i, k] * (m[a, 0] * vertices[i, 0] + m[a, 1] * vertices[i, 1]
-                                          + m[a, 2] * vertices[i, 2] + m[a, 3])
+                value += weights[i, k] * (
+                    m[a, 0] * vertices[i, 0] + m[a, 1] * vertices[i, 1] + m[a, 2] * vertices[i, 2] + m[a, 3]
+                )
             out[i, a] = value
 
 
@@ -83,7 +84,7 @@ class Actor:
 
     def scale(self, translation: np.ndarray, fx: float) -> float:
         """How large the person appears [px/m]."""
-        return fx / max(float(translation[2] + self.joints[0, 2]), .3)
+        return fx / max(float(translation[2] + self.joints[0, 2]), 0.3)
 
     def meshes(self, faces: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, Material | None]]:
         """What is drawn: vertices, faces, unlit colors, material. faces: the body's; none draws the things only."""
@@ -98,27 +99,30 @@ class Cast:
     """Makes actors of the embedded body. look: 'plain' clothes of colors and offsets; 'rich' ones with textures;
     'unseen': as rich, of those that training is never shown."""
 
-    def __init__(self, rng: np.random.Generator, body: BodyModel | None = None, num_textures: int = 40,
-                 look: str = PLAIN) -> None:
+    def __init__(
+        self, rng: np.random.Generator, body: BodyModel | None = None, num_textures: int = 40, look: str = PLAIN
+    ) -> None:
         self.body = body or load_body()
         self.textures = make_textures(rng, num_textures)
         plain = look == PLAIN
-        self.wardrobe = Wardrobe(self.body, self.textures) if plain else \
-            RichWardrobe(self.body, self.textures, look == UNSEEN)
-        self.belongings = Belongings(self.body, self.textures, 1. if plain else .6)
+        self.wardrobe = (
+            Wardrobe(self.body, self.textures) if plain else RichWardrobe(self.body, self.textures, look == UNSEEN)
+        )
+        self.belongings = Belongings(self.body, self.textures, 1.0 if plain else 0.6)
         order = np.argsort(-self.body.weights, 1)[:, :4].astype(np.int32)
         weights = np.take_along_axis(self.body.weights, order, 1)
         self._indices, self._weights = np.ascontiguousarray(order), np.ascontiguousarray(weights)
 
-    def actor(self, betas: np.ndarray, rotations: np.ndarray, look: Look, things: Sequence[Thing] = (),
-              bare: bool = True) -> Actor:
+    def actor(
+        self, betas: np.ndarray, rotations: np.ndarray, look: Look, things: Sequence[Thing] = (), bare: bool = True
+    ) -> Actor:
         """Pose somebody. betas (B,), rotations (24, 3, 3) root included; `bare` False saves skinning the truth mesh."""
         body = self.body
         rest = body.rest_joints(betas[None])
         world, position = body.bones(rest, rotations[None].astype(np.float32))
         offset = position - (world @ rest[..., None])[..., 0]
         bones = np.ascontiguousarray(np.concatenate([world, offset[..., None]], -1)[0])
-        shaped = (betas @ body.shape_basis[:len(betas)]).reshape(-1, 3) + body.v_template
+        shaped = (betas @ body.shape_basis[: len(betas)]).reshape(-1, 3) + body.v_template
         dressed = shaped if look.offset is None else shaped + self.wardrobe.normals * look.offset[:, None]
         vertices = np.empty_like(dressed)
         _skin(dressed, bones, self._indices, self._weights, vertices)
@@ -127,8 +131,15 @@ class Cast:
             skin = np.empty_like(shaped)
             _skin(np.ascontiguousarray(shaped), bones, self._indices, self._weights, skin)
         grown = shaped - body.v_template if look.things else None
-        return Actor(betas, rotations, vertices, position[0], skin, look,
-                     tuple(self._posed(thing, bones, rest[0], grown) for thing in (*look.things, *things)))
+        return Actor(
+            betas,
+            rotations,
+            vertices,
+            position[0],
+            skin,
+            look,
+            tuple(self._posed(thing, bones, rest[0], grown) for thing in (*look.things, *things)),
+        )
 
     def _posed(self, thing: Thing, bones: np.ndarray, rest: np.ndarray, grown: np.ndarray | None) -> Thing:
         """Things are made for the mean body: move them with the skin below, or with the joint that holds them, on a
@@ -146,8 +157,14 @@ class Cast:
 class Extras:
     """An endless supply of actors in everyday poses, facing any way, before a tilted camera."""
 
-    def __init__(self, rng: np.random.Generator, cast: Cast, mix: dict[str, float] = ALL_POSES,
-                 batch: int = 1024, tilted: float = 0.) -> None:
+    def __init__(
+        self,
+        rng: np.random.Generator,
+        cast: Cast,
+        mix: dict[str, float] = ALL_POSES,
+        batch: int = 1024,
+        tilted: float = 0.0,
+    ) -> None:
         self.rng, self.cast, self.mix, self.batch, self.tilted = rng, cast, mix, batch, tilted
         self._poses, self._shapes, self._next = np.empty((0, 24, 3, 3), np.float32), np.empty((0, 10), np.float32), 0
 
@@ -168,8 +185,9 @@ class Extras:
         self._next += 1
         rotations = self._poses[i]
         rotations[0] = camera @ rotations[0]
-        return self.cast.actor(self._shapes[i], rotations, self.cast.wardrobe.sample(self.rng),
-                               self.cast.belongings.sample(self.rng))
+        return self.cast.actor(
+            self._shapes[i], rotations, self.cast.wardrobe.sample(self.rng), self.cast.belongings.sample(self.rng)
+        )
 
 
 class Canvas:
@@ -186,8 +204,8 @@ class Canvas:
         self.image = cv2.resize(background, (width * s, height * s), interpolation=cv2.INTER_LINEAR).astype(np.float32)
         self.inverse_depth = np.zeros((height * s, width * s), np.float32)
         self.labels = np.zeros((height * s, width * s), np.uint8)
-        self.alone = 0.
-        self._k = (fx * s, fy * s, (cx + .5) * s - .5, (cy + .5) * s - .5)
+        self.alone = 0.0
+        self._k = (fx * s, fy * s, (cx + 0.5) * s - 0.5, (cy + 0.5) * s - 0.5)
 
     def draw(self, actor: Actor, translation: np.ndarray, faces: np.ndarray, light: Light, label: int) -> None:
         scale = actor.scale(translation, self._k[0])
@@ -197,15 +215,26 @@ class Canvas:
             if material is None:
                 rasterize(vertices, triangles, colors, *self._k, self.image, self.inverse_depth, self.labels, label)
             else:
-                rasterize_textured(vertices, triangles, colors, material.uv, *material.at(scale), material.two_sided,
-                                   *self._k, self.image, self.inverse_depth, self.labels, label)
+                rasterize_textured(
+                    vertices,
+                    triangles,
+                    colors,
+                    material.uv,
+                    *material.at(scale),
+                    material.two_sided,
+                    *self._k,
+                    self.image,
+                    self.inverse_depth,
+                    self.labels,
+                    label,
+                )
         if label == 1:
-            self.alone = np.count_nonzero(self.labels == 1) / self.supersample ** 2
+            self.alone = np.count_nonzero(self.labels == 1) / self.supersample**2
 
     def finish(self) -> tuple[np.ndarray, np.ndarray]:
         """(H, W, 3) float32 image and (H, W) uint8 labels."""
         s = self.supersample
-        return cv2.resize(self.image, self.size, interpolation=cv2.INTER_AREA), self.labels[s // 2::s, s // 2::s]
+        return cv2.resize(self.image, self.size, interpolation=cv2.INTER_AREA), self.labels[s // 2 :: s, s // 2 :: s]
 
 
 def canvas(background: np.ndarray, fx: float, fy: float, cx: float, cy: float, supersample: int, device: str = ''):
@@ -213,25 +242,26 @@ def canvas(background: np.ndarray, fx: float, fy: float, cx: float, cy: float, s
     if not device:
         return Canvas(background, fx, fy, cx, cy, supersample)
     from cliff_ros.synthetic.device import DeviceCanvas
+
     return DeviceCanvas(background, fx, fy, cx, cy, supersample, device)
 
 
-def camera_rotation(pitch: float, roll: float = 0.) -> np.ndarray:
+def camera_rotation(pitch: float, roll: float = 0.0) -> np.ndarray:
     """(3, 3) level to camera: pitch degrees downward, then roll degrees about the optical axis."""
-    return euler_to_matrix(np.array([0., 0., roll])) @ euler_to_matrix(np.array([pitch, 0., 0.]))
+    return euler_to_matrix(np.array([0.0, 0.0, roll])) @ euler_to_matrix(np.array([pitch, 0.0, 0.0]))
 
 
-def sample_tilt(rng: np.random.Generator, tilted: float = 0.) -> np.ndarray:
+def sample_tilt(rng: np.random.Generator, tilted: float = 0.0) -> np.ndarray:
     """(3, 3) level to camera of a robot's camera; so many of them look down from a ceiling, up from the floor, or are
     rolled."""
     pitch, roll = rng.normal(6, 14), rng.normal(0, 5)
     if tilted and rng.random() < tilted:
         kind = rng.random()
-        if kind < .35:
+        if kind < 0.35:
             pitch = rng.uniform(20, 70)
-        elif kind < .6:
+        elif kind < 0.6:
             pitch = rng.uniform(-35, -8)
-        if kind > .5:
+        if kind > 0.5:
             roll = rng.uniform(-30, 30)
     return camera_rotation(pitch, roll)
 

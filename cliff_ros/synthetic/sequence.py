@@ -16,10 +16,10 @@ from cliff_ros.synthetic.belongings import Thing
 from cliff_ros.synthetic.poses import WalkStyle, euler_to_matrix, sample_poses
 from cliff_ros.synthetic.scene import FACING_CAMERA, Actor, Canvas, Cast, Light, camera_rotation, project, sample_betas
 
-WORLD_FROM_LEVEL = np.diag([1., -1., -1.])  # optical axes of a level camera <-> x right, y up, z to the viewer
+WORLD_FROM_LEVEL = np.diag([1.0, -1.0, -1.0])  # optical axes of a level camera <-> x right, y up, z to the viewer
 KEY_POSE_SECONDS = 1.1
-MAX_HIDDEN = .6  # of a person, by others or the image's border, for the truth to ask for them
-EVERYDAY_ACTS = dict(stand=.15, gesture=.4, reach=.2, sit=.1, crouch=.15)
+MAX_HIDDEN = 0.6  # of a person, by others or the image's border, for the truth to ask for them
+EVERYDAY_ACTS = dict(stand=0.15, gesture=0.4, reach=0.2, sit=0.1, crouch=0.15)
 
 
 @dataclass
@@ -44,13 +44,16 @@ class _Role:
             position = self.place + self.radius * np.array([np.sin(angle), np.cos(angle)])
             steps = 2 * np.pi * self.speed * t / 1.35  # one gait cycle, two steps, every 1.35 m
             forward = np.sign(self.speed) * np.array([np.cos(angle), -np.sin(angle)])
-            return position, float(np.rad2deg(np.arctan2(forward[0], -forward[1]))), \
-                self.gait.angles(np.array([steps]))[0] + .4 * self._acted(t) * _UPPER_BODY
+            return (
+                position,
+                float(np.rad2deg(np.arctan2(forward[0], -forward[1]))),
+                self.gait.angles(np.array([steps]))[0] + 0.4 * self._acted(t) * _UPPER_BODY,
+            )
         return self.place, self.heading + self.turn * t, self._acted(t)
 
     def _acted(self, t: float) -> np.ndarray:
         k, within = divmod(t / KEY_POSE_SECONDS, 1)
-        ease = np.clip((within - .15) / .7, 0, 1)
+        ease = np.clip((within - 0.15) / 0.7, 0, 1)
         ease = ease * ease * (3 - 2 * ease)
         a, b = self.keys[int(k) % len(self.keys)], self.keys[(int(k) + 1) % len(self.keys)]
         return a + (b - a) * ease
@@ -72,20 +75,43 @@ class Sequence:
     people: at most this many; fov: horizontal field of view [deg]
     """
 
-    def __init__(self, seed: int = 0, width: int = 1280, height: int = 720, fps: float = 15., seconds: float = 20.,
-                 people: int = 3, fov: float = 75.) -> None:
+    def __init__(
+        self,
+        seed: int = 0,
+        width: int = 1280,
+        height: int = 720,
+        fps: float = 15.0,
+        seconds: float = 20.0,
+        people: int = 3,
+        fov: float = 75.0,
+    ) -> None:
         rng = np.random.default_rng(seed)
         self.seed, self.fps, self.seconds = seed, float(fps), float(seconds)
         f = width / 2 / np.tan(np.deg2rad(fov) / 2)
-        k = np.array([[f, 0, (width - 1) / 2], [0, f, (height - 1) / 2], [0, 0, 1.]])
+        k = np.array([[f, 0, (width - 1) / 2], [0, f, (height - 1) / 2], [0, 0, 1.0]])
         self.camera = Camera(width, height, k)
         self.cast = Cast(rng, num_textures=24)
-        self.camera_height = float(rng.uniform(1., 1.4))
-        self.rotation = camera_rotation(float(rng.uniform(4, 9)), float(rng.normal(0, .7)))
-        self.light = Light(key=_unit([.4, -.8, -.5]), fill=_unit([-.6, -.1, -.6]), ambient=.5, key_strength=.55,
-                           fill_strength=.15, tint=np.array([1.02, 1., .96], np.float32))
-        self.background = room(rng, self.cast.textures, width, height, f, k[0, 2], k[1, 2],
-                               self.rotation @ WORLD_FROM_LEVEL, self.camera_height)
+        self.camera_height = float(rng.uniform(1.0, 1.4))
+        self.rotation = camera_rotation(float(rng.uniform(4, 9)), float(rng.normal(0, 0.7)))
+        self.light = Light(
+            key=_unit([0.4, -0.8, -0.5]),
+            fill=_unit([-0.6, -0.1, -0.6]),
+            ambient=0.5,
+            key_strength=0.55,
+            fill_strength=0.15,
+            tint=np.array([1.02, 1.0, 0.96], np.float32),
+        )
+        self.background = room(
+            rng,
+            self.cast.textures,
+            width,
+            height,
+            f,
+            k[0, 2],
+            k[1, 2],
+            self.rotation @ WORLD_FROM_LEVEL,
+            self.camera_height,
+        )
         # sensor noise: a few frames of it, repeated, since drawing it anew would cost as much as the people
         self._noise = [rng.normal(0, 2.5, (height, width, 3)).astype(np.int16) for _ in range(4)]
         self._roles = [self._role(rng, i, people, fov, width / height) for i in range(people)]
@@ -98,17 +124,23 @@ class Sequence:
         return index / self.fps
 
     def _role(self, rng, index: int, people: int, fov: float, aspect: float) -> _Role:
-        slot = (index + .5) / people * 2 - 1  # each has a sector of the view: some overlap, little hiding
-        azimuth = np.deg2rad(slot * fov / 2 * .72)
-        distance = rng.uniform(3.1, 4.2) * max(1, .8 * aspect / 1.5) + .9 * (index % 2)
+        slot = (index + 0.5) / people * 2 - 1  # each has a sector of the view: some overlap, little hiding
+        azimuth = np.deg2rad(slot * fov / 2 * 0.72)
+        distance = rng.uniform(3.1, 4.2) * max(1, 0.8 * aspect / 1.5) + 0.9 * (index % 2)
         walks = index % 2 == 0
         keys = sample_poses(rng, int(self.seconds / KEY_POSE_SECONDS) + 2, EVERYDAY_ACTS)
         return _Role(
-            betas=sample_betas(rng, 1)[0], look=self.cast.wardrobe.sample(rng),
+            betas=sample_betas(rng, 1)[0],
+            look=self.cast.wardrobe.sample(rng),
             things=self.cast.belongings.sample(rng),
-            place=distance * np.array([np.sin(azimuth), np.cos(azimuth)]), radius=rng.uniform(.5, .8),
-            speed=rng.choice([-1, 1]) * rng.uniform(.6, 1.) if walks else 0., heading=rng.uniform(0, 360),
-            turn=rng.choice([-1, 1]) * rng.uniform(18, 30), gait=WalkStyle.sample(rng, 1), keys=keys)
+            place=distance * np.array([np.sin(azimuth), np.cos(azimuth)]),
+            radius=rng.uniform(0.5, 0.8),
+            speed=rng.choice([-1, 1]) * rng.uniform(0.6, 1.0) if walks else 0.0,
+            heading=rng.uniform(0, 360),
+            turn=rng.choice([-1, 1]) * rng.uniform(18, 30),
+            gait=WalkStyle.sample(rng, 1),
+            keys=keys,
+        )
 
     def _actors(self, index: int) -> list[tuple[Actor, np.ndarray]]:
         """Everybody at that frame with their SMPL translation in the camera."""
@@ -118,7 +150,7 @@ class Sequence:
         for role in self._roles:
             position, heading, angles = role.at(t)
             rotations = euler_to_matrix(angles)
-            upright = FACING_CAMERA @ euler_to_matrix(np.array([0., heading, 0.])) @ rotations[0]
+            upright = FACING_CAMERA @ euler_to_matrix(np.array([0.0, heading, 0.0])) @ rotations[0]
             rotations[0] = self.rotation @ upright
             actor = self.cast.actor(role.betas, rotations, role.look, role.things)
             level = actor.skin @ self.rotation  # the camera's tilt undone: y is down, the floor is level
@@ -138,17 +170,28 @@ class Sequence:
             vertices, joints = actor.skin + translation, actor.joints + translation
             pixels = self.camera.project(vertices)
             low, high = pixels.min(0), pixels.max(0)
-            box = np.concatenate([np.maximum(low, -.5),
-                                  np.minimum(high, [self.camera.width - .5, self.camera.height - .5])])
+            box = np.concatenate(
+                [np.maximum(low, -0.5), np.minimum(high, [self.camera.width - 0.5, self.camera.height - 0.5])]
+            )
             if seen > 1 - MAX_HIDDEN:
-                people.append(Person(id=i, score=1., box=box, betas=actor.betas, rotations=actor.rotations,
-                                     translation=translation, joints=joints, joints2d=self.camera.project(joints),
-                                     vertices=vertices))
+                people.append(
+                    Person(
+                        id=i,
+                        score=1.0,
+                        box=box,
+                        betas=actor.betas,
+                        rotations=actor.rotations,
+                        translation=translation,
+                        joints=joints,
+                        joints2d=self.camera.project(joints),
+                        vertices=vertices,
+                    )
+                )
         return people
 
     def _visible(self, index: int) -> list[float]:
         """The share of each person's silhouette that is in the image and that nobody else hides."""
-        scale, margin = .25, 100  # drawn small, with room around the image
+        scale, margin = 0.25, 100  # drawn small, with room around the image
         width, height = (int(side * scale) + 2 * margin for side in (self.camera.width, self.camera.height))
         k, faces = self.camera.K, self.cast.body.faces
         pinhole = (k[0, 0] * scale, k[1, 1] * scale, k[0, 2] * scale + margin, k[1, 2] * scale + margin)
@@ -157,6 +200,7 @@ class Sequence:
         def draw(actor, translation, depth, labels, label):
             vertices = (actor.skin + translation).astype(np.float32)
             rasterize(vertices, faces, black, *pinhole, image, depth, labels, label)
+
         together, labels, whole = np.zeros((height, width), np.float32), np.zeros((height, width), np.uint8), []
         for label, (actor, translation) in enumerate(self._actors(index), 1):
             draw(actor, translation, together, labels, label)
@@ -191,10 +235,19 @@ class Sequence:
         """A soft shadow on the floor below a person, in place."""
         level = (actor.joints[[0, 10, 11, 7, 8, 15]] + translation) @ self.rotation
         angles = np.linspace(0, 2 * np.pi, 32, endpoint=False)
-        middle, spread = level[:, [0, 2]].mean(0), .12 + .75 * level[:, [0, 2]].std(0)
-        ring = np.stack([middle[0] + (spread[0] + .1) * np.cos(angles), np.full(32, self.camera_height),
-                         middle[1] + (spread[1] + .1) * np.sin(angles)], 1) @ self.rotation.T
-        if ring[:, 2].min() < .3:
+        middle, spread = level[:, [0, 2]].mean(0), 0.12 + 0.75 * level[:, [0, 2]].std(0)
+        ring = (
+            np.stack(
+                [
+                    middle[0] + (spread[0] + 0.1) * np.cos(angles),
+                    np.full(32, self.camera_height),
+                    middle[1] + (spread[1] + 0.1) * np.sin(angles),
+                ],
+                1,
+            )
+            @ self.rotation.T
+        )
+        if ring[:, 2].min() < 0.3:
             return
         k = self.camera.K
         ring = project(ring) * [k[0, 0], k[1, 1]] + [k[0, 2], k[1, 2]]
@@ -203,7 +256,7 @@ class Sequence:
         if left >= right or top >= bottom:
             return
         mask = np.zeros((bottom - top, right - left), np.float32)
-        cv2.fillPoly(mask, [np.round(ring - (left, top)).astype(np.int32)], .45)
+        cv2.fillPoly(mask, [np.round(ring - (left, top)).astype(np.int32)], 0.45)
         mask = cv2.GaussianBlur(mask, (0, 0), 7)
         image[top:bottom, left:right] = (image[top:bottom, left:right] * (1 - mask[..., None])).astype(np.uint8)
 

@@ -19,9 +19,9 @@ from cliff_ros.synthetic.scenery import Backdrop, Scenery
 from cliff_ros.synthetic.sequence import WORLD_FROM_LEVEL
 from cliff_ros.synthetic.textures import natural_color
 
-NEAR = .3  # of the people, where training asks for them
-SEATED = .7  # of those who sit or lie then have something under them
-MAX_COVERED = .6  # of a person's pixels: who is hidden more than this is not asked for
+NEAR = 0.3  # of the people, where training asks for them
+SEATED = 0.7  # of those who sit or lie then have something under them
+MAX_COVERED = 0.6  # of a person's pixels: who is hidden more than this is not asked for
 LEAST_HEIGHT = 24  # [px at 320 pixels across] of somebody who is asked for: about 1/10 of the image's height
 
 
@@ -60,11 +60,19 @@ class StillSampler:
     device: where torch draws ('cuda', 'cpu'); '' for the rasteriser on the CPU.
     """
 
-    def __init__(self, seed: int, num_backgrounds: int = 150, everyday: bool = False, device: str = '',
-                 near: float | None = None, look: str = RICH, visible: float | None = None) -> None:
+    def __init__(
+        self,
+        seed: int,
+        num_backgrounds: int = 150,
+        everyday: bool = False,
+        device: str = '',
+        near: float | None = None,
+        look: str = RICH,
+        visible: float | None = None,
+    ) -> None:
         self.rng = rng = np.random.default_rng(seed)
         self.everyday, self.device, self.visible = everyday, device, visible
-        self.near = (0. if everyday else NEAR) if near is None else near
+        self.near = (0.0 if everyday else NEAR) if near is None else near
         self.cast = Cast(rng, look=look)
         self.extras = Extras(rng, self.cast, ALL_POSES if not everyday else LIVED_POSES if near else COMMON_POSES)
         self.scenery = None if look == PLAIN else Scenery(rng, self.cast.textures, look == UNSEEN)
@@ -81,124 +89,148 @@ class StillSampler:
         max_people = max_people or (2 if self.visible else 4 if self.everyday else 6)
         camera, tilt, camera_height = self._camera(width, height)
         k = camera.K
-        backdrop = self.scenery.before(rng, width, height, k[0, 0], k[0, 2], k[1, 2], tilt, camera_height) \
-            if self.scenery else None
+        backdrop = (
+            self.scenery.before(rng, width, height, k[0, 0], k[0, 2], k[1, 2], tilt, camera_height)
+            if self.scenery
+            else None
+        )
         backdrop = backdrop or Backdrop(self._background(camera, tilt, camera_height))
-        picture = canvas(backdrop.image, k[0, 0], k[1, 1], k[0, 2], k[1, 2],
-                         2 if width <= 640 else 1, self.device)
+        picture = canvas(backdrop.image, k[0, 0], k[1, 1], k[0, 2], k[1, 2], 2 if width <= 640 else 1, self.device)
         light, placed = backdrop.light(rng), []
         for _ in range(rng.choice(max_people + 1, p=_crowd(max_people))):
-            found = self._place(camera, tilt, camera_height, placed) if not self.visible else \
-                self._cut(camera, tilt, placed)
+            found = (
+                self._place(camera, tilt, camera_height, placed)
+                if not self.visible
+                else self._cut(camera, tilt, placed)
+            )
             if found:
                 picture.draw(found.actor, found.translation, faces, light, len(placed) + 1)
                 placed.append(found)
-                seat = furniture.under(rng, found.actor, found.translation, tilt, self.cast.textures) \
-                    if self.near and rng.random() < SEATED else None
+                seat = (
+                    furniture.under(rng, found.actor, found.translation, tilt, self.cast.textures)
+                    if self.near and rng.random() < SEATED
+                    else None
+                )
                 if seat:
                     picture.draw(seat, found.translation, furniture.NO_FACES, light, 0)
         image, labels = picture.finish()
         image, labels = np.ascontiguousarray(image), np.ascontiguousarray(labels)
         if self.near:
             self._furnish(image, labels, placed)
-        for _ in range(rng.poisson(.25 if self.everyday else .7)):
+        for _ in range(rng.poisson(0.25 if self.everyday else 0.7)):
             occlude(image, labels, rng, self.cast.textures, natural_color(rng))
         if not self.visible:
             image, labels, camera = self._bent(image, labels, camera)
         asked, ignored = self._asked(placed, labels, camera)
-        return Still(camera_effects(image, rng, .6 if self.everyday else 1.), camera, asked,
-                     np.array(ignored, np.float32).reshape(-1, 4))
+        return Still(
+            camera_effects(image, rng, 0.6 if self.everyday else 1.0),
+            camera,
+            asked,
+            np.array(ignored, np.float32).reshape(-1, 4),
+        )
 
     def _camera(self, width: int, height: int) -> tuple[Camera, np.ndarray, float]:
         """Pinhole camera, its rotation from level, its height [m]: from a vacuum cleaner's to a tall robot's."""
         rng = self.rng
         f = width / 2 / np.tan(np.deg2rad(rng.uniform(40, 110 if self.everyday else 120)) / 2)
         k = np.array([[f, 0, (width - 1) / 2], [0, f, (height - 1) / 2], [0, 0, 1]])
-        camera_height = rng.uniform(.3, 2.)
+        camera_height = rng.uniform(0.3, 2.0)
         pitch = rng.normal(14 * (camera_height - 1), 6 if self.everyday else 9)  # low cameras look up
         roll = rng.normal(0, 3)
-        if self.near and rng.random() < (.2 if self.everyday else .4):
+        if self.near and rng.random() < (0.2 if self.everyday else 0.4):
             kind = rng.random()
-            if kind < .35:  # on a ceiling
+            if kind < 0.35:  # on a ceiling
                 pitch, camera_height = rng.uniform(20, 70), rng.uniform(2.2, 3.5)
-            elif kind < .6:
-                pitch, camera_height = rng.uniform(-35, -8), rng.uniform(.1, .5)
-            if kind > .5:
+            elif kind < 0.6:
+                pitch, camera_height = rng.uniform(-35, -8), rng.uniform(0.1, 0.5)
+            if kind > 0.5:
                 roll = rng.uniform(-30, 30)
         return Camera(width, height, k), camera_rotation(pitch, roll), camera_height
 
     def _background(self, camera: Camera, tilt: np.ndarray, camera_height: float) -> np.ndarray:
         rng, size = self.rng, (camera.width, camera.height)
-        if rng.random() < .35:
+        if rng.random() < 0.35:
             k = camera.K
-            picture = room(rng, self.cast.textures, *size, k[0, 0], k[0, 2], k[1, 2], tilt @ WORLD_FROM_LEVEL,
-                           camera_height)
-            if rng.random() < .6:
+            picture = room(
+                rng, self.cast.textures, *size, k[0, 0], k[0, 2], k[1, 2], tilt @ WORLD_FROM_LEVEL, camera_height
+            )
+            if rng.random() < 0.6:
                 scatter(picture, rng, int(rng.integers(1, 8)))
             return picture
         background = self.backgrounds[rng.integers(len(self.backgrounds))]
-        if rng.random() < .5:
+        if rng.random() < 0.5:
             background = background[:, ::-1]
-        zoom = rng.uniform(.45, 1.)  # a part of it, so that a background is not the same twice
+        zoom = rng.uniform(0.45, 1.0)  # a part of it, so that a background is not the same twice
         part = (np.array([480, 640]) * zoom).astype(int)
         top, left = (int(rng.integers(0, room_left + 1)) for room_left in np.array([480, 640]) - part)
-        return cv2.resize(background[top:top + part[0], left:left + part[1]], size, interpolation=cv2.INTER_AREA)
+        return cv2.resize(background[top : top + part[0], left : left + part[1]], size, interpolation=cv2.INTER_AREA)
 
     def _place(self, camera: Camera, tilt: np.ndarray, camera_height: float, others: list[_Placed]) -> _Placed | None:
         """Somebody whom the others do not hide too much, or None after a few tries."""
-        rng, limit = self.rng, np.array([camera.width, camera.height]) - .5
+        rng, limit = self.rng, np.array([camera.width, camera.height]) - 0.5
         actor = self.extras.before(tilt)
-        on_floor = rng.random() < (.85 if self.everyday else .5)
+        on_floor = rng.random() < (0.85 if self.everyday else 0.5)
         level = actor.skin @ tilt
         pelvis = actor.joints[0] @ tilt
         near = self.near and rng.random() < self.near
-        touches = others[rng.integers(len(others))] if self.near and others and not near and rng.random() < .2 else None
+        touches = (
+            others[rng.integers(len(others))] if self.near and others and not near and rng.random() < 0.2 else None
+        )
         for _ in range(8):
             if near:
                 half = np.array([camera.width, camera.height]) / 2 / camera.f
                 translation = framing.near(rng, actor.keypoints, half)
             elif touches:  # hand in hand, in each other's arms
-                around, apart = rng.uniform(0, 2 * np.pi), rng.uniform(.27, .7)
-                lift = (touches.actor.joints[0] + touches.translation) @ tilt - pelvis \
+                around, apart = rng.uniform(0, 2 * np.pi), rng.uniform(0.27, 0.7)
+                lift = (
+                    (touches.actor.joints[0] + touches.translation) @ tilt
+                    - pelvis
                     + apart * np.array([np.sin(around), 0, np.cos(around)])
+                )
                 lift[1] = ((touches.actor.skin + touches.translation) @ tilt)[:, 1].max() - level[:, 1].max()
                 translation = (tilt @ lift).astype(np.float32)
             elif on_floor:
                 azimuth = np.arctan(rng.uniform(-1, 1) * camera.width / 2 / camera.f)
-                distance = np.exp(rng.uniform(np.log(1.2), np.log(9.)))
+                distance = np.exp(rng.uniform(np.log(1.2), np.log(9.0)))
                 if camera_height > 2.1:  # on a ceiling: around where its axis meets the floor
-                    distance = (camera_height - 1) * np.sqrt(1 / tilt[2, 1] ** 2 - 1) * np.exp(rng.normal(0, .3))
-                lift = np.array([distance * np.sin(azimuth) - pelvis[0], camera_height - level[:, 1].max(),
-                                 distance * np.cos(azimuth) - pelvis[2]])
+                    distance = (camera_height - 1) * np.sqrt(1 / tilt[2, 1] ** 2 - 1) * np.exp(rng.normal(0, 0.3))
+                lift = np.array(
+                    [
+                        distance * np.sin(azimuth) - pelvis[0],
+                        camera_height - level[:, 1].max(),
+                        distance * np.cos(azimuth) - pelvis[2],
+                    ]
+                )
                 translation = (tilt @ lift).astype(np.float32)
             else:
-                z = 1.7 * camera.f / (camera.height * np.exp(rng.uniform(np.log(.13), np.log(1.1))))
-                at = (rng.uniform([0, .1], [1, .9]) * [camera.width, camera.height] - camera.K[:2, 2]) / camera.f
+                z = 1.7 * camera.f / (camera.height * np.exp(rng.uniform(np.log(0.13), np.log(1.1))))
+                at = (rng.uniform([0, 0.1], [1, 0.9]) * [camera.width, camera.height] - camera.K[:2, 2]) / camera.f
                 translation = (np.append(at * z, z) - actor.joints[0]).astype(np.float32)
             points = actor.skin + translation
-            if points[:, 2].min() < (framing.NEAREST if near else .25):
+            if points[:, 2].min() < (framing.NEAREST if near else 0.25):
                 continue
             pixels = project(points) * camera.f + camera.K[:2, 2]
             low, high = pixels.min(0), pixels.max(0)
-            box = np.concatenate([np.maximum(low, -.5), np.minimum(high, limit)])
+            box = np.concatenate([np.maximum(low, -0.5), np.minimum(high, limit)])
             size = box[2:] - box[:2]
             if (size < 6).any():
                 continue
             inside = size.prod() / (high - low).prod()
-            enough = self._shown(actor, translation, camera) if near else inside > (.5 if self.everyday else .3)
+            enough = self._shown(actor, translation, camera) if near else inside > (0.5 if self.everyday else 0.3)
             if enough and all(
-                    _overlap(box, other.box) < (.95 if other is touches else .3 if self.everyday else .6)
-                    for other in others):
+                _overlap(box, other.box) < (0.95 if other is touches else 0.3 if self.everyday else 0.6)
+                for other in others
+            ):
                 return _Placed(actor, translation, box)
         return None
 
     def _cut(self, camera: Camera, tilt: np.ndarray, others: list[_Placed]) -> _Placed | None:
         """Somebody of whom the image's lower border leaves the upper part (`visible`), or None after a few tries."""
         rng, actor = self.rng, self.extras.before(tilt)
-        limit, middle = np.array([camera.width, camera.height]) - .5, camera.K[:2, 2]
+        limit, middle = np.array([camera.width, camera.height]) - 0.5, camera.K[:2, 2]
         for _ in range(12):
-            x, top = rng.uniform(-.9, .9) * camera.width / 2 / camera.f, rng.uniform(.03, .55) * camera.height
-            near, far = .3, 20.
+            x, top = rng.uniform(-0.9, 0.9) * camera.width / 2 / camera.f, rng.uniform(0.03, 0.55) * camera.height
+            near, far = 0.3, 20.0
             for _ in range(16):  # the farther away, the more is seen
                 z = np.sqrt(near * far)
                 translation = np.array([x * z, 0, z]) - actor.joints[0]
@@ -215,9 +247,13 @@ class StillSampler:
                 low, high = pixels.min(0), pixels.max(0)
                 seen = (limit[1] - low[1]) / (high[1] - low[1])
                 near, far = (z, far) if seen < self.visible else (near, z)
-            box = np.concatenate([np.maximum(low, -.5), np.minimum(high, limit)])
+            box = np.concatenate([np.maximum(low, -0.5), np.minimum(high, limit)])
             whole = (box[2] - box[0]) / (high[0] - low[0])
-            if abs(seen - self.visible) < .01 and whole > .95 and all(_overlap(box, one.box) < .05 for one in others):
+            if (
+                abs(seen - self.visible) < 0.01
+                and whole > 0.95
+                and all(_overlap(box, one.box) < 0.05 for one in others)
+            ):
                 return _Placed(actor, translation.astype(np.float32), box)
         return None
 
@@ -244,31 +280,44 @@ class StillSampler:
         longer = 1.18
         reach = np.hypot(camera.width, camera.height) / 2 / camera.f / longer
         k = camera.K * [[longer, 1, 1], [1, longer, 1], [1, 1, 1]]
-        d = (rng.uniform(-.14, .06) / reach ** 2, 0., *(rng.normal(0, .004, 2) / reach), 0.)
+        d = (rng.uniform(-0.14, 0.06) / reach**2, 0.0, *(rng.normal(0, 0.004, 2) / reach), 0.0)
         bent = Camera(camera.width, camera.height, k, 'plumb_bob', d)
         source = _coarsely(lambda raw: (bent.undistort(raw) - k[:2, 2]) / longer + k[:2, 2], *camera.size)
-        return (cv2.remap(image, source, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE),
-                cv2.remap(labels, source, None, cv2.INTER_NEAREST), bent)
+        return (
+            cv2.remap(image, source, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE),
+            cv2.remap(labels, source, None, cv2.INTER_NEAREST),
+            bent,
+        )
 
     def _asked(self, placed: list[_Placed], labels: np.ndarray, camera: Camera) -> tuple[list[Person], list]:
         """Who is asked for, and the boxes of the others."""
         people, ignored = [], []
         least = LEAST_HEIGHT * camera.width / 320
-        limit = np.array([camera.width, camera.height]) - .5
+        limit = np.array([camera.width, camera.height]) - 0.5
         for label, one in enumerate(placed, 1):
             vertices, joints = one.actor.skin + one.translation, one.actor.joints + one.translation
             pixels = camera.project(vertices)
             low, high = np.nanmin(pixels, 0), np.nanmax(pixels, 0)
-            box = np.concatenate([np.maximum(low, -.5), np.minimum(high, limit)])
+            box = np.concatenate([np.maximum(low, -0.5), np.minimum(high, limit)])
             size = box[2:] - box[:2]
             if (size < 2).any():
                 continue
-            seen, inside = np.count_nonzero(labels == label) / (.38 * size.prod()), size.prod() / (high - low).prod()
-            enough = self._shown(one.actor, one.translation, camera) if self.near else self.visible or inside > .35
+            seen, inside = np.count_nonzero(labels == label) / (0.38 * size.prod()), size.prod() / (high - low).prod()
+            enough = self._shown(one.actor, one.translation, camera) if self.near else self.visible or inside > 0.35
             if seen > 1 - MAX_COVERED and enough and size[1] > least:
-                people.append(Person(
-                    id=label - 1, score=1., box=box, betas=one.actor.betas, rotations=one.actor.rotations,
-                    translation=one.translation, joints=joints, joints2d=camera.project(joints), vertices=vertices))
+                people.append(
+                    Person(
+                        id=label - 1,
+                        score=1.0,
+                        box=box,
+                        betas=one.actor.betas,
+                        rotations=one.actor.rotations,
+                        translation=one.translation,
+                        joints=joints,
+                        joints2d=camera.project(joints),
+                        vertices=vertices,
+                    )
+                )
             else:
                 ignored.append(box)
         return people, ignored
@@ -279,12 +328,12 @@ def _coarsely(function, width: int, height: int, step: int = 4) -> np.ndarray:
     v, u = (np.arange(-1, side // step + 2) * step + (step - 1) / 2 for side in (height, width))
     values = function(np.stack(np.meshgrid(u, v), -1)).astype(np.float32)
     fine = cv2.resize(values, None, fx=step, fy=step, interpolation=cv2.INTER_LINEAR)
-    return np.ascontiguousarray(fine[step:step + height, step:step + width])
+    return np.ascontiguousarray(fine[step : step + height, step : step + width])
 
 
 def _crowd(most: int) -> np.ndarray:
     """How probable 0, 1, .. most people are."""
-    share = np.array([.12, *(.8 ** np.arange(most))])
+    share = np.array([0.12, *(0.8 ** np.arange(most))])
     return share / share.sum()
 
 

@@ -10,7 +10,7 @@ TEXTURE_SIZE = 256
 
 def natural_color(rng: np.random.Generator) -> np.ndarray:
     """(3,) RGB, 0..255, as clothes and walls are: often grey, seldom saturated."""
-    if rng.random() < .35:
+    if rng.random() < 0.35:
         level = rng.choice([rng.uniform(5, 60), rng.uniform(60, 180), rng.uniform(180, 250)])
         color = np.full(3, level) + rng.normal(0, 6, 3)
     else:
@@ -22,7 +22,7 @@ def natural_color(rng: np.random.Generator) -> np.ndarray:
 def fractal_noise(rng: np.random.Generator, size: int, slope: float) -> np.ndarray:
     """(size, size) noise with a 1/f^slope spectrum, zero mean, unit deviation; tiles seamlessly."""
     frequency = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None]) + 1 / size
-    spectrum = (rng.normal(size=frequency.shape) + 1j * rng.normal(size=frequency.shape)) * frequency ** -slope
+    spectrum = (rng.normal(size=frequency.shape) + 1j * rng.normal(size=frequency.shape)) * frequency**-slope
     noise = np.fft.irfft2(spectrum, (size, size))
     return (noise - noise.mean()) / noise.std()
 
@@ -34,16 +34,16 @@ def make_textures(rng: np.random.Generator, count: int = 40) -> np.ndarray:
     textures = np.zeros((count, size, size, 3), np.float32)
     for i in range(count):
         kind = rng.integers(6)
-        base = fractal_noise(rng, size, rng.uniform(.5, 1.8))[..., None] * .5 * np.ones(3)
+        base = fractal_noise(rng, size, rng.uniform(0.5, 1.8))[..., None] * 0.5 * np.ones(3)
         if kind in (0, 1):
-            base *= .4
-            base += (np.sin(y * rng.integers(3, 26)) > rng.uniform(-.7, .7))[..., None] * rng.uniform(-1, 1, 3) * 1.3
+            base *= 0.4
+            base += (np.sin(y * rng.integers(3, 26)) > rng.uniform(-0.7, 0.7))[..., None] * rng.uniform(-1, 1, 3) * 1.3
         if kind == 1:
-            base += (np.sin(x * rng.integers(3, 26)) > rng.uniform(-.5, .8))[..., None] * rng.uniform(-1, 1, 3)
+            base += (np.sin(x * rng.integers(3, 26)) > rng.uniform(-0.5, 0.8))[..., None] * rng.uniform(-1, 1, 3)
         elif kind == 2:
-            base += np.stack([fractal_noise(rng, size, 1.2) for _ in range(3)], -1) * .5
+            base += np.stack([fractal_noise(rng, size, 1.2) for _ in range(3)], -1) * 0.5
         elif kind == 3:
-            spots = fractal_noise(rng, size, 1.6) > rng.uniform(.3, 1.3)
-            base = base * .4 + spots[..., None] * rng.uniform(-1.5, 1.5, 3)
+            spots = fractal_noise(rng, size, 1.6) > rng.uniform(0.3, 1.3)
+            base = base * 0.4 + spots[..., None] * rng.uniform(-1.5, 1.5, 3)
         textures[i] = np.clip(base, -1.6, 1.6)
     return textures

@@ -6,5 +6,15 @@ from cliff_ros.track.filters import OneEuroOptions, PoseState, Smoother, Smoothe
 from cliff_ros.track.motion import ConstantVelocity, Place
 from cliff_ros.track.person import Track
 
-__all__ = ['ConstantVelocity', 'OneEuroOptions', 'Place', 'PoseState', 'Smoother', 'SmootherOptions', 'Track',
-           'Tracker', 'is_hidden', 'same_as']
+__all__ = [
+    'ConstantVelocity',
+    'OneEuroOptions',
+    'Place',
+    'PoseState',
+    'Smoother',
+    'SmootherOptions',
+    'Track',
+    'Tracker',
+    'is_hidden',
+    'same_as',
+]

@@ -62,8 +62,7 @@ class Tracker:
                 self.tracks.append(Track(self._claim_id(box.id), box, stamp))
             else:
                 known.update(box, stamp)
-        self.tracks = [track for track in self.tracks
-                       if track.misses < 2 or stamp - track.boxed <= self.max_age]
+        self.tracks = [track for track in self.tracks if track.misses < 2 or stamp - track.boxed <= self.max_age]
         return self.tracks
 
     def hits_needed(self) -> int:
@@ -125,8 +124,10 @@ class Tracker:
     def _assign(self, tracks: list[Track], boxes: list[Box], widening: float) -> list[tuple[Track, Box]]:
         if not tracks or not boxes:
             return []
-        overlap = iou(widen(np.array([track.box.xyxy for track in tracks]), widening),
-                      widen(np.array([box.xyxy for box in boxes]), widening))
+        overlap = iou(
+            widen(np.array([track.box.xyxy for track in tracks]), widening),
+            widen(np.array([box.xyxy for box in boxes]), widening),
+        )
         believed = BELIEVED * np.array([track.confirmed for track in tracks])[:, None]
         return [(tracks[i], boxes[j]) for i, j in assign(np.where(overlap < self.min_overlap, 0, overlap + believed))]
 

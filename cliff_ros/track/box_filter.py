@@ -54,8 +54,9 @@ class BoxFilter:
 
     def _start(self, xyxy: np.ndarray) -> None:
         height = xyxy[3] - xyxy[1]
-        self._motion = ConstantVelocity(to_center(xyxy), BOX_NOISE * height, BOX_ACCELERATION * height,
-                                        BOX_SPEED * height)
+        self._motion = ConstantVelocity(
+            to_center(xyxy), BOX_NOISE * height, BOX_ACCELERATION * height, BOX_SPEED * height
+        )
         self.xyxy = self.measured = xyxy
 
     def _take(self, measured: np.ndarray, noise: float) -> None:

@@ -18,8 +18,34 @@ SAME, SAME_DISTANCE = 0.15, 0.25
 BEHIND = 1.1  # times as far away as somebody is who can only be behind them
 HIDDEN = 0.9  # share of the joints behind somebody else by which a person cannot be seen
 # [m] about the bone that ends in each joint (the first one has none), for most people: what they hide.
-THICK = np.array([.17, .15, .15, .17, .10, .10, .17, .09, .09, .17, .08, .08, .14, .14, .14, .16, .13, .13, .09, .09,
-                  .08, .08, .08, .08])
+THICK = np.array(
+    [
+        0.17,
+        0.15,
+        0.15,
+        0.17,
+        0.10,
+        0.10,
+        0.17,
+        0.09,
+        0.09,
+        0.17,
+        0.08,
+        0.08,
+        0.14,
+        0.14,
+        0.14,
+        0.16,
+        0.13,
+        0.13,
+        0.09,
+        0.09,
+        0.08,
+        0.08,
+        0.08,
+        0.08,
+    ]
+)
 _PARENTS = PARENTS[1:]
 
 
@@ -36,11 +62,11 @@ def same_as(joints2d: np.ndarray, distance: np.ndarray, rank: np.ndarray) -> np.
     apart = np.linalg.norm(joints2d[:, None] - joints2d[None], axis=-1).mean(-1)
     apart /= np.maximum(heights[:, None], heights[None])
     deep = np.log(distance)
-    same = (apart / SAME)**2 + ((deep[:, None] - deep[None]) / SAME_DISTANCE)**2 < 1
+    same = (apart / SAME) ** 2 + ((deep[:, None] - deep[None]) / SAME_DISTANCE) ** 2 < 1
     order = np.argsort(-rank, kind='stable')
     for place, i in enumerate(order):
         if who[i] == i:
-            later = order[place + 1:]
+            later = order[place + 1 :]
             who[later[same[i, later] & (who[later] == later)]] = i
     return who
 

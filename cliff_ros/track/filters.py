@@ -73,8 +73,9 @@ class Smoother:
         """Whether a measurement goes on from a state; else it starts a new one."""
         return state is not None and 0 <= stamp - state.stamp <= self.options.max_gap
 
-    def __call__(self, people: Sequence[PoseState], stamp: float, rotations: np.ndarray, betas: np.ndarray,
-                 pelvis: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def __call__(
+        self, people: Sequence[PoseState], stamp: float, rotations: np.ndarray, betas: np.ndarray, pelvis: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Smooth the new measurements of N people, at least one; their states move on.
 
         rotations: (N, 24, 3, 3); betas: (N, B); pelvis: (N, 3) in the optical frame [m].

@@ -39,12 +39,17 @@ def once(tracker: Tracker, seen: list[Track], joints: np.ndarray, camera: Camera
     for track in tracks:
         track.doubled = False
     boxes = np.array([track.box.xyxy for track in tracks])
-    if len(tracks) < 2 or np.count_nonzero(iou(boxes, boxes)) == len(tracks):   # each overlaps with itself alone
+    if len(tracks) < 2 or np.count_nonzero(iou(boxes, boxes)) == len(tracks):  # each overlaps with itself alone
         return np.ones(len(seen), bool)
     joints = np.concatenate([joints, *(track.expected(stamp)[None] for track in lost)])
     joints2d, distance = camera.project(joints), np.linalg.norm(joints[:, 0], axis=1)
-    who = same_as(joints2d, distance, np.array([(
-        stamp - track.born + 1e6 * track.confirmed + 1e9 * (i < len(seen))) for i, track in enumerate(tracks)]))
+    who = same_as(
+        joints2d,
+        distance,
+        np.array(
+            [(stamp - track.born + 1e6 * track.confirmed + 1e9 * (i < len(seen))) for i, track in enumerate(tracks)]
+        ),
+    )
     for i in np.flatnonzero(who != np.arange(len(tracks))).tolist():
         old, new = tracks[i], tracks[who[i]]
         if i >= len(seen) > who[i] and not new.confirmed:
@@ -54,7 +59,7 @@ def once(tracker: Tracker, seen: list[Track], joints: np.ndarray, camera: Camera
         else:
             old.doubled = True
     believed = np.array([track.confirmed and not track.doubled for track in tracks])
-    if not believed.any():   # a first image, or a still
+    if not believed.any():  # a first image, or a still
         believed = np.array([not track.doubled for track in tracks])
     for i, track in enumerate(seen):
         if not (track.confirmed or track.doubled):

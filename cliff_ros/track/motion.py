@@ -154,12 +154,12 @@ class Place:
         aside = float(self.said @ self.said) - middle**2
         if aside > reach**2:
             return self.said + _shorter(pelvis - self.said, reach)
-        half = (reach**2 - aside)**0.5
+        half = (reach**2 - aside) ** 0.5
         return min(max(distance, middle - half), middle + half) * ray
 
 
 def _length(vector: np.ndarray) -> float:
-    return sqrt(vector @ vector)   # of three numbers: faster than np.linalg.norm by far
+    return sqrt(vector @ vector)  # of three numbers: faster than np.linalg.norm by far
 
 
 def _ray(point: np.ndarray) -> tuple[np.ndarray, float]:

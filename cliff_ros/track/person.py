@@ -61,8 +61,14 @@ class Track:
 
     def can_coast(self, stamp: float, seconds: float, after: int = STEADY) -> bool:
         """Whether they are reported although nobody sees them: for a moment, once they were seen often enough."""
-        return (self.misses > 0 and self.confirmed and not self.doubled and self.person is not None
-                and self.hits >= after and 0 <= stamp - self.seen <= seconds)
+        return (
+            self.misses > 0
+            and self.confirmed
+            and not self.doubled
+            and self.person is not None
+            and self.hits >= after
+            and 0 <= stamp - self.seen <= seconds
+        )
 
     def expected(self, stamp: float) -> np.ndarray:
         """(24, 3): where the joints of somebody who was reported should be by now [m]."""
@@ -114,8 +120,7 @@ class Track:
         """State and age [s] as they are reported in the image of a stamp."""
         if self._reported is None:
             self._reported = stamp
-        state = (TrackState.COASTING if self.misses else
-                 TrackState.NEW if self._reported == stamp else TrackState.OK)
+        state = TrackState.COASTING if self.misses else TrackState.NEW if self._reported == stamp else TrackState.OK
         return state, stamp - self._reported
 
     def _said(self) -> tuple[Person, Place]:

@@ -27,10 +27,10 @@ from cliff_ros.training.progress import Losses, set_rate
 # Of the features, the 2D keypoints and how sure they are. The others - depths, facing, the free ones - were taught in
 # the camera's frame: a good encoder finds the azimuth for them in the perspective of the crop, and tells it.
 IN_THE_IMAGE = NUM_KEYPOINTS * 3
-NOWHERE = (0., 0., .5)  # the location of everybody, to a network that is not told: on the axis, of middle size
-WEIGHTS = dict(depth=0.)  # nobody is told where people stand, as in the paper: translation comes from the 2D loss
+NOWHERE = (0.0, 0.0, 0.5)  # the location of everybody, to a network that is not told: on the axis, of middle size
+WEIGHTS = dict(depth=0.0)  # nobody is told where people stand, as in the paper: translation comes from the 2D loss
 WIDTH = 256  # of the regressor: a third of a million parameters, so that twelve trainings are cheap
-AVERAGE = .998  # of the weights, per step (EMA)
+AVERAGE = 0.998  # of the weights, per step (EMA)
 EDGES = (0, 10, 15, 20, 25, 30, 35, 40, 45, 60)  # [deg] off the optical axis
 ON_AXIS, FAR = 10, 25  # [deg]
 
@@ -50,17 +50,19 @@ class Variant:
             location = torch.tensor(NOWHERE).expand(len(location), 3)
         return EmbeddedCliff.bbox_info(location)
 
-    def loss(self, rotations: Tensor, betas: Tensor, camera: Tensor, truth: dict[str, Tensor],
-             skeleton: Skeleton) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(
+        self, rotations: Tensor, betas: Tensor, camera: Tensor, truth: dict[str, Tensor], skeleton: Skeleton
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """The total and its parts: SMPL parameters and 3D joints for all, 2D joints in the variant's own camera."""
-        return losses(rotations, betas, camera, truth, skeleton, WEIGHTS,
-                      in_full_frame if self.full_frame else in_crop)
+        return losses(rotations, betas, camera, truth, skeleton, WEIGHTS, in_full_frame if self.full_frame else in_crop)
 
 
-VARIANTS = (Variant('cliff', 'both (CLIFF)', True, True),
-            Variant('location', 'location only', True, False),
-            Variant('full_frame', 'full-frame loss only', False, True),
-            Variant('neither', 'neither (HMR)', False, False))
+VARIANTS = (
+    Variant('cliff', 'both (CLIFF)', True, True),
+    Variant('location', 'location only', True, False),
+    Variant('full_frame', 'full-frame loss only', False, True),
+    Variant('neither', 'neither (HMR)', False, False),
+)
 
 
 class PlainRegressor(nn.Module):
@@ -73,7 +75,7 @@ class PlainRegressor(nn.Module):
         super().__init__()
         self.mlp = ResidualMLP(IN_THE_IMAGE + 3, width, blocks)
         self.leave = nn.Linear(width, NUM_OUTPUTS)
-        nn.init.normal_(self.leave.weight, std=.002)
+        nn.init.normal_(self.leave.weight, std=0.002)
         nn.init.zeros_(self.leave.bias)
         mean = torch.zeros(NUM_OUTPUTS)
         mean[0:144:6] = mean[3:144:6] = 1  # identity rotations
@@ -87,8 +89,17 @@ class PlainRegressor(nn.Module):
         return matrix_from_6d(out[:, :144].unflatten(1, (24, 6))), out[:, 144:154], camera
 
 
-def train(variant: Variant, seed: int, features: Tensor, truth: dict[str, Tensor], skeleton: Skeleton, steps: int,
-          batch: int = 512, rate: float = 1.5e-3, log=print) -> PlainRegressor:
+def train(
+    variant: Variant,
+    seed: int,
+    features: Tensor,
+    truth: dict[str, Tensor],
+    skeleton: Skeleton,
+    steps: int,
+    batch: int = 512,
+    rate: float = 1.5e-3,
+    log=print,
+) -> PlainRegressor:
     """Train one regressor on features (N, F) and their truth; returns its running average.
 
     A seed gives every variant the same first weights and the same batches in the same order.
@@ -106,7 +117,7 @@ def train(variant: Variant, seed: int, features: Tensor, truth: dict[str, Tensor
         loss, parts = variant.loss(*out, target, skeleton)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(regressor.parameters(), 20.)
+        torch.nn.utils.clip_grad_norm_(regressor.parameters(), 20.0)
         optimizer.step()
         with torch.no_grad():
             for mean, value in zip(average.parameters(), regressor.parameters(), strict=True):
@@ -116,19 +127,23 @@ def train(variant: Variant, seed: int, features: Tensor, truth: dict[str, Tensor
 
 
 @torch.no_grad()
-def errors(variant: Variant, regressor: PlainRegressor, features: Tensor, truth: dict[str, Tensor],
-           skeleton: Skeleton) -> dict[str, np.ndarray]:
+def errors(
+    variant: Variant, regressor: PlainRegressor, features: Tensor, truth: dict[str, Tensor], skeleton: Skeleton
+) -> dict[str, np.ndarray]:
     """Errors of every person (N,): root, yaw [deg], mpjpe, pa_mpjpe [mm], translation [m], depth [relative]."""
     rotations, betas, camera = regressor(features, variant.told(truth['location']))
     joints, true = skeleton(betas, rotations), skeleton(truth['betas'], truth['rotations'])
     pelvis = joints[:, 0] + full_translation(camera, truth['location'])
     true_pelvis = (true[:, 0] + truth['translation']).numpy()
     roots = rotations[:, 0].numpy(), truth['rotations'][:, 0].numpy()
-    return dict(root=metrics.rotation_error(*roots), yaw=metrics.yaw_error(*roots),
-                mpjpe=metrics.mpjpe(joints.numpy(), true.numpy()),
-                pa_mpjpe=metrics.pa_mpjpe(joints.numpy(), true.numpy()),
-                translation=metrics.translation_error(pelvis.numpy(), true_pelvis),
-                depth=pelvis[:, 2].numpy() / true_pelvis[:, 2] - 1)
+    return dict(
+        root=metrics.rotation_error(*roots),
+        yaw=metrics.yaw_error(*roots),
+        mpjpe=metrics.mpjpe(joints.numpy(), true.numpy()),
+        pa_mpjpe=metrics.pa_mpjpe(joints.numpy(), true.numpy()),
+        translation=metrics.translation_error(pelvis.numpy(), true_pelvis),
+        depth=pelvis[:, 2].numpy() / true_pelvis[:, 2] - 1,
+    )
 
 
 def directions(truth: dict[str, Tensor], skeleton: Skeleton) -> tuple[np.ndarray, np.ndarray]:
@@ -147,8 +162,9 @@ def figures(person: dict[str, np.ndarray], azimuth: np.ndarray, off_axis: np.nda
     for error, middle in (('root', np.median), ('mpjpe', np.mean), ('pa_mpjpe', np.mean), ('translation', np.median)):
         values = person[error]
         found |= {f'{error}_{group}': float(middle(values[where])) for group, where in groups.items()}
-        found[f'{error}_by_angle'] = np.array([middle(values[spot == k]) if (spot == k).any() else np.nan
-                                               for k in range(len(EDGES) - 1)])
+        found[f'{error}_by_angle'] = np.array(
+            [middle(values[spot == k]) if (spot == k).any() else np.nan for k in range(len(EDGES) - 1)]
+        )
     for group, where in groups.items():
         found[f'depth_{group}'] = float(np.median(person['depth'][where]))
         found[f'flips_{group}'] = float((np.abs(person['yaw'][where]) > metrics.FLIP).mean())
@@ -160,14 +176,19 @@ def over_seeds(values: Sequence[float | np.ndarray]) -> dict[str, np.ndarray]:
     values = np.array(values, np.float64)
     n, mean = len(values), values.mean(0)
     if n > 1:
-        reach = student.ppf(.975, n - 1) * values.std(0, ddof=1) / np.sqrt(n)
+        reach = student.ppf(0.975, n - 1) * values.std(0, ddof=1) / np.sqrt(n)
     else:
         reach = np.full_like(mean, np.nan)
     return dict(mean=mean, low=mean - reach, high=mean + reach)
 
 
-def told_by_the_crop(features: Tensor, truth: dict[str, Tensor], held_out: tuple[Tensor, dict[str, Tensor]],
-                     skeleton: Skeleton, steps: int = 1000) -> float:
+def told_by_the_crop(
+    features: Tensor,
+    truth: dict[str, Tensor],
+    held_out: tuple[Tensor, dict[str, Tensor]],
+    skeleton: Skeleton,
+    steps: int = 1000,
+) -> float:
     """Share of the azimuth's variance that a network of the same kind reads out of the crop's keypoints alone.
 
     This is what leaks: nobody who sees the crop is blind beyond it. Measured on the held-out people.
@@ -175,8 +196,9 @@ def told_by_the_crop(features: Tensor, truth: dict[str, Tensor], held_out: tuple
     torch.manual_seed(0)
     features, seen = features[:, :IN_THE_IMAGE], held_out[0][:, :IN_THE_IMAGE]
     azimuth, unseen = (torch.from_numpy(directions(t, skeleton)[0]).float() / 30 for t in (truth, held_out[1]))
-    probe = nn.Sequential(nn.Linear(features.shape[1], 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(),
-                          nn.Linear(256, 1))
+    probe = nn.Sequential(
+        nn.Linear(features.shape[1], 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 1)
+    )
     optimizer = torch.optim.AdamW(probe.parameters(), 1e-3, weight_decay=2e-2)
     for step in range(1, steps + 1):
         set_rate(optimizer, 1e-3, step / steps, step)

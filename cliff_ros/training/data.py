@@ -34,8 +34,7 @@ def render_shard(folder: Path, shard: int, count: int = SHARD_SIZE, **options) -
     return path
 
 
-def render(folder: Path, first: int, count: int, workers: int, size: int = SHARD_SIZE,
-           **options) -> None:
+def render(folder: Path, first: int, count: int, workers: int, size: int = SHARD_SIZE, **options) -> None:
     """Render shards first .. first + count - 1 with several processes."""
     folder.mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor(workers) as pool:
@@ -57,11 +56,11 @@ def render_stills(sampler: StillSampler, path: Path, count: int) -> None:
         rows = []
         for i in range(len(images)):
             # Drawn larger and shrunk, as a camera's image is: edges and small people look the same.
-            zoom = float(sampler.rng.choice([1., 1.25, 5 / 3]))
+            zoom = float(sampler.rng.choice([1.0, 1.25, 5 / 3]))
             image, asked, ignored = sampler.sample(int(width * zoom), int(rows_seen * zoom))
             images[i, :rows_seen] = cv2.resize(image, (width, rows_seen), interpolation=cv2.INTER_AREA)
             for boxes, flag in ((asked, 1), (ignored, 0)):
-                shrunk = (boxes + .5) / zoom - .5
+                shrunk = (boxes + 0.5) / zoom - 0.5
                 rows.append(np.column_stack([np.full(len(boxes), i), shrunk, np.full(len(boxes), flag)]))
         arrays |= {f'images_{k}': images, f'boxes_{k}': np.concatenate(rows).astype(np.float32)}
     with write_aside(path, sync=False) as partial:

@@ -39,21 +39,23 @@ class PersonDetector(nn.Module):
         self.stem = nn.Sequential(conv(3, c2, 5, 2), conv(c2, c4, 3, 2), Residual(c4, c4))
         self.stage8 = nn.Sequential(conv(c4, c8, 3, 2), conv(c8, c8))
         self.stage16 = conv(c8, c16, 3, 2)
-        self.wide = nn.ModuleList(nn.Sequential(
-            nn.Conv2d(c16, c16, 3, 1, d, d, bias=False), nn.BatchNorm2d(c16), nn.ReLU(inplace=True)) for d in dilations)
+        self.wide = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(c16, c16, 3, 1, d, d, bias=False), nn.BatchNorm2d(c16), nn.ReLU(inplace=True))
+            for d in dilations
+        )
         self.lateral = nn.Conv2d(c16, c8, 1)
         self.smooth = conv(c8, c8)
         self.head = nn.Conv2d(c8, 5, 1)
         nn.init.zeros_(self.head.weight)
         with torch.no_grad():
-            self.head.bias.copy_(torch.tensor([-4., 1.5, 2., 1.5, 2.]))
+            self.head.bias.copy_(torch.tensor([-4.0, 1.5, 2.0, 1.5, 2.0]))
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         x8 = self.stage8(self.stem(image))
         x = self.stage16(x8)
         for block in self.wide:
             x = x + block(x)
-        y = self.head(self.smooth(x8 + F.interpolate(self.lateral(x), scale_factor=2., mode='nearest')))
+        y = self.head(self.smooth(x8 + F.interpolate(self.lateral(x), scale_factor=2.0, mode='nearest')))
         return y[:, :1], y[:, 1:]
 
 
@@ -88,7 +90,7 @@ def read_stills(path: Path) -> list[tuple[Tensor, Tensor]]:
             for i in range(len(images)):
                 some = rows[rows[:, 0] == i, 1:]
                 order = np.argsort(-(some[:, 2] - some[:, 0]) * (some[:, 3] - some[:, 1]), kind='stable')[:MOST_BOXES]
-                boxes[i, :len(order)] = some[order]
+                boxes[i, : len(order)] = some[order]
             found.append((torch.from_numpy(images), torch.from_numpy(boxes)))
     return found
 
@@ -139,52 +141,55 @@ def targets(boxes: Tensor, width: int, height: int) -> tuple[Tensor, Tensor, Ten
     x = (torch.arange(w, device=device) * STRIDE + STRIDE / 2)[None, None, None]
     y = (torch.arange(h, device=device) * STRIDE + STRIDE / 2)[None, None, :, None]
     # pixel centres to the edge-based grid of the cells
-    x0, y0, x1, y1 = (boxes[..., k, None, None] + .5 for k in range(4))
+    x0, y0, x1, y1 = (boxes[..., k, None, None] + 0.5 for k in range(4))
     kind = boxes[..., 4, None, None]
-    asked = kind > .5
+    asked = kind > 0.5
     cx, cy = (x0 + x1) / 2, (y0 + y1) / 2
     sx, sy = ((x1 - x0) / 8).clamp(min=4), ((y1 - y0) / 8).clamp(min=4)
-    blob = torch.exp(-.5 * (((x - cx) / sx) ** 2 + ((y - cy) / sy) ** 2)) * asked
-    center_x, center_y = ((c / STRIDE).floor().clamp(0, most - 1) * STRIDE + STRIDE / 2
-                          for c, most in ((cx, w), (cy, h)))
-    blob = torch.where(asked & ((x - center_x).abs() < 1) & ((y - center_y).abs() < 1), 1., blob)
-    near = blob > .6
+    blob = torch.exp(-0.5 * (((x - cx) / sx) ** 2 + ((y - cy) / sy) ** 2)) * asked
+    center_x, center_y = (
+        (c / STRIDE).floor().clamp(0, most - 1) * STRIDE + STRIDE / 2 for c, most in ((cx, w), (cy, h))
+    )
+    blob = torch.where(asked & ((x - center_x).abs() < 1) & ((y - center_y).abs() < 1), 1.0, blob)
+    near = blob > 0.6
     heat, mask = blob.amax(1, keepdim=True), near.any(1, keepdim=True)
     # small ones win where they overlap
     area = torch.where(near, (x1 - x0) * (y1 - y0), torch.inf)
     owner = area.argmin(1, keepdim=True)
     sides = torch.stack(torch.broadcast_tensors(x - x0, y - y0, x1 - x, y1 - y), 2)
     wanted = sides.gather(1, owner[:, :, None].expand(-1, -1, 4, -1, -1))[:, 0]
-    distance = torch.where(mask, torch.log(wanted.clamp(min=2) / 4), 0.)
-    ignored = ((kind > -.5) & ~asked & (x > x0) & (x < x1) & (y > y0) & (y < y1)).any(1, keepdim=True)
-    counts = (~ignored | (heat > .3)).float()
+    distance = torch.where(mask, torch.log(wanted.clamp(min=2) / 4), 0.0)
+    ignored = ((kind > -0.5) & ~asked & (x > x0) & (x < x1) & (y > y0) & (y < y1)).any(1, keepdim=True)
+    counts = (~ignored | (heat > 0.3)).float()
     return heat, distance, mask.float(), counts
 
 
-def detector_loss(heat: Tensor, distance: Tensor, want_heat: Tensor, want_distance: Tensor, mask: Tensor,
-                  counts: Tensor) -> Tensor:
+def detector_loss(
+    heat: Tensor, distance: Tensor, want_heat: Tensor, want_distance: Tensor, mask: Tensor, counts: Tensor
+) -> Tensor:
     """CenterNet's focal loss, L1 on log distances and -log IoU."""
     p = torch.sigmoid(heat).clamp(1e-4, 1 - 1e-4)
-    positive = (want_heat >= .999).float()
-    focal = -(positive * (1 - p) ** 2 * p.log()
-              + counts * (1 - positive) * (1 - want_heat) ** 4 * p ** 2 * (1 - p).log()
-              ).sum() / positive.sum().clamp(min=1)
+    positive = (want_heat >= 0.999).float()
+    focal = -(
+        positive * (1 - p) ** 2 * p.log() + counts * (1 - positive) * (1 - want_heat) ** 4 * p**2 * (1 - p).log()
+    ).sum() / positive.sum().clamp(min=1)
     count = mask.sum().clamp(min=1)
     l1 = ((distance - want_distance).abs() * mask).sum() / count / 4
     a, b = distance.clamp(max=6).exp(), want_distance.exp()
 
     def area(d):
         return (d[:, :1] + d[:, 2:3]) * (d[:, 1:2] + d[:, 3:])
+
     common = area(torch.minimum(a, b))
     iou = common / (area(a) + area(b) - common)
     return focal + l1 - (iou.clamp(min=1e-3).log() * mask).sum() / count
 
 
-def loss_on(network: PersonDetector, images: Tensor, boxes: Tensor, looks: float = 1.) -> Tensor:
+def loss_on(network: PersonDetector, images: Tensor, boxes: Tensor, looks: float = 1.0) -> Tensor:
     """Of frames (B, h, w, 3) uint8 and boxes (B, M, 5), mirrored and in other colours at random."""
     height, width = images.shape[1:3]
     with torch.no_grad():
-        flip = torch.rand(len(images), device=images.device) < .5
+        flip = torch.rand(len(images), device=images.device) < 0.5
         x = images.permute(0, 3, 1, 2).float()
         x = torch.where(flip[:, None, None, None], x.flip(3), x)
         x = (recolor(x, looks) - 118) / 62
@@ -197,7 +202,7 @@ def loss_on(network: PersonDetector, images: Tensor, boxes: Tensor, looks: float
 
 
 @torch.no_grad()
-def validate(network: PersonDetector, pool: StillPool, threshold: float = .35) -> dict[str, float]:
+def validate(network: PersonDetector, pool: StillPool, threshold: float = 0.35) -> dict[str, float]:
     """Recall and precision at IoU 0.5 on frames of a pool, without the suppression of overlapping boxes."""
     asked = found = right = said = 0
     for images, boxes in pool.once(32):
@@ -209,12 +214,12 @@ def validate(network: PersonDetector, pool: StillPool, threshold: float = .35) -
         kind = boxes[..., 4]
         for i in range(len(images)):
             y, x = torch.where(heat[i, 0] > threshold)
-            at = torch.stack([x, y], 1) * STRIDE + STRIDE / 2 - .5
+            at = torch.stack([x, y], 1) * STRIDE + STRIDE / 2 - 0.5
             left, top, right_, bottom = reach[i, :, y, x]
             mine = torch.stack([at[:, 0] - left, at[:, 1] - top, at[:, 0] + right_, at[:, 1] + bottom], 1)
             overlap = _iou(mine, boxes[i, :, :4])
-            people, maybe = kind[i] > .5, (kind[i] > -.5) & (kind[i] < .5)
-            hits = overlap > .5
+            people, maybe = kind[i] > 0.5, (kind[i] > -0.5) & (kind[i] < 0.5)
+            hits = overlap > 0.5
             asked += int(people.sum())
             found += int((hits & people).any(0).sum())
             good = (hits & people).any(1)
@@ -230,10 +235,20 @@ def _iou(a: Tensor, b: Tensor) -> Tensor:
     return common / ((a[:, 2:] - a[:, :2]).prod(1)[:, None] + (b[:, 2:] - b[:, :2]).prod(1) - common).clamp(min=1e-6)
 
 
-def train(pool: StillPool, network: PersonDetector, progress: Callable[[int], float], feeder: Feeder | None = None,
-          validation: StillPool | None = None, checkpoint: Path | None = None, batch: int = 0, rate: float = 0.,
-          looks: float = 1., every: float = 120., log=print,
-          look: Callable[[PersonDetector], None] | None = None) -> PersonDetector:
+def train(
+    pool: StillPool,
+    network: PersonDetector,
+    progress: Callable[[int], float],
+    feeder: Feeder | None = None,
+    validation: StillPool | None = None,
+    checkpoint: Path | None = None,
+    batch: int = 0,
+    rate: float = 0.0,
+    looks: float = 1.0,
+    every: float = 120.0,
+    log=print,
+    look: Callable[[PersonDetector], None] | None = None,
+) -> PersonDetector:
     """Train on frames of the pool, on its device; arguments as `keypoints.train`. Returns the average (EMA)."""
     torch.manual_seed(0)
     device = pool.device
@@ -254,19 +269,25 @@ def train(pool: StillPool, network: PersonDetector, progress: Callable[[int], fl
 
     def keep() -> None:
         if checkpoint:
-            save(checkpoint, network=network.state_dict(), average=average.module.state_dict(),
-                 optimizer=optimizer.state_dict(), step=count)
+            save(
+                checkpoint,
+                network=network.state_dict(),
+                average=average.module.state_dict(),
+                optimizer=optimizer.state_dict(),
+                step=count,
+            )
         if validation is not None and len(validation):
             log(f'detector: {pool.frames} frames so far; validation', rounded(validate(average.module, validation)))
+
     try:
         begun = count
         while (over := progress(count)) < 1 or count == begun:  # one step at least
             if feeder:
-                for sizes, in feeder.take(1):
+                for (sizes,) in feeder.take(1):
                     pool.add(sizes)
             set_rate(optimizer, rate, over, count, warmup=50)
             loss = loss_on(network, *pool.batch(batch), looks)
-            step(loss, optimizer, parameters, 10.)
+            step(loss, optimizer, parameters, 10.0)
             average.update()
             count += 1
             samples += batch
@@ -287,14 +308,25 @@ def train(pool: StillPool, network: PersonDetector, progress: Callable[[int], fl
 def export_detector(network: PersonDetector, path: Path) -> None:
     """Write the graph that cliff_ros.detect runs."""
     import onnx
+
     network = copy.deepcopy(network).to('cpu', memory_format=torch.contiguous_format)
     example = torch.zeros(1, 224, 384, 3, dtype=torch.uint8)
     exported = io.BytesIO()
     with torch.no_grad():
-        torch.onnx.export(DetectorGraph(network).eval(), (example,), exported, input_names=['image'],
-                          output_names=['heatmap', 'ltrb'], opset_version=17, dynamo=False,
-                          dynamic_axes={'image': {1: 'height', 2: 'width'}, 'heatmap': {2: 'rows', 3: 'columns'},
-                                        'ltrb': {2: 'rows', 3: 'columns'}})
+        torch.onnx.export(
+            DetectorGraph(network).eval(),
+            (example,),
+            exported,
+            input_names=['image'],
+            output_names=['heatmap', 'ltrb'],
+            opset_version=17,
+            dynamo=False,
+            dynamic_axes={
+                'image': {1: 'height', 2: 'width'},
+                'heatmap': {2: 'rows', 3: 'columns'},
+                'ltrb': {2: 'rows', 3: 'columns'},
+            },
+        )
     proto = onnx.load_from_string(exported.getvalue())
     halve(proto.graph, rounding=True)
     write_bytes(path, proto.SerializeToString())

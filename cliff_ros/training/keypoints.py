@@ -19,25 +19,17 @@ from cliff_ros.errors import InputError
 from cliff_ros.training.augment import augment, inside
 from cliff_ros.training.losses import facing_of
 from cliff_ros.training.pool import CropPool, Feeder
-from cliff_ros.training.progress import (
-    Average,
-    Losses,
-    channels_last,
-    half_precision,
-    rounded,
-    save,
-    set_rate,
-    step,
-)
+from cliff_ros.training.progress import Average, Losses, channels_last, half_precision, rounded, save, set_rate, step
 
 RATE = {'cpu': 2.5e-3, 'cuda': 3.5e-3}  # of learning, at its highest
 BATCH = {'cpu': 64, 'cuda': 1024}
-SIGMA = .022  # [crop heights] of the target heatmaps
-SUMMARY = 5.  # weight of the whole pose in the free features
-PARTS = .2  # of the crops are made crops of a part
+SIGMA = 0.022  # [crop heights] of the target heatmaps
+SUMMARY = 5.0  # weight of the whole pose in the free features
+PARTS = 0.2  # of the crops are made crops of a part
 # Of each keypoint's errors, as HRNet has it for COCO: limbs are what is hard to find, their ends most.
-IMPORTANCE = [1.7 if k in (7, 8, 10, 11, 20, 21, 22, 23) else 1.3 if k in (4, 5, 18, 19) else .8
-              for k in range(NUM_KEYPOINTS)]
+IMPORTANCE = [
+    1.7 if k in (7, 8, 10, 11, 20, 21, 22, 23) else 1.3 if k in (4, 5, 18, 19) else 0.8 for k in range(NUM_KEYPOINTS)
+]
 
 
 def keypoint_losses(encoder: KeypointEncoder, maps: Maps, truth: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
@@ -61,8 +53,9 @@ def keypoint_losses(encoder: KeypointEncoder, maps: Maps, truth: dict[str, Tenso
     # The whole pose out of the free features, without peaks: where a heatmap settles on the wrong limb, and where the
     # crop does not show a joint, this still gives the middle of what is possible.
     guess, guessed_depth = maps.guess()
-    whole = ((guess - keypoints.clamp(-1, 1)).abs().sum(2) * importance).mean(1) \
-        + ((guessed_depth - truth['depths'].clamp(-1, 1)).abs() * importance[:NUM_JOINTS]).mean(1)
+    whole = ((guess - keypoints.clamp(-1, 1)).abs().sum(2) * importance).mean(1) + (
+        (guessed_depth - truth['depths'].clamp(-1, 1)).abs() * importance[:NUM_JOINTS]
+    ).mean(1)
     seen = F.binary_cross_entropy_with_logits(total - maps.outside, shown, reduction='none').mean(1)
     parts = dict(
         heatmap=((total - wanted) * mask).sum() / counted,
@@ -70,18 +63,28 @@ def keypoint_losses(encoder: KeypointEncoder, maps: Maps, truth: dict[str, Tenso
         depth=(depth_off * present).sum() / people,
         facing=(((maps.facing - facing_of(truth['rotations'])) ** 2).sum(1) * present).sum() / people,
         presence=F.binary_cross_entropy_with_logits(encoder.presence(maps.overview)[:, 0], present),
-        whole=(whole * present).sum() / people, seen=(seen * present).sum() / people)
-    return (parts['heatmap'] + 5 * parts['position'] + 6 * parts['depth'] + .5 * parts['facing'] + parts['presence']
-            + SUMMARY * parts['whole'] + parts['seen']), parts
+        whole=(whole * present).sum() / people,
+        seen=(seen * present).sum() / people,
+    )
+    return (
+        parts['heatmap']
+        + 5 * parts['position']
+        + 6 * parts['depth']
+        + 0.5 * parts['facing']
+        + parts['presence']
+        + SUMMARY * parts['whole']
+        + parts['seen']
+    ), parts
 
 
 def _gaussian(center: Tensor, axis: Tensor) -> Tensor:
     """Weights of sum one along `axis` (K,) about `center` (...): (..., K)."""
-    return torch.softmax(-(center[..., None] - axis) ** 2 / (2 * SIGMA ** 2), -1)
+    return torch.softmax(-((center[..., None] - axis) ** 2) / (2 * SIGMA**2), -1)
 
 
-def loss_on(encoder: KeypointEncoder, images: Tensor, truth: dict[str, Tensor], looks: float = 1.
-            ) -> tuple[Tensor, dict[str, Tensor]]:
+def loss_on(
+    encoder: KeypointEncoder, images: Tensor, truth: dict[str, Tensor], looks: float = 1.0
+) -> tuple[Tensor, dict[str, Tensor]]:
     """As `keypoint_losses`, of crops (B, 128, 96, 3) uint8 that are changed at random."""
     with torch.no_grad():
         x, truth = augment(images, truth, parts=PARTS, looks=looks)
@@ -100,27 +103,32 @@ def validate(encoder: KeypointEncoder, pool: CropPool, parts: bool = False, most
     def keep(**values: Tensor) -> None:
         for name, value in values.items():
             found.setdefault(name, []).append(value)
+
     # nothing random of the training changes by that
     with torch.random.fork_rng(devices=[device] if device.type == 'cuda' else []):
         torch.manual_seed(0)
         seen = 0
         for images, truth in pool.once(250):
             if parts:
-                x, truth = augment(images, truth, turns=False, parts=1., looks=0., flips=0.)
+                x, truth = augment(images, truth, turns=False, parts=1.0, looks=0.0, flips=0.0)
             else:
                 x = EmbeddedCliff.normalise(images)
             with half_precision(device):
                 maps = encoder.maps(channels_last(x))
             keypoints, _, depth, confidence = encoder.read(maps.float())
-            present, want = truth['present'] > .5, truth['keypoints']
+            present, want = truth['present'] > 0.5, truth['keypoints']
             shown, people = inside(want), present[:, None].expand(-1, NUM_KEYPOINTS)
             off = (keypoints - want.clamp(-1, 1)).norm(dim=-1)
             chest = truth['rotations'][:, 0, :, 2]
-            keep(error=off[shown & people], outside=off[~shown & people],
-                 depth=(depth - truth['depths']).abs()[present].flatten(),
-                 facing=((maps.facing[:, :3].float() * chest).sum(1) < 0)[present],
-                 presence=(encoder.presence(maps.overview.float())[:, 0] > 0) != present,
-                 missed=(confidence < .5)[shown & people], imagined=(confidence > .5)[~shown & people])
+            keep(
+                error=off[shown & people],
+                outside=off[~shown & people],
+                depth=(depth - truth['depths']).abs()[present].flatten(),
+                facing=((maps.facing[:, :3].float() * chest).sum(1) < 0)[present],
+                presence=(encoder.presence(maps.overview.float())[:, 0] > 0) != present,
+                missed=(confidence < 0.5)[shown & people],
+                imagined=(confidence > 0.5)[~shown & people],
+            )
             seen += len(images)
             if seen >= most:
                 break
@@ -128,12 +136,19 @@ def validate(encoder: KeypointEncoder, pool: CropPool, parts: bool = False, most
     found = {name: torch.cat(values).float() for name, values in found.items()}
 
     def percent(name: str) -> float:
-        return found[name].mean().item() * 100 if len(found[name]) else 0.
-    return {'mean_percent': percent('error'), 'median_percent': found['error'].median().item() * 100,
-            'pck@0.1': (found['error'] < .1).float().mean().item() * 100,
-            'outside_percent': percent('outside'), 'depth_percent': percent('depth'),
-            'facing_wrong_percent': percent('facing'), 'presence_wrong_percent': percent('presence'),
-            'inside_missed_percent': percent('missed'), 'outside_imagined_percent': percent('imagined')}
+        return found[name].mean().item() * 100 if len(found[name]) else 0.0
+
+    return {
+        'mean_percent': percent('error'),
+        'median_percent': found['error'].median().item() * 100,
+        'pck@0.1': (found['error'] < 0.1).float().mean().item() * 100,
+        'outside_percent': percent('outside'),
+        'depth_percent': percent('depth'),
+        'facing_wrong_percent': percent('facing'),
+        'presence_wrong_percent': percent('presence'),
+        'inside_missed_percent': percent('missed'),
+        'outside_imagined_percent': percent('imagined'),
+    }
 
 
 @torch.no_grad()
@@ -145,10 +160,20 @@ def learn_outside(encoder: KeypointEncoder, pool: CropPool) -> None:
         encoder.outside.bias.copy_(heatmaps.float().logsumexp(-1).mean(0) - 3)
 
 
-def train(pool: CropPool, validation: CropPool, encoder: KeypointEncoder, progress: Callable[[int], float],
-          feeder: Feeder | None = None, checkpoint: Path | None = None, batch: int = 0, rate: float = 0.,
-          looks: float = 1., every: float = 150., log=print, look: Callable[[KeypointEncoder], None] | None = None
-          ) -> KeypointEncoder:
+def train(
+    pool: CropPool,
+    validation: CropPool,
+    encoder: KeypointEncoder,
+    progress: Callable[[int], float],
+    feeder: Feeder | None = None,
+    checkpoint: Path | None = None,
+    batch: int = 0,
+    rate: float = 0.0,
+    looks: float = 1.0,
+    every: float = 150.0,
+    log=print,
+    look: Callable[[KeypointEncoder], None] | None = None,
+) -> KeypointEncoder:
     """Train on crops of the pool, on its device, and of whatever the feeder finds meanwhile; returns the average (EMA).
 
     progress: after so many steps, 0 to 1, for one cosine; checkpoint: to go on from where there is one; batch, rate: 0
@@ -179,14 +204,20 @@ def train(pool: CropPool, validation: CropPool, encoder: KeypointEncoder, progre
 
     def keep() -> None:
         if checkpoint:
-            save(checkpoint, encoder=encoder.state_dict(), average=average.module.state_dict(),
-                 optimizer=optimizer.state_dict(), step=count)
+            save(
+                checkpoint,
+                encoder=encoder.state_dict(),
+                average=average.module.state_dict(),
+                optimizer=optimizer.state_dict(),
+                step=count,
+            )
 
     def report(when: str) -> None:
         log(f'keypoints: {pool.taken} crops and {count} steps {when}')
         if len(validation):
             for name, parts in (('whole', False), ('parts', True)):
                 log(f'validation, {name}:', rounded(validate(average.module, validation, parts)))
+
     try:
         begun = count
         while (over := progress(count)) < 1 or count == begun:  # one step at least

@@ -29,12 +29,13 @@ class Skeleton(Kinematics):
 def full_translation(camera: Tensor, location: Tensor) -> Tensor:
     """SMPL translation (B, 3) from the crop camera (s, tx, ty): the paper's equation 4 with the plain location."""
     scale = location[:, 2] * camera[:, 0]
-    return torch.stack([camera[:, 1] + 2 * location[:, 0] / scale, camera[:, 2] + 2 * location[:, 1] / scale,
-                        2 / scale], 1)
+    return torch.stack(
+        [camera[:, 1] + 2 * location[:, 0] / scale, camera[:, 2] + 2 * location[:, 1] / scale, 2 / scale], 1
+    )
 
 
 def project(points: Tensor) -> Tensor:
-    return points[..., :2] / points[..., 2:].clamp(min=.1)  # nobody is rendered nearer
+    return points[..., :2] / points[..., 2:].clamp(min=0.1)  # nobody is rendered nearer
 
 
 def in_full_frame(joints: Tensor, camera: Tensor, location: Tensor, image: Tensor) -> Tensor:
@@ -49,15 +50,23 @@ def in_full_frame(joints: Tensor, camera: Tensor, location: Tensor, image: Tenso
 def in_crop(joints: Tensor, camera: Tensor, location: Tensor, image: Tensor) -> Tensor:
     """HMR's and SPIN's 2D residual, arguments as `in_full_frame`: each crop has a camera, its axis in the middle."""
     translation = torch.cat([camera[:, 1:], 2 * HMR_FOCAL / camera[:, :1]], 1)
-    return HMR_FOCAL * project(joints + translation[:, None]) \
+    return (
+        HMR_FOCAL * project(joints + translation[:, None])
         - (image - location[:, None, :2]) / location[:, 2, None, None]
+    )
 
 
-def losses(rotations: Tensor, betas: Tensor, camera: Tensor, truth: dict[str, Tensor], skeleton: Skeleton,
-           weights: dict[str, float] | None = None, residual: Callable = in_full_frame
-           ) -> tuple[Tensor, dict[str, Tensor]]:
+def losses(
+    rotations: Tensor,
+    betas: Tensor,
+    camera: Tensor,
+    truth: dict[str, Tensor],
+    skeleton: Skeleton,
+    weights: dict[str, float] | None = None,
+    residual: Callable = in_full_frame,
+) -> tuple[Tensor, dict[str, Tensor]]:
     """The total and its parts. `truth` has rotations, betas, translation, location."""
-    w = dict(root=2., pose=1., betas=.2, joints=10., reprojection=15., depth=1.) | (weights or {})
+    w = dict(root=2.0, pose=1.0, betas=0.2, joints=10.0, reprojection=15.0, depth=1.0) | (weights or {})
     with torch.no_grad():
         joints = skeleton(truth['betas'], truth['rotations'])
         image = project(joints + truth['translation'][:, None])
@@ -66,10 +75,13 @@ def losses(rotations: Tensor, betas: Tensor, camera: Tensor, truth: dict[str, Te
     off = residual(predicted, camera, truth['location'], image)
     turn = ((rotations - truth['rotations']) ** 2).sum((2, 3))
     parts = dict(
-        root=turn[:, 0].mean(), pose=turn[:, 1:].mean(), betas=((betas - truth['betas']) ** 2).mean(),
+        root=turn[:, 0].mean(),
+        pose=turn[:, 1:].mean(),
+        betas=((betas - truth['betas']) ** 2).mean(),
         joints=((predicted - predicted[:, :1]) - (joints - joints[:, :1])).norm(dim=-1).mean(),
         reprojection=off.abs().clamp(max=2).sum(-1).mean(),
-        depth=(depth.clamp(.1, 100) / truth['translation'][:, 2]).log().abs().mean())
+        depth=(depth.clamp(0.1, 100) / truth['translation'][:, 2]).log().abs().mean(),
+    )
     return sum(w[name] * part for name, part in parts.items()), parts
 
 
@@ -79,12 +91,12 @@ def mirror(truth: dict[str, Tensor], flip: Tensor) -> dict[str, Tensor]:
     The crop's centre mirrors about the optical axis with it, so the location does too (CameraHMR's trap).
     """
     device = flip.device
-    m = constant(device, (-1., 1., 1.))
-    rotations = torch.where(flip[:, None, None, None],
-                            (truth['rotations'] * m[:, None] * m)[:, index(device, MIRROR)], truth['rotations'])
-    sign = torch.where(flip[:, None], m, 1.)
-    return truth | dict(rotations=rotations, translation=truth['translation'] * sign,
-                        location=truth['location'] * sign)
+    m = constant(device, (-1.0, 1.0, 1.0))
+    rotations = torch.where(
+        flip[:, None, None, None], (truth['rotations'] * m[:, None] * m)[:, index(device, MIRROR)], truth['rotations']
+    )
+    sign = torch.where(flip[:, None], m, 1.0)
+    return truth | dict(rotations=rotations, translation=truth['translation'] * sign, location=truth['location'] * sign)
 
 
 def facing_of(rotations: Tensor) -> Tensor:
@@ -114,7 +126,7 @@ def aligned(joints: Tensor, true: Tensor) -> tuple[Tensor, Tensor]:
         u, s, vh = torch.linalg.svd(a.mT @ b)
         sign = torch.ones_like(s)
         sign[:, 2] = torch.sign(torch.det(u @ vh))
-        scale = (s * sign).sum(1) / (a ** 2).sum((1, 2))
+        scale = (s * sign).sum(1) / (a**2).sum((1, 2))
         turn = scale[:, None, None] * (u * sign[:, None]) @ vh
     return a @ turn, b
 
@@ -128,20 +140,27 @@ def pose_only(rotations: Tensor, betas: Tensor, truth: dict[str, Tensor], skelet
 
 
 @torch.no_grad()
-def measure(rotations: Tensor, betas: Tensor, camera: Tensor, truth: dict[str, Tensor], skeleton: Skeleton
-            ) -> dict[str, float]:
+def measure(
+    rotations: Tensor, betas: Tensor, camera: Tensor, truth: dict[str, Tensor], skeleton: Skeleton
+) -> dict[str, float]:
     """Figures for a progress line: the evaluation proper is cliff_ros.evaluation."""
     joints = skeleton(truth['betas'], truth['rotations'])
     predicted = skeleton(betas, rotations)
     a, b = predicted - predicted[:, :1], joints - joints[:, :1]
-    root = torch.rad2deg(torch.arccos((((rotations[:, 0].mT @ truth['rotations'][:, 0]).diagonal(
-        dim1=1, dim2=2).sum(1) - 1) / 2).clamp(-1, 1)))
+    root = torch.rad2deg(
+        torch.arccos(
+            (((rotations[:, 0].mT @ truth['rotations'][:, 0]).diagonal(dim1=1, dim2=2).sum(1) - 1) / 2).clamp(-1, 1)
+        )
+    )
     translation = full_translation(camera, truth['location'])
     image = project(joints + truth['translation'][:, None])
     off = (project(predicted + translation[:, None]) - image).norm(dim=-1).mean(1) / truth['location'][:, 2]
     ac, bc = aligned(predicted, joints)
-    return {'mpjpe_mm': (a - b).norm(dim=-1).mean().item() * 1e3,
-            'pa_mpjpe_mm': (ac - bc).norm(dim=-1).mean().item() * 1e3,
-            'root_deg_median': root.median().item(), 'flips_percent': (root > 90).float().mean().item() * 100,
-            'reprojection_percent_of_crop': off.median().item() * 100,
-            'translation_m_median': (translation - truth['translation']).norm(dim=-1).median().item()}
+    return {
+        'mpjpe_mm': (a - b).norm(dim=-1).mean().item() * 1e3,
+        'pa_mpjpe_mm': (ac - bc).norm(dim=-1).mean().item() * 1e3,
+        'root_deg_median': root.median().item(),
+        'flips_percent': (root > 90).float().mean().item() * 100,
+        'reprojection_percent_of_crop': off.median().item() * 100,
+        'translation_m_median': (translation - truth['translation']).norm(dim=-1).median().item(),
+    }

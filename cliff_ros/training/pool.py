@@ -17,8 +17,15 @@ from cliff_ros.training.data import load_shard
 from cliff_ros.training.losses import Skeleton, relative_depths
 
 # What training reads of a label (synthetic.crops.LABEL, by name), and what is computed from it once.
-FIELDS = {'betas': (10,), 'rotations': (24, 3, 3), 'translation': (3,), 'location': (3,), 'keypoints': (29, 2),
-          'present': (), 'depths': (24,)}
+FIELDS = {
+    'betas': (10,),
+    'rotations': (24, 3, 3),
+    'translation': (3,),
+    'location': (3,),
+    'keypoints': (29, 2),
+    'present': (),
+    'depths': (24,),
+}
 _SIZES = [int(np.prod(shape)) for shape in FIELDS.values()]
 BLOCK = 8192  # crops that are allocated together: tensors stay far below 2^31 elements
 MIXED = 8  # blocks in a batch
@@ -26,8 +33,9 @@ MIXED = 8  # blocks in a batch
 
 def pack(labels: np.ndarray) -> np.ndarray:
     """Records of LABEL -> float32 rows (N, 315); the depths are zero still."""
-    rows = [np.ascontiguousarray(labels[name], np.float32).reshape(len(labels), -1)
-            for name in FIELDS if name != 'depths']
+    rows = [
+        np.ascontiguousarray(labels[name], np.float32).reshape(len(labels), -1) for name in FIELDS if name != 'depths'
+    ]
     return np.concatenate([*rows, np.zeros((len(labels), 24), np.float32)], 1)
 
 
@@ -43,8 +51,9 @@ class CropPool:
     skeleton: on that device, for the relative depths.
     """
 
-    def __init__(self, skeleton: Skeleton, device: torch.device | str = 'cpu', capacity: int = 400_000,
-                 block: int = BLOCK) -> None:
+    def __init__(
+        self, skeleton: Skeleton, device: torch.device | str = 'cpu', capacity: int = 400_000, block: int = BLOCK
+    ) -> None:
         self.skeleton, self.device, self.block = skeleton, torch.device(device), block
         self.capacity = max(block, capacity // block * block)
         self.blocks: list[tuple[Tensor, Tensor]] = []
@@ -65,9 +74,9 @@ class CropPool:
                 if index == len(self.blocks):  # there is no room: the pool is full from now on
                     continue
             kept_images, kept_rows = self.blocks[index]
-            kept_images[first:first + count].copy_(images[start:start + count], non_blocking=True)
-            new = kept_rows[first:first + count]
-            new.copy_(rows[start:start + count], non_blocking=True)
+            kept_images[first : first + count].copy_(images[start : start + count], non_blocking=True)
+            new = kept_rows[first : first + count]
+            new.copy_(rows[start : start + count], non_blocking=True)
             truth = unpack(new)
             new[:, -24:] = relative_depths(truth, self.skeleton)
             start += count
@@ -75,8 +84,12 @@ class CropPool:
 
     def _grow(self, shape: tuple[int, ...]) -> None:
         try:
-            self.blocks.append((torch.empty((self.block, *shape), dtype=torch.uint8, device=self.device),
-                                torch.empty((self.block, sum(_SIZES)), device=self.device)))
+            self.blocks.append(
+                (
+                    torch.empty((self.block, *shape), dtype=torch.uint8, device=self.device),
+                    torch.empty((self.block, sum(_SIZES)), device=self.device),
+                )
+            )
         except (torch.OutOfMemoryError, MemoryError):
             if not self.blocks:
                 raise
@@ -138,8 +151,11 @@ class Feeder:
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            found = [path for path in sorted(self.folder.glob(self.pattern))
-                     if path not in self._seen and '.partial' not in path.name]
+            found = [
+                path
+                for path in sorted(self.folder.glob(self.pattern))
+                if path not in self._seen and '.partial' not in path.name
+            ]
             for path in found:
                 try:
                     value = self.read(path)
@@ -151,14 +167,14 @@ class Feeder:
                     path.unlink(missing_ok=True)
                 while value is not None and not self._stop.is_set():
                     try:
-                        self._ready.put(value, timeout=.2)
+                        self._ready.put(value, timeout=0.2)
                         break
                     except queue.Full:
                         pass
                 if self._stop.is_set():
                     return
             self._caught_up.set()
-            self._stop.wait(.3)
+            self._stop.wait(0.3)
 
     def take(self, most: int = 8) -> list[tuple]:
         """What was read since, at most so many files; never waits."""
@@ -170,14 +186,14 @@ class Feeder:
                 break
         return found
 
-    def take_all(self, least: int = 1, timeout: float = 600.) -> list[tuple]:
+    def take_all(self, least: int = 1, timeout: float = 600.0) -> list[tuple]:
         """All files that are there now, after waiting for the first `least`."""
         found, deadline = [], time.monotonic() + timeout
         while time.monotonic() < deadline:
             found += self.take()
             if len(found) >= least and self._caught_up.is_set() and self._ready.empty():
                 break
-            time.sleep(.05)
+            time.sleep(0.05)
         return found
 
     def close(self) -> None:
@@ -187,15 +203,18 @@ class Feeder:
 
 def crop_reader(pinned: bool) -> Callable[[Path], tuple[Tensor, Tensor]]:
     """Of a shard, images and rows for `CropPool.add`."""
+
     def read(path: Path) -> tuple[Tensor, Tensor]:
         images, labels = load_shard(path)
         tensors = torch.from_numpy(images), torch.from_numpy(pack(labels))
         return tuple(tensor.pin_memory() for tensor in tensors) if pinned else tensors
+
     return read
 
 
-def of_folder(folder: Path, skeleton: Skeleton, pattern: str = 'crops_*.npz', device: torch.device | str = 'cpu'
-              ) -> CropPool:
+def of_folder(
+    folder: Path, skeleton: Skeleton, pattern: str = 'crops_*.npz', device: torch.device | str = 'cpu'
+) -> CropPool:
     """A pool of all shards in a folder."""
     paths = [path for path in sorted(folder.glob(pattern)) if '.partial' not in path.name]
     read, pool = crop_reader(False), CropPool(skeleton, device, capacity=1 << 40)

@@ -27,7 +27,7 @@ class Clock:
     began: float
 
     @classmethod
-    def start(cls, total: float, elapsed: float = 0.) -> Clock:
+    def start(cls, total: float, elapsed: float = 0.0) -> Clock:
         """elapsed: of earlier starts."""
         return cls(total, time.monotonic() - elapsed)
 
@@ -43,23 +43,26 @@ class Clock:
     def progress(self, interval: tuple[float, float]) -> float:
         """0 to 1 within an interval of shares of the total; 1 and more when it is over."""
         start, end = interval
-        return max(0., (self.share - start) / (end - start))
+        return max(0.0, (self.share - start) / (end - start))
 
 
 def set_rate(optimizer: Optimizer, rate: float, progress: float, step: int, warmup: int = 150) -> None:
     """Warm up, then one cosine down to a hundredth; a group's `scale` multiplies its rate. progress: 0..1."""
-    rate *= min(1, (step + 1) / warmup) * (.5 * (1 + math.cos(math.pi * min(progress, 1))) * .99 + .01)
+    rate *= min(1, (step + 1) / warmup) * (0.5 * (1 + math.cos(math.pi * min(progress, 1))) * 0.99 + 0.01)
     for group in optimizer.param_groups:
-        group['lr'] = rate * group.get('scale', 1.)
+        group['lr'] = rate * group.get('scale', 1.0)
 
 
 class Average:
     """Running average of a module's parameters and of its batch norms' statistics (EMA), in `module`."""
 
-    def __init__(self, module: nn.Module, average: nn.Module, decay: float = .999) -> None:
+    def __init__(self, module: nn.Module, average: nn.Module, decay: float = 0.999) -> None:
         self.module, self.decay, self.steps = average.eval().requires_grad_(False), decay, 0
-        pairs = [(mean, value) for mean, value in zip(average.state_dict().values(), module.state_dict().values(),
-                                                      strict=True) if value.is_floating_point()]
+        pairs = [
+            (mean, value)
+            for mean, value in zip(average.state_dict().values(), module.state_dict().values(), strict=True)
+            if value.is_floating_point()
+        ]
         self._means, self._values = (list(tensors) for tensors in zip(*pairs, strict=True))
 
     @torch.no_grad()
@@ -70,7 +73,7 @@ class Average:
         torch._foreach_lerp_(self._means, self._values, 1 - decay)
 
 
-def step(loss: Tensor, optimizer: Optimizer, parameters: list[Tensor], most: float = 20.) -> None:
+def step(loss: Tensor, optimizer: Optimizer, parameters: list[Tensor], most: float = 20.0) -> None:
     """One step down, the gradient's norm at most that; none where it is not finite. Nothing waits for the device."""
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
@@ -98,9 +101,11 @@ class Losses:
             return False
         names, means = list(self.sums), (torch.stack([v.float() for v in self.sums.values()]) / self.every).tolist()
         passed = max(elapsed - self.last[0], 1e-6)
-        self.log(f'{self.name} step {step}, {elapsed:.0f} s, {samples // 1000}k samples, '
-                 f'{(samples - self.last[1]) / passed:.0f}/s:'.strip(),
-                 {name: round(mean, 4) for name, mean in zip(names, means, strict=True)})
+        self.log(
+            f'{self.name} step {step}, {elapsed:.0f} s, {samples // 1000}k samples, '
+            f'{(samples - self.last[1]) / passed:.0f}/s:'.strip(),
+            {name: round(mean, 4) for name, mean in zip(names, means, strict=True)},
+        )
         self.sums, self.last = {}, (elapsed, samples)
         return True
 

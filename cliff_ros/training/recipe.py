@@ -44,11 +44,11 @@ from cliff_ros.training.progress import Clock, save
 from cliff_ros.training.rendering import Plan, Renderers
 
 # Of the time from the first second to the last file; stages of the same process follow each other.
-KEYPOINTS, FEATURES, REGRESSOR = (0., .70), (.70, .77), (.77, .94)
-SKELETONS, DETECTOR = (0., .2), (.2, .9)
-GOING_ON = .6  # of the encoder's learning rate, for one that was trained before
-EARLY = (.35, .55)  # when the network is also written before it is finished
-PARTS = (0., .6)  # of the regressor's crops, each of which is seen so often, the share that shows a part of a person
+KEYPOINTS, FEATURES, REGRESSOR = (0.0, 0.70), (0.70, 0.77), (0.77, 0.94)
+SKELETONS, DETECTOR = (0.0, 0.2), (0.2, 0.9)
+GOING_ON = 0.6  # of the encoder's learning rate, for one that was trained before
+EARLY = (0.35, 0.55)  # when the network is also written before it is finished
+PARTS = (0.0, 0.6)  # of the regressor's crops, each of which is seen so often, the share that shows a part of a person
 MOST_FILE = 15 << 20  # bytes of a file of weights; larger ones are written as several
 CROP_BYTES = 128 * 96 * 3 + 315 * 4
 
@@ -76,7 +76,7 @@ class Settings:
     detector: dict = field(default_factory=lambda: dict(widths=detector.WIDTHS, dilations=detector.DILATIONS))
     first: int = 0
     keep: bool = True
-    looks: float = 1.
+    looks: float = 1.0
     batch: int = 0
     plan: dict = field(default_factory=dict)
 
@@ -122,10 +122,12 @@ class _Run:
         settings.work.mkdir(parents=True, exist_ok=True)
         settings.record.mkdir(parents=True, exist_ok=True)
         self._elapsed_file = settings.work / 'elapsed.json'
-        elapsed = json.loads(self._elapsed_file.read_text()) if self._elapsed_file.exists() else 0.
+        elapsed = json.loads(self._elapsed_file.read_text()) if self._elapsed_file.exists() else 0.0
         if elapsed >= REGRESSOR[1] * settings.seconds:
-            raise InputError(f"the training in '{settings.work}' has had its {elapsed / 60:.1f} minutes: give it more, "
-                             'or another --work')
+            raise InputError(
+                f"the training in '{settings.work}' has had its {elapsed / 60:.1f} minutes: give it more, "
+                'or another --work'
+            )
         self.clock = Clock(settings.seconds, (began or time.monotonic()) - elapsed)
         self.log = Log(self.clock, settings.record / 'training.log')
         self.plan, self.failed = settings.render_plan(), False
@@ -137,12 +139,13 @@ class _Run:
     def run(self, renderers: Renderers | None) -> bool:
         settings, clock = self.settings, self.clock
         prepare(self.device, settings.workers)
-        self.log(f'{clock.total:.0f} s of training on {describe(self.device)}, {settings.workers} workers, '
-                 f'{clock.elapsed:.0f} s already over')
+        self.log(
+            f'{clock.total:.0f} s of training on {describe(self.device)}, {settings.workers} workers, '
+            f'{clock.elapsed:.0f} s already over'
+        )
         if not renderers and clock.share < KEYPOINTS[1]:
             renderers = Renderers(self.plan, settings.workers - 2)
-        beside = multiprocessing.get_context('spawn').Process(
-            target=_beside, args=(settings, clock.began), daemon=True)
+        beside = multiprocessing.get_context('spawn').Process(target=_beside, args=(settings, clock.began), daemon=True)
         beside.start()
         feeders: list[Feeder] = []
         try:
@@ -151,11 +154,11 @@ class _Run:
                 feeders = [seen, unseen]
                 self._keypoints(seen, unseen)
             if renderers:
-                renderers.stop(1.)
+                renderers.stop(1.0)
             with self.attempt('regressor'):
                 self._regressor()
             self._keep_time()
-            beside.join(max(30., clock.total * .985 - clock.elapsed))
+            beside.join(max(30.0, clock.total * 0.985 - clock.elapsed))
             if beside.is_alive():
                 self.log('the detector does not come to its end and is left as it was last written')
                 beside.terminate()
@@ -197,16 +200,17 @@ class _Run:
         if cuda:
             free = torch.cuda.mem_get_info()[0]
             self.log(f'{free / 1e9:.1f} GB free on the GPU')
-            capacity = int(.55 * free / CROP_BYTES)
+            capacity = int(0.55 * free / CROP_BYTES)
         else:
-            capacity = int(.35 * _free_memory() / CROP_BYTES)
+            capacity = int(0.35 * _free_memory() / CROP_BYTES)
         pool = CropPool(self.skeleton, self.device, capacity)
         # Virtual machines may take more than what they say is free at the start.
-        self.unseen = CropPool(Skeleton(load_body()), 'cpu',
-                               max(int(.25 * _free_memory() / CROP_BYTES), 400_000 if cuda else 0))
+        self.unseen = CropPool(
+            Skeleton(load_body()), 'cpu', max(int(0.25 * _free_memory() / CROP_BYTES), 400_000 if cuda else 0)
+        )
         self.validation = CropPool(self.skeleton, self.device, 1 << 40, block=4000)
         read = crop_reader(False)
-        for tensors in seen.take_all(min(8, max(1, settings.workers - 2)), timeout=max(600., .3 * self.clock.total)):
+        for tensors in seen.take_all(min(8, max(1, settings.workers - 2)), timeout=max(600.0, 0.3 * self.clock.total)):
             pool.add(*tensors)
         if not len(pool):
             raise InputError(f"no crops came to '{self.plan.seen}': see what the renderers say above")
@@ -216,8 +220,10 @@ class _Run:
             encoder, rate = self.start.encoder.train(), rate * GOING_ON
             if not cuda:
                 encoder.stem.requires_grad_(False)  # edges are known, and a seventh of the time goes there
-        self.log(f'encoder of {sum(p.numel() for p in encoder.parameters()) / 1e6:.2f} M parameters:',
-                 encoder_options({'encoder.' + k: v for k, v in encoder.state_dict().items()}))
+        self.log(
+            f'encoder of {sum(p.numel() for p in encoder.parameters()) / 1e6:.2f} M parameters:',
+            encoder_options({'encoder.' + k: v for k, v in encoder.state_dict().items()}),
+        )
         early = [share for share in EARLY if share > self.clock.share]
 
         def look(average: KeypointEncoder) -> None:
@@ -230,6 +236,7 @@ class _Run:
 
         class All:
             """Hands over what is to be trained on, and puts aside what is not."""
+
             @staticmethod
             def take(most: int) -> list:
                 for tensors in unseen.take(most):
@@ -238,13 +245,24 @@ class _Run:
                     for path in self._held_out():
                         self.validation.add(*read(path))
                 return seen.take(most)
+
         length = (KEYPOINTS[1] - KEYPOINTS[0]) * self.clock.total
         self.encoder = keypoints.train(
-            pool, self.validation, encoder, lambda _: self.clock.progress(KEYPOINTS), All,
-            settings.work / 'keypoints.pt', settings.batch, rate, settings.looks, min(150., max(15., length / 10)),
-            self.log, look)
+            pool,
+            self.validation,
+            encoder,
+            lambda _: self.clock.progress(KEYPOINTS),
+            All,
+            settings.work / 'keypoints.pt',
+            settings.batch,
+            rate,
+            settings.looks,
+            min(150.0, max(15.0, length / 10)),
+            self.log,
+            look,
+        )
         write_weights(self.encoder, settings.record, 'encoder')
-        for tensors in unseen.take_all(0, timeout=max(3., .02 * self.clock.total)):
+        for tensors in unseen.take_all(0, timeout=max(3.0, 0.02 * self.clock.total)):
             self.unseen.add(*tensors)
         All.take(0)
         self.log(f'{len(self.unseen)} crops that the encoder did not see')
@@ -262,7 +280,8 @@ class _Run:
             model = self._model(average)
             save(path, model={k: v.cpu() for k, v in model.state_dict().items()})
             multiprocessing.get_context('spawn').Process(
-                target=_export, args=(path, self.settings.record), daemon=True).start()
+                target=_export, args=(path, self.settings.record), daemon=True
+            ).start()
 
     def _model(self, encoder: KeypointEncoder) -> EmbeddedCliff:
         """A copy on the CPU of the encoder, with the best regressor that there is."""
@@ -290,19 +309,31 @@ class _Run:
             self.log(f"no crops for the regressor in '{self.plan.unseen}': it knows only skeletons; give it more time")
             self.failed = True
             return
-        validation = {name: regressor.extract(model, self.validation, parts=parts, looks=0.)
-                      for name, parts in (('whole', 0.), ('parts', 1.)) if len(self.validation)}
+        validation = {
+            name: regressor.extract(model, self.validation, parts=parts, looks=0.0)
+            for name, parts in (('whole', 0.0), ('parts', 1.0))
+            if len(self.validation)
+        }
         sets, begin = [], clock.share
-        last = max(FEATURES[1], begin + .35 * (REGRESSOR[1] - begin))
+        last = max(FEATURES[1], begin + 0.35 * (REGRESSOR[1] - begin))
         for k, parts in enumerate(PARTS):
             end = begin + (last - begin) * (k + 1) / len(PARTS)
-            sets.append(regressor.extract(model, self.unseen, True, parts, self.settings.looks,
-                                          until=lambda end=end: clock.share > end))
+            sets.append(
+                regressor.extract(
+                    model, self.unseen, True, parts, self.settings.looks, until=lambda end=end: clock.share > end
+                )
+            )
             self.log(f'features of {len(sets[-1][0])} crops and mirrored crops')
         self.unseen.blocks.clear()
         interval = (clock.share, REGRESSOR[1])
-        best = regressor.train(model.regressor, *regressor.joined(sets), validation, self.skeleton,
-                               lambda _: clock.progress(interval), log=self.log)
+        best = regressor.train(
+            model.regressor,
+            *regressor.joined(sets),
+            validation,
+            self.skeleton,
+            lambda _: clock.progress(interval),
+            log=self.log,
+        )
         model.regressor.load_state_dict(best.state_dict())
         self._write(model)
 
@@ -329,8 +360,14 @@ def _beside(settings: Settings, began: float) -> None:
     path, failed = settings.work / 'skeletons.pt', False
     try:
         if not settings.start and clock.progress(SKELETONS) < 1:  # a trained regressor knows them, and more
-            made = skeletons.train(LiftingRegressor(), Skeleton(load_body()).to(device), clock, SKELETONS,
-                                   settings.work / 'skeletons_started.pt', log=log)
+            made = skeletons.train(
+                LiftingRegressor(),
+                Skeleton(load_body()).to(device),
+                clock,
+                SKELETONS,
+                settings.work / 'skeletons_started.pt',
+                log=log,
+            )
             save(path, regressor=made.state_dict())
             log('skeletons: done')
     except Exception:  # noqa: BLE001  the detector needs none
@@ -358,24 +395,34 @@ def _interrupt(_number: int, _frame: object) -> None:
 
 def _detector(settings: Settings, clock: Clock, device: torch.device, log: Log) -> None:
     plan = settings.render_plan()
-    most = .12 * torch.cuda.mem_get_info()[1] if device.type == 'cuda' else .15 * _free_memory()
+    most = 0.12 * torch.cuda.mem_get_info()[1] if device.type == 'cuda' else 0.15 * _free_memory()
     pool, held_out = detector.StillPool(device, most), detector.StillPool(device)
     feeder = Feeder(plan.frames, 'stills_[0-8]*.npz', lambda path: (detector.read_stills(path),), settings.keep)
-    for sizes, in feeder.take_all(timeout=max(30., clock.total)):
+    for (sizes,) in feeder.take_all(timeout=max(30.0, clock.total)):
         pool.add(sizes)
     for path in sorted(plan.held_out.glob('stills_*.npz')):
         if '.partial' not in path.name:
             held_out.add(detector.read_stills(path))
     log(f'detector: {len(pool)} frames at the start')
     network = detector.PersonDetector(**settings.detector)
-    interval = (DETECTOR[0] if not settings.start else 0., DETECTOR[1])
+    interval = (DETECTOR[0] if not settings.start else 0.0, DETECTOR[1])
 
     def write(average: detector.PersonDetector, folder: Path = settings.record) -> None:
         write_weights(average, settings.record, 'detector')
         detector.export_detector(average, folder / 'detector_embedded.onnx')
-    average = detector.train(pool, network, lambda _: clock.progress(interval), feeder, held_out,
-                             settings.work / 'detector.pt', looks=settings.looks,
-                             every=min(120., max(20., clock.total / 6)), log=log, look=write)
+
+    average = detector.train(
+        pool,
+        network,
+        lambda _: clock.progress(interval),
+        feeder,
+        held_out,
+        settings.work / 'detector.pt',
+        looks=settings.looks,
+        every=min(120.0, max(20.0, clock.total / 6)),
+        log=log,
+        look=write,
+    )
     write(average, settings.output)
     feeder.close()
     log('detector written')
@@ -409,7 +456,7 @@ def _free_memory() -> float:
     with open('/proc/meminfo') as file:
         for line in file:
             if line.startswith('MemAvailable'):
-                return int(line.split()[1]) * 1024.
+                return int(line.split()[1]) * 1024.0
     return 4e9
 
 
@@ -442,8 +489,11 @@ def read_weights_of(folder: Path, name: str) -> dict[str, torch.Tensor]:
 
 def export_trained(folder: Path, output: Path) -> None:
     """Graphs of the weights that a training left in its output folder."""
-    weights = {f'{name}.{key}': value for name in ('encoder', 'regressor')
-               for key, value in read_weights_of(folder, name).items()}
+    weights = {
+        f'{name}.{key}': value
+        for name in ('encoder', 'regressor')
+        for key, value in read_weights_of(folder, name).items()
+    }
     export_embedded(from_weights(weights, folder), output)
 
 

@@ -21,16 +21,23 @@ from cliff_ros.training.progress import Average, Losses, channels_last, half_pre
 from cliff_ros.training.skeletons import SkeletonSampler, losses_of_tries, made
 
 NAMES = ('rotations', 'betas', 'translation', 'location')
-WEIGHTS = dict(reprojection=30., pose=.5)  # the encoder knows best where joints are in the image
-POSE_ONLY = 40.  # weight of the joints' distance when turned and scaled to fit
+WEIGHTS = dict(reprojection=30.0, pose=0.5)  # the encoder knows best where joints are in the image
+POSE_ONLY = 40.0  # weight of the joints' distance when turned and scaled to fit
 RATE = 8e-4
 BATCH = {'cpu': (512, 384), 'cuda': (4096, 3072)}  # of crops, of skeletons
 CROPS_AT_ONCE = {'cpu': 128, 'cuda': 1024}
 
 
 @torch.no_grad()
-def extract(model: EmbeddedCliff, pool: CropPool, mirrored: bool = False, parts: float = 0., looks: float = 1.,
-            batch: int = 0, until: Callable[[], bool] | None = None) -> tuple[Tensor, dict]:
+def extract(
+    model: EmbeddedCliff,
+    pool: CropPool,
+    mirrored: bool = False,
+    parts: float = 0.0,
+    looks: float = 1.0,
+    batch: int = 0,
+    until: Callable[[], bool] | None = None,
+) -> tuple[Tensor, dict]:
     """Features (N, F) of every crop with a person, in new colours, if `mirrored` also of its mirror image, on the
     model's device.
 
@@ -45,17 +52,17 @@ def extract(model: EmbeddedCliff, pool: CropPool, mirrored: bool = False, parts:
             break
         truth = {name: value.to(device) for name, value in truth.items()}
         x, truth = augment(images.to(device), truth, turns=False, parts=parts, looks=looks)
-        people = truth['present'] > .5
+        people = truth['present'] > 0.5
         truth = {name: truth[name][people] for name in NAMES}
         with half_precision(device):  # all of the batch: every other size costs a plan of its own, in time and memory
             both = model.encoder.both_ways(channels_last(x))
         shown = (truth, mirror(truth, torch.ones(len(truth['location']), dtype=torch.bool, device=device)))
-        for maps, label in zip(both, shown[:1 + mirrored], strict=False):
+        for maps, label in zip(both, shown[: 1 + mirrored], strict=False):
             found = label | dict(features=model.encoder.features(maps.float())[people])
             for name, value in found.items():
                 if name not in kept:
                     kept[name] = value.new_empty(len(pool) * (1 + mirrored), *value.shape[1:])
-                kept[name][rows:rows + len(value)] = value
+                kept[name][rows : rows + len(value)] = value
             rows += len(label['location'])
     if not kept:
         return torch.empty(0, NUM_FEATURES, device=device), {}
@@ -66,13 +73,22 @@ def extract(model: EmbeddedCliff, pool: CropPool, mirrored: bool = False, parts:
 def joined(sets: list[tuple[Tensor, dict[str, Tensor]]]) -> tuple[Tensor, dict[str, Tensor]]:
     """Several of `extract` as one."""
     sets = [one for one in sets if len(one[0])]
-    return (torch.cat([features for features, _ in sets]),
-            {name: torch.cat([truth[name] for _, truth in sets]) for name in NAMES})
+    return (
+        torch.cat([features for features, _ in sets]),
+        {name: torch.cat([truth[name] for _, truth in sets]) for name in NAMES},
+    )
 
 
-def train(regressor: LiftingRegressor, features: Tensor, truth: dict[str, Tensor],
-          validation: dict[str, tuple[Tensor, dict]], skeleton: Skeleton, progress: Callable[[int], float],
-          rate: float = RATE, log=print) -> LiftingRegressor:
+def train(
+    regressor: LiftingRegressor,
+    features: Tensor,
+    truth: dict[str, Tensor],
+    validation: dict[str, tuple[Tensor, dict]],
+    skeleton: Skeleton,
+    progress: Callable[[int], float],
+    rate: float = RATE,
+    log=print,
+) -> LiftingRegressor:
     """Train the regressor on features and truth of their device; returns its running average (EMA).
 
     progress: after so many steps, 0 to 1, for one cosine; validation: features and truth by name; skeleton: on that
@@ -88,6 +104,7 @@ def train(regressor: LiftingRegressor, features: Tensor, truth: dict[str, Tensor
     def look(when: str) -> None:
         for name, held_out in validation.items():
             log(f'regressor, {when}, {name}:', figures(average.module, *held_out, skeleton))
+
     log(f'regressor: {len(features)} feature vectors')
     look('at the start')
     count, means = 0, Losses(log, name='regressor')
@@ -103,24 +120,31 @@ def train(regressor: LiftingRegressor, features: Tensor, truth: dict[str, Tensor
     return average.module
 
 
-def loss_on(regressor: LiftingRegressor, features: Tensor, truth: dict[str, Tensor], sampler: SkeletonSampler,
-            batch: int, skeletons: int) -> tuple[Tensor, dict[str, Tensor]]:
+def loss_on(
+    regressor: LiftingRegressor,
+    features: Tensor,
+    truth: dict[str, Tensor],
+    sampler: SkeletonSampler,
+    batch: int,
+    skeletons: int,
+) -> tuple[Tensor, dict[str, Tensor]]:
     """Of so many of the features and so many skeletons, at random; the parts are of the first."""
     device = features.device
     with torch.no_grad():
         pick = torch.randint(len(features), (batch,), device=device)
         real, free = features[pick].split([NUM_FEATURES - GLOBAL_FEATURES, GLOBAL_FEATURES], 1)
-        heard = (torch.rand(batch, 1, device=device) > .25).float()  # withheld, as always for skeletons
+        heard = (torch.rand(batch, 1, device=device) > 0.25).float()  # withheld, as always for skeletons
         real = torch.cat([real, free * heard], 1)
         target = {name: value[pick] for name, value in truth.items()}
         other, other_truth = made(sampler, skeletons)
     loss, parts = losses_of_tries(regressor, real, target, sampler.skeleton, _on_crops)
     synthetic, _ = losses_of_tries(regressor, other, other_truth, sampler.skeleton)
-    return loss + .5 * synthetic, parts
+    return loss + 0.5 * synthetic, parts
 
 
-def _on_crops(rotations: Tensor, betas: Tensor, camera: Tensor, truth: dict[str, Tensor], skeleton: Skeleton
-              ) -> tuple[Tensor, dict[str, Tensor]]:
+def _on_crops(
+    rotations: Tensor, betas: Tensor, camera: Tensor, truth: dict[str, Tensor], skeleton: Skeleton
+) -> tuple[Tensor, dict[str, Tensor]]:
     total, parts = losses(rotations, betas, camera, truth, skeleton, WEIGHTS)
     parts['aligned'] = pose_only(rotations, betas, truth, skeleton)
     return total + POSE_ONLY * parts['aligned'], parts

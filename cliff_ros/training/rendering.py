@@ -26,7 +26,7 @@ from cliff_ros.training.data import VALIDATION_SHARD
 # everyday scenes, which most users have: with only wild ones a small network spends itself on what is hardly seen.
 WILD_CROPS, WILD_STILLS = 2, 5  # of five, of ten samplers
 UNSEEN = 4  # every which sampler's crops the encoder does not see: of those it saw, it is too sure, says the regressor
-STILLS = .36  # of the renderers' time: with .22, 19,000 steps saw the same 11,000 frames again and again
+STILLS = 0.36  # of the renderers' time: with .22, 19,000 steps saw the same 11,000 frames again and again
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,10 @@ class Renderers:
         count = max(1, count)
         context = multiprocessing.get_context('spawn')
         self._stop = context.Event()
-        self._processes = [context.Process(target=_render, args=(plan, index, count, self._stop), daemon=True)
-                           for index in range(count)]
+        self._processes = [
+            context.Process(target=_render, args=(plan, index, count, self._stop), daemon=True)
+            for index in range(count)
+        ]
         with _one_thread():
             for process in self._processes:
                 process.start()
@@ -89,11 +91,11 @@ class Renderers:
     def alive(self) -> int:
         return sum(process.is_alive() for process in self._processes)
 
-    def stop(self, wait: float = 20.) -> None:
+    def stop(self, wait: float = 20.0) -> None:
         self._stop.set()
         deadline = time.monotonic() + wait
         for process in self._processes:
-            process.join(max(0., deadline - time.monotonic()))
+            process.join(max(0.0, deadline - time.monotonic()))
             if process.is_alive():
                 process.terminate()
                 process.join(5)
@@ -120,8 +122,11 @@ def jobs(index: int, count: int) -> Iterator[tuple[str, int]]:
         yield 'validation stills', 0
     drawers = int(STILLS * count)  # of stills, where there are enough renderers for each to do one thing
     if drawers:
-        kind, index, count = ('stills', index - (count - drawers), drawers) if index >= count - drawers else (
-            'crops', index, count - drawers)
+        kind, index, count = (
+            ('stills', index - (count - drawers), drawers)
+            if index >= count - drawers
+            else ('crops', index, count - drawers)
+        )
         for number in itertools.count(index, count):
             yield kind, number
     for k in itertools.count():
@@ -136,11 +141,13 @@ def _render(plan: Plan, index: int, count: int, stop: Event) -> None:
     with contextlib.suppress(OSError):
         os.nice(plan.nice)
     import cv2
+
     cv2.setNumThreads(1)
     parent = os.getppid()
 
     def over() -> bool:
         return stop.is_set() or os.getppid() != parent
+
     failures = 0
     for kind, number in jobs(index, count):
         if over() or failures > 5:
@@ -180,6 +187,7 @@ def _crops(plan: Plan, seed: int, total: int, folder: Path, everyday: bool, over
     if all(path.exists() for path in paths):
         return
     from cliff_ros.synthetic.crops import LABEL, CropSampler
+
     started = time.monotonic()
     options = dict(num_backgrounds=plan.backgrounds) if plan.backgrounds else {}
     sampler = CropSampler(seed, everyday=everyday, **options)
@@ -206,10 +214,14 @@ def _stills(plan: Plan, seed: int, total: int, folder: Path, everyday: bool, ove
         return
     from cliff_ros.synthetic.stills import NEAR, StillSampler
     from cliff_ros.training.data import render_stills
+
     options = dict(num_backgrounds=plan.backgrounds) if plan.backgrounds else {}
     sampler = StillSampler(seed, everyday=everyday, near=NEAR, **options)
     for part, path in zip(parts, paths, strict=True):
         if over():
             return
-        _tried(lambda path=path, part=part: render_stills(
-            sampler, path, min(plan.still_part, total - part * plan.still_part)))
+        _tried(
+            lambda path=path, part=part: render_stills(
+                sampler, path, min(plan.still_part, total - part * plan.still_part)
+            )
+        )

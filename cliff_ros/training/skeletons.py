@@ -17,13 +17,7 @@ from torch import Tensor
 from cliff_ros.body import load_body
 from cliff_ros.body.tensors import constant, index
 from cliff_ros.cliff.embedded import LOG_SPREAD_UNIT, EmbeddedCliff
-from cliff_ros.cliff.lifting import (
-    GLOBAL_FEATURES,
-    MIRROR_KEYPOINTS,
-    NUM_FEATURES,
-    LiftingRegressor,
-    pack_features,
-)
+from cliff_ros.cliff.lifting import GLOBAL_FEATURES, MIRROR_KEYPOINTS, NUM_FEATURES, LiftingRegressor, pack_features
 from cliff_ros.synthetic.crops import FOV, MARGIN
 from cliff_ros.synthetic.poses import euler_to_matrix, sample_poses
 from cliff_ros.synthetic.scene import FACE_VERTICES, FACING_CAMERA, sample_betas
@@ -33,9 +27,9 @@ from cliff_ros.training.progress import Clock, Losses, save, set_rate, step
 
 ARM = [18, 20, 22]
 LEG = [1, 4, 7, 10]
-EARLIER_TRIES = .4  # weight of their losses
+EARLIER_TRIES = 0.4  # weight of their losses
 CUT = 1 / 3  # of the people: near, cut by the image's border
-TILTED = .25  # of the cameras
+TILTED = 0.25  # of the cameras
 RATE, BATCH = 1.2e-3, {'cpu': 512, 'cuda': 4096}
 
 
@@ -57,6 +51,7 @@ class SkeletonSampler:
 
         def here(array: np.ndarray) -> Tensor:
             return torch.from_numpy(np.ascontiguousarray(array, np.float32)).to(self.device)
+
         self.poses = here(euler_to_matrix(sample_poses(rng, pool)))
         self.shapes = here(sample_betas(rng, pool))
         self.template = here(body.v_template[points])
@@ -92,17 +87,20 @@ class SkeletonSampler:
         joints = self.skeleton(betas, rotations)
         surface = self._surface(betas, rotations, joints)
         half_x = torch.tan(torch.deg2rad(self._uniform(*FOV, n)) / 2)
-        aspect = constant(device, (.75, .5625, 1., 1.5))[torch.multinomial(
-            constant(device, (.45, .4, .1, .05)), n, True, generator=g)]
+        aspect = constant(device, (0.75, 0.5625, 1.0, 1.5))[
+            torch.multinomial(constant(device, (0.45, 0.4, 0.1, 0.05)), n, True, generator=g)
+        ]
         half = torch.stack([half_x, half_x * aspect], 1)
         cut = self._some(CUT, n)
-        tall = torch.where(cut, self._uniform(math.log(.6), math.log(4.), n),
-                           self._uniform(math.log(.13), math.log(1.15), n))
+        tall = torch.where(
+            cut, self._uniform(math.log(0.6), math.log(4.0), n), self._uniform(math.log(0.13), math.log(1.15), n)
+        )
         z = 1.7 / (2 * half[:, 1] * torch.exp(tall))
         # of most who are cut the head is in the image, and the pelvis as far below as they are near
-        with_head = self._uniform(-1., .4, n) + .8 * torch.exp(tall)
-        down = torch.where(cut, torch.where(self._some(.8, n), with_head, self._uniform(-1.5, 2.5, n)),
-                           self._uniform(-.75, .75, n))
+        with_head = self._uniform(-1.0, 0.4, n) + 0.8 * torch.exp(tall)
+        down = torch.where(
+            cut, torch.where(self._some(0.8, n), with_head, self._uniform(-1.5, 2.5, n)), self._uniform(-0.75, 0.75, n)
+        )
         at = torch.stack([self._uniform(-1, 1, n) * half[:, 0], down * half[:, 1]], 1)
         translation = torch.cat([at * z[:, None], z[:, None]], 1) - joints[:, 0]
         points = torch.cat([joints, surface], 1) + translation[:, None]
@@ -110,23 +108,38 @@ class SkeletonSampler:
         low, high = image.amin(1), image.amax(1)
         box_low, box_high = torch.maximum(low, -half), torch.minimum(high, half)
         # something in front hides the lower part of some, and their box ends there
-        left = torch.where(self._some(.15, n), self._uniform(.35, .9, n), 1.)
+        left = torch.where(self._some(0.15, n), self._uniform(0.35, 0.9, n), 1.0)
         box_high = torch.stack([box_high[:, 0], box_low[:, 1] + left * (box_high[:, 1] - box_low[:, 1])], 1)
         extent = box_high - box_low
         height = MARGIN * torch.maximum(extent[:, 1], extent[:, 0] * 4 / 3)
-        careless = self._some(.3, n)  # boxes of a detector that does not know better
-        jitter = torch.where(careless[:, None], self._uniform(-.15, .15, n, 2),
-                             (self._normal(n, 2) * .03).clamp(-.08, .08)) * height[:, None]
+        careless = self._some(0.3, n)  # boxes of a detector that does not know better
+        jitter = (
+            torch.where(
+                careless[:, None], self._uniform(-0.15, 0.15, n, 2), (self._normal(n, 2) * 0.03).clamp(-0.08, 0.08)
+            )
+            * height[:, None]
+        )
         center = (box_low + box_high) / 2 + jitter
-        height = height * torch.exp(torch.where(careless, self._uniform(math.log(.45), math.log(1.9), n),
-                                                (self._normal(n) * .07 + .01).clamp(-.18, .2)))
-        keypoints = (image[:, :24 + self.num_face] - center[:, None]) / height[:, None, None]
-        seen = (inside(keypoints) & (image[:, :24 + self.num_face].abs() < half[:, None]).all(2)).sum(1)
+        height = height * torch.exp(
+            torch.where(
+                careless,
+                self._uniform(math.log(0.45), math.log(1.9), n),
+                (self._normal(n) * 0.07 + 0.01).clamp(-0.18, 0.2),
+            )
+        )
+        keypoints = (image[:, : 24 + self.num_face] - center[:, None]) / height[:, None, None]
+        seen = (inside(keypoints) & (image[:, : 24 + self.num_face].abs() < half[:, None]).all(2)).sum(1)
         share = extent.clamp(min=0).prod(1) / (high - low).prod(1)
-        good = (extent > 0).all(1) & (share > torch.where(cut, .08, .45)) & (seen >= 6) & (half[:, 1] < 1.5) \
-            & (points[..., 2].amin(1) > .25)
-        truth = dict(betas=betas, rotations=rotations, translation=translation,
-                     location=torch.cat([center, height[:, None]], 1))
+        good = (
+            (extent > 0).all(1)
+            & (share > torch.where(cut, 0.08, 0.45))
+            & (seen >= 6)
+            & (half[:, 1] < 1.5)
+            & (points[..., 2].amin(1) > 0.25)
+        )
+        truth = dict(
+            betas=betas, rotations=rotations, translation=translation, location=torch.cat([center, height[:, None]], 1)
+        )
         return truth, keypoints, good
 
     def _surface(self, betas: Tensor, rotations: Tensor, joints: Tensor) -> Tensor:
@@ -144,8 +157,11 @@ def about(axis: int, degrees: Tensor) -> Tensor:
     """Rotations (N, 3, 3) about the x, y or z axis by (N,)."""
     angle = torch.deg2rad(degrees)
     c, s, zero, one = torch.cos(angle), torch.sin(angle), torch.zeros_like(angle), torch.ones_like(angle)
-    rows = ([one, zero, zero, zero, c, -s, zero, s, c], [c, zero, s, zero, one, zero, -s, zero, c],
-            [c, -s, zero, s, c, zero, zero, zero, one])[axis]
+    rows = (
+        [one, zero, zero, zero, c, -s, zero, s, c],
+        [c, zero, s, zero, one, zero, -s, zero, c],
+        [c, -s, zero, s, c, zero, zero, zero, one],
+    )[axis]
     return torch.stack(rows, 1).view(-1, 3, 3)
 
 
@@ -169,34 +185,35 @@ def corrupted_features(truth: dict[str, Tensor], keypoints: Tensor, skeleton: Sk
 
     def normal(*shape: int) -> Tensor:
         return torch.randn(*shape, device=device)
+
     depths = relative_depths(truth, skeleton)
-    edge = constant(device, (.375, .5))
+    edge = constant(device, (0.375, 0.5))
     # how far inside of the crop, of which an encoder is not sure near the border
     margin = (edge - keypoints.abs()).amin(2)
-    confidence = torch.sigmoid((margin / .02 + 1.5 * normal(n, 29)).clamp(-6, 6))
-    seen = torch.where(uniform(n, 29) < .02, uniform(n, 29), confidence)
-    spread = torch.exp(normal(n, 1) * .7 + math.log(.02)) * torch.exp(normal(n, 29) * .5)
-    lost = (uniform(n, 29) < .05) | ((margin < 0) & (uniform(n, 29) < .85))
-    spread = torch.where(lost, .1 + .2 * uniform(n, 29), spread).clamp(max=.3)
+    confidence = torch.sigmoid((margin / 0.02 + 1.5 * normal(n, 29)).clamp(-6, 6))
+    seen = torch.where(uniform(n, 29) < 0.02, uniform(n, 29), confidence)
+    spread = torch.exp(normal(n, 1) * 0.7 + math.log(0.02)) * torch.exp(normal(n, 29) * 0.5)
+    lost = (uniform(n, 29) < 0.05) | ((margin < 0) & (uniform(n, 29) < 0.85))
+    spread = torch.where(lost, 0.1 + 0.2 * uniform(n, 29), spread).clamp(max=0.3)
     kind = uniform(n)
     legs, arms = list(range(29)), list(range(29))
     for left in LEG:
         legs[left], legs[left + 1] = left + 1, left
     for left in ARM:
         arms[left], arms[left + 1] = left + 1, left
-    for low, high, order in ((0, .02, MIRROR_KEYPOINTS), (.02, .05, legs), (.05, .07, arms)):
+    for low, high, order in ((0, 0.02, MIRROR_KEYPOINTS), (0.02, 0.05, legs), (0.05, 0.07, arms)):
         pick = ((kind >= low) & (kind < high))[:, None, None]
         keypoints = torch.where(pick, keypoints[:, index(device, order)], keypoints)
     # What is outside is guessed from the rest, the worse the farther it is.
-    guess = keypoints.clamp(-1, 1) + normal(n, 29, 2) * (.06 + .2 * (-margin).clamp(0, 1))[..., None]
+    guess = keypoints.clamp(-1, 1) + normal(n, 29, 2) * (0.06 + 0.2 * (-margin).clamp(0, 1))[..., None]
     found = keypoints + normal(n, 29, 2) * spread[..., None] / math.sqrt(1.57)
     found = torch.minimum(torch.maximum(found, -edge), edge)
     keypoints = torch.lerp(guess, found, seen[..., None])
-    log_spread = (torch.log(spread / LOG_SPREAD_UNIT) + .4 * normal(n, 29)).clamp(-2, 3)
-    depth_error = torch.lerp(.1 + 0 * spread, .03 + .8 * spread, seen)[:, :24]
+    log_spread = (torch.log(spread / LOG_SPREAD_UNIT) + 0.4 * normal(n, 29)).clamp(-2, 3)
+    depth_error = torch.lerp(0.1 + 0 * spread, 0.03 + 0.8 * spread, seen)[:, :24]
     depths = depths + normal(n, 24) * depth_error
-    facing = facing_of(truth['rotations']) + .25 * normal(n, 6)
-    wrong = torch.where(uniform(n, 1) < .04, -1., 1.)
+    facing = facing_of(truth['rotations']) + 0.25 * normal(n, 6)
+    wrong = torch.where(uniform(n, 1) < 0.04, -1.0, 1.0)
     facing = torch.cat([facing[:, :3] * wrong, facing[:, 3:]], 1)
     return pack_features(keypoints, log_spread, depths, facing, seen, torch.zeros(n, GLOBAL_FEATURES, device=device))
 
@@ -210,15 +227,22 @@ def made(sampler: SkeletonSampler, size: int) -> tuple[Tensor, dict[str, Tensor]
 
 def _seen(truth: dict[str, Tensor], keypoints: Tensor, skeleton: Skeleton) -> tuple[Tensor, dict[str, Tensor]]:
     device = keypoints.device
-    flip = torch.rand(len(keypoints), device=device) < .5
+    flip = torch.rand(len(keypoints), device=device) < 0.5
     truth = mirror(truth, flip)
-    flipped = (keypoints * constant(device, (-1., 1.)))[:, index(device, MIRROR_KEYPOINTS)]
+    flipped = (keypoints * constant(device, (-1.0, 1.0)))[:, index(device, MIRROR_KEYPOINTS)]
     keypoints = torch.where(flip[:, None, None], flipped, keypoints)
     return corrupted_features(truth, keypoints, skeleton), truth
 
 
-def train(regressor: LiftingRegressor, skeleton: Skeleton, clock: Clock, interval: tuple[float, float],
-          checkpoint: Path | None = None, rate: float = RATE, log=print) -> LiftingRegressor:
+def train(
+    regressor: LiftingRegressor,
+    skeleton: Skeleton,
+    clock: Clock,
+    interval: tuple[float, float],
+    checkpoint: Path | None = None,
+    rate: float = RATE,
+    log=print,
+) -> LiftingRegressor:
     """Pretrain in place, on the device of the skeleton, while the interval of the clock lasts."""
     torch.manual_seed(1)
     device = skeleton.template.device
@@ -236,6 +260,7 @@ def train(regressor: LiftingRegressor, skeleton: Skeleton, clock: Clock, interva
     def keep() -> None:
         if checkpoint:
             save(checkpoint, regressor=regressor.state_dict(), optimizer=optimizer.state_dict(), step=count)
+
     try:
         while (progress := clock.progress(interval)) < 1:
             set_rate(optimizer, rate, progress, count)
@@ -251,12 +276,13 @@ def train(regressor: LiftingRegressor, skeleton: Skeleton, clock: Clock, interva
         keep()
         raise
     with torch.no_grad():  # the free features were always zero: what their weights are is chance
-        regressor.first.enter.weight[:, NUM_FEATURES - GLOBAL_FEATURES:NUM_FEATURES].zero_()
+        regressor.first.enter.weight[:, NUM_FEATURES - GLOBAL_FEATURES : NUM_FEATURES].zero_()
     return regressor
 
 
-def losses_of_tries(regressor: LiftingRegressor, features: Tensor, truth: dict[str, Tensor], skeleton: Skeleton,
-                    loss: Callable = losses) -> tuple[Tensor, dict[str, Tensor]]:
+def losses_of_tries(
+    regressor: LiftingRegressor, features: Tensor, truth: dict[str, Tensor], skeleton: Skeleton, loss: Callable = losses
+) -> tuple[Tensor, dict[str, Tensor]]:
     """The last try is judged by `loss`, whose parts are returned, and those before it as well: they are its start."""
     *earlier, last = regressor.tries(features, EmbeddedCliff.bbox_info(truth['location']))
     total, parts = loss(*last, truth, skeleton)

@@ -22,14 +22,16 @@ PARTS = (
     (12, 13, 14, 15, 16, 17, 24, 25, 26, 27, 28),
     (0, 3, 6, 9, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 24, 25, 26, 27, 28),
     (0, 1, 2, 3, 4, 5, 6, 9, 12, 13, 14, 15, 16, 17, 18, 19, 24, 25, 26, 27, 28),
-    (0, 1, 4, 7, 10, 13, 15, 16, 18, 20), (0, 2, 5, 8, 11, 14, 15, 17, 19, 21),
+    (0, 1, 4, 7, 10, 13, 15, 16, 18, 20),
+    (0, 2, 5, 8, 11, 14, 15, 17, 19, 21),
 )
-_BEYOND = .12  # of a part's size: how far its box reaches beyond its keypoints
-_SMALLEST = 8.  # [px] side of a box
+_BEYOND = 0.12  # of a part's size: how far its box reaches beyond its keypoints
+_SMALLEST = 8.0  # [px] side of a box
 
 
-def box_of(box: np.ndarray, keypoints: np.ndarray, known: np.ndarray, options: Augmentation,
-           rng: np.random.Generator) -> np.ndarray:
+def box_of(
+    box: np.ndarray, keypoints: np.ndarray, known: np.ndarray, options: Augmentation, rng: np.random.Generator
+) -> np.ndarray:
     """A box (4,) like another detector's, or around a part of the body, for a person's box (4,) [px].
 
     keypoints: (29, 2) [px], of which those with ``known`` (29,) > 0 count.
@@ -43,9 +45,9 @@ def box_of(box: np.ndarray, keypoints: np.ndarray, known: np.ndarray, options: A
             box = np.concatenate([low - beyond, high + beyond])
     low, high = box[:2], box[2:]
     # mostly a little off, at times far: detectors' errors have heavy tails
-    error = rng.standard_normal(4) * options.jitter * (high[1] - low[1]) * (2.5 if rng.random() < .1 else 1.)
+    error = rng.standard_normal(4) * options.jitter * (high[1] - low[1]) * (2.5 if rng.random() < 0.1 else 1.0)
     low, high = low + error[:2], high + error[2:]
-    factor = 1 + np.clip(rng.normal(0, options.scale), -options.scale, options.scale) if options.scale else 1.
+    factor = 1 + np.clip(rng.normal(0, options.scale), -options.scale, options.scale) if options.scale else 1.0
     center, half = (low + high) / 2, np.maximum((high - low) / 2 * factor, _SMALLEST / 2)
     return np.concatenate([center - half, center + half])
 
@@ -53,7 +55,7 @@ def box_of(box: np.ndarray, keypoints: np.ndarray, known: np.ndarray, options: A
 def angle_of(options: Augmentation, rng: np.random.Generator) -> float:
     """Degrees by which to turn a crop clockwise; 0 for most."""
     if not options.rotation or rng.random() >= options.rotation_probability:
-        return 0.
+        return 0.0
     return float(np.clip(rng.normal(0, options.rotation), -2 * options.rotation, 2 * options.rotation))
 
 
@@ -68,7 +70,7 @@ def rolled_view(view: View, degrees: float) -> View:
 def rolled_pixels(image: np.ndarray, degrees: float) -> np.ndarray:
     """A crop (h, w, 3) turned clockwise about its centre; what it does not show is reflected at its borders."""
     height, width = image.shape[:2]
-    matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), -degrees, 1.)
+    matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), -degrees, 1.0)
     return cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
 
 

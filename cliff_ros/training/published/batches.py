@@ -42,8 +42,17 @@ class BatchPlan:
     order before the first comes again.
     """
 
-    def __init__(self, lengths: Sequence[int], weights: Sequence[float], batch: int, steps: int, seed: int,
-                 start: int = 0, process: int = 0, processes: int = 1) -> None:
+    def __init__(
+        self,
+        lengths: Sequence[int],
+        weights: Sequence[float],
+        batch: int,
+        steps: int,
+        seed: int,
+        start: int = 0,
+        process: int = 0,
+        processes: int = 1,
+    ) -> None:
         self.lengths, self.batch, self.steps, self.seed, self.start = tuple(lengths), batch, steps, seed, start
         self.process, self.processes = process, processes
         self.ends = np.cumsum(weights) / np.sum(weights)
@@ -54,13 +63,16 @@ class BatchPlan:
 
     def __iter__(self) -> Iterator[list[Key]]:
         for step in range(self.start, self.steps):
-            yield self.keys(step)[self.process::self.processes]
+            yield self.keys(step)[self.process :: self.processes]
 
     def keys(self, step: int) -> list[Key]:
         """Of the whole batch, all processes together."""
         before, after = self._drawn(step), self._drawn(step + 1)
-        drawn = [(source, self._item(source, n)) for source in range(len(self.lengths))
-                 for n in range(before[source], after[source])]
+        drawn = [
+            (source, self._item(source, n))
+            for source in range(len(self.lengths))
+            for n in range(before[source], after[source])
+        ]
         order = np.random.default_rng([self.seed, step, 1]).permutation(self.batch)
         return [(*drawn[i], step, place) for place, i in enumerate(order.tolist())]
 
@@ -87,9 +99,16 @@ def collate(items: list[tuple[np.ndarray, np.ndarray]]) -> tuple[Tensor, dict[st
 
 def loader(mixture: Mixture, plan: BatchPlan, workers: int, pin_memory: bool) -> DataLoader:
     """Batches in the order of the plan, prepared ahead by ``workers`` processes."""
-    return DataLoader(mixture, batch_sampler=plan, num_workers=workers, collate_fn=collate, pin_memory=pin_memory,
-                      worker_init_fn=_one_thread, prefetch_factor=2 if workers else None,
-                      generator=torch.Generator())  # its own: PyTorch's global one belongs to the training
+    return DataLoader(
+        mixture,
+        batch_sampler=plan,
+        num_workers=workers,
+        collate_fn=collate,
+        pin_memory=pin_memory,
+        worker_init_fn=_one_thread,
+        prefetch_factor=2 if workers else None,
+        generator=torch.Generator(),
+    )  # its own: PyTorch's global one belongs to the training
 
 
 def in_sentences(batches: DataLoader) -> Iterator:

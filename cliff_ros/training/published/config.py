@@ -16,37 +16,49 @@ from cliff_ros.training.published.options import group, items, option, read
 NETWORKS = ('resnet50', 'hrnet_w48', 'embedded')
 KINDS = ('synthetic', 'bedlam', 'cliff_gt', '3dpw')
 # What may differ between the start of a training and its continuation.
-FREE_TO_CHANGE = {'output', 'workers', 'threads', 'device', 'log_every', 'checkpoint_every', 'validation',
-                  'initial_network', 'initial_backbone', 'mean_parameters', 'accumulate'}
+FREE_TO_CHANGE = {
+    'output',
+    'workers',
+    'threads',
+    'device',
+    'log_every',
+    'checkpoint_every',
+    'validation',
+    'initial_network',
+    'initial_backbone',
+    'mean_parameters',
+    'accumulate',
+}
 
 
 @dataclass(frozen=True)
 class LossWeights:
     """SPIN's weights, from which CLIFF's authors started; their own are not published."""
 
-    reprojection: float = option(
-        20., 'of the squared 2D residual, in box sizes (SPIN: 5, in half crops)', (0, inf))
-    joints: float = option(5., 'of the squared residual of 3D joints about the hips [m^2]', (0, inf))
-    pose: float = option(1., 'of the squared difference of rotation matrices', (0, inf))
-    betas: float = option(.001, 'of the squared difference of shape coefficients', (0, inf))
-    scale: float = option(1., 'of exp(-10 s)^2, which keeps the camera scale s positive', (0, inf))
+    reprojection: float = option(20.0, 'of the squared 2D residual, in box sizes (SPIN: 5, in half crops)', (0, inf))
+    joints: float = option(5.0, 'of the squared residual of 3D joints about the hips [m^2]', (0, inf))
+    pose: float = option(1.0, 'of the squared difference of rotation matrices', (0, inf))
+    betas: float = option(0.001, 'of the squared difference of shape coefficients', (0, inf))
+    scale: float = option(1.0, 'of exp(-10 s)^2, which keeps the camera scale s positive', (0, inf))
 
 
 @dataclass(frozen=True)
 class Augmentation:
     """How a person is seen differently each time. A probability or size of 0 switches a change off."""
 
-    flip: float = option(.5, 'probability of the mirror image', (0, 1))
+    flip: float = option(0.5, 'probability of the mirror image', (0, 1))
     rotation: float = option(
-        30., 'standard deviation of the rotation about the crop centre [deg]; twice this is the most', (0, 90))
-    rotation_probability: float = option(.4, 'of a rotation', (0, 1))
-    scale: float = option(.25, 'standard deviation of the crop size, relative; once this is the most', (0, .9))
+        30.0, 'standard deviation of the rotation about the crop centre [deg]; twice this is the most', (0, 90)
+    )
+    rotation_probability: float = option(0.4, 'of a rotation', (0, 1))
+    scale: float = option(0.25, 'standard deviation of the crop size, relative; once this is the most', (0, 0.9))
     jitter: float = option(
-        .04, "standard deviation of each side of the box, in box heights: a detector's errors", (0, .5))
-    part: float = option(.1, 'probability of a crop of only a part of the body', (0, 1))
-    occlusion: float = option(.3, 'probability of textured patches in front', (0, 1))
-    color: float = option(.4, 'each channel is multiplied by a number within 1 +- this', (0, 1))
-    camera: float = option(.5, 'strength of blur, noise, exposure and JPEG', (0, 1))
+        0.04, "standard deviation of each side of the box, in box heights: a detector's errors", (0, 0.5)
+    )
+    part: float = option(0.1, 'probability of a crop of only a part of the body', (0, 1))
+    occlusion: float = option(0.3, 'probability of textured patches in front', (0, 1))
+    color: float = option(0.4, 'each channel is multiplied by a number within 1 +- this', (0, 1))
+    camera: float = option(0.5, 'strength of blur, noise, exposure and JPEG', (0, 1))
 
 
 @dataclass(frozen=True)
@@ -54,7 +66,7 @@ class DataSource:
     """One entry of the data: where samples come from, and what share of all they are."""
 
     kind: str = option('synthetic', 'layout of the data', choices=KINDS)
-    weight: float = option(1., 'share of the samples, relative to the other entries', (0, inf))
+    weight: float = option(1.0, 'share of the samples, relative to the other entries', (0, inf))
     labels: str = option('', '.npz file (bedlam, cliff_gt), or folder of .pkl files (3dpw)')
     images: str = option('', 'folder that the image names in the labels start from')
     turn: int = option(0, 'degrees by which stored images are turned clockwise before the labels fit them', (0, 270))
@@ -70,7 +82,8 @@ class Validation:
     every: int = option(2000, 'steps from one validation to the next', (1, 10**9))
     samples: int = option(1000, 'people to validate on, of each entry of data, evenly chosen', (1, 10**9))
     data: tuple[DataSource, ...] = items(
-        DataSource, "what to validate on; 'synthetic' renders people who are never trained on")
+        DataSource, "what to validate on; 'synthetic' renders people who are never trained on"
+    )
 
 
 @dataclass(frozen=True)
@@ -95,18 +108,22 @@ class TrainingConfig:
     seed: int = option(0, 'of everything random', (0, 2**31))
     steps: int = option(244_000, 'optimiser steps', (1, 10**9))
     batch: int = option(256, 'people per step, all processes together', (1, 10**6))
-    accumulate: int = option(1, 'parts that a process works through one by one, to save memory; each has its own '
-                             'batch statistics', (1, 10**4))
+    accumulate: int = option(
+        1,
+        'parts that a process works through one by one, to save memory; each has its own batch statistics',
+        (1, 10**4),
+    )
     optimizer: str = option('adam', 'Adam, or AdamW with weight_decay', choices=('adam', 'adamw'))
-    learning_rate: float = option(1e-4, 'at its highest', (1e-12, 10.))
-    weight_decay: float = option(0., 'of adamw', (0, 1.))
-    schedule: str = option('step', 'step: one drop at step_at; cosine: falling all the time',
-                           choices=('step', 'cosine'))
-    step_at: float = option(.5, 'when the rate drops, as a share of steps', (0, 1))
-    final_factor: float = option(.1, 'of the learning rate after the drop, or at the end of the cosine', (0, 1))
+    learning_rate: float = option(1e-4, 'at its highest', (1e-12, 10.0))
+    weight_decay: float = option(0.0, 'of adamw', (0, 1.0))
+    schedule: str = option(
+        'step', 'step: one drop at step_at; cosine: falling all the time', choices=('step', 'cosine')
+    )
+    step_at: float = option(0.5, 'when the rate drops, as a share of steps', (0, 1))
+    final_factor: float = option(0.1, 'of the learning rate after the drop, or at the end of the cosine', (0, 1))
     warmup: int = option(0, 'steps in which the rate rises from zero', (0, 10**9))
-    clip: float = option(10., 'largest norm of the gradient; 0: any', (0, inf))
-    average: float = option(.999, 'decay per step of the averaged weights (EMA)', (0, .999999))
+    clip: float = option(10.0, 'largest norm of the gradient; 0: any', (0, inf))
+    average: float = option(0.999, 'decay per step of the averaged weights (EMA)', (0, 0.999999))
     losses: LossWeights = group(LossWeights, 'weights of the parts of the loss')
     augmentation: Augmentation = group(Augmentation, 'how people are seen differently each time')
     data: tuple[DataSource, ...] = items(DataSource, 'what to train on')
@@ -114,8 +131,11 @@ class TrainingConfig:
 
     # on what
     device: str = option('auto', 'auto: a GPU where there is one', choices=('auto', 'cpu', 'cuda'))
-    precision: str = option('auto', 'of the encoder on a GPU; auto: bfloat16 where it is fast, else float16',
-                            choices=('auto', 'float32', 'bfloat16', 'float16'))
+    precision: str = option(
+        'auto',
+        'of the encoder on a GPU; auto: bfloat16 where it is fast, else float16',
+        choices=('auto', 'float32', 'bfloat16', 'float16'),
+    )
     sync_batch_norm: bool = option(False, 'batch statistics over all processes (GPUs only)')
     workers: int = option(4, 'processes that prepare crops, for each training process; 0: none', (0, 256))
     threads: int = option(0, "CPU threads of each training process; 0: PyTorch's choice", (0, 1024))
@@ -125,6 +145,7 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         def refuse(sentence: str) -> None:
             raise InputError(sentence)
+
         if not self.data:
             refuse("'data' is empty: list at least one entry, for example '- kind: synthetic'")
         if not any(source.weight for source in self.data):
@@ -141,7 +162,7 @@ class TrainingConfig:
                 if getattr(self, name):
                     refuse(f"the embedded network has no '{name}': leave it out")
             if not self.location:
-                refuse("the embedded network cannot be trained without location here: use network: resnet50")
+                refuse('the embedded network cannot be trained without location here: use network: resnet50')
         if self.weight_decay and self.optimizer != 'adamw':
             refuse("'weight_decay' belongs to optimizer: adamw")
 
@@ -172,8 +193,10 @@ def find_config(name: str | Path) -> Path:
     if path.exists() or path.suffix or path.name != str(name):
         return path
     prefixes = [Path(p) for p in os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep) if p]
-    folders = [Path(__file__).parents[3] / 'config' / 'training',
-               *(p / 'share' / 'cliff_ros' / 'config' / 'training' for p in (*prefixes, Path(sys.prefix)))]
+    folders = [
+        Path(__file__).parents[3] / 'config' / 'training',
+        *(p / 'share' / 'cliff_ros' / 'config' / 'training' for p in (*prefixes, Path(sys.prefix))),
+    ]
     found = [file for folder in folders for file in sorted(folder.glob('*.yaml'))]
     match = next((file for file in found if file.stem == str(name)), None)
     if match is None:
@@ -185,8 +208,14 @@ def find_config(name: str | Path) -> Path:
 def changed(before: dict[str, Any], config: TrainingConfig) -> str | None:
     """The first option that keeps a training (its `asdict`) from going on with ``config``, or None."""
     now = asdict(config)
-    return next((f.name for f in fields(TrainingConfig) if f.name not in FREE_TO_CHANGE
-                 and _plain(before.get(f.name)) != _plain(now[f.name])), None)
+    return next(
+        (
+            f.name
+            for f in fields(TrainingConfig)
+            if f.name not in FREE_TO_CHANGE and _plain(before.get(f.name)) != _plain(now[f.name])
+        ),
+        None,
+    )
 
 
 def _plain(value: Any) -> Any:

@@ -31,8 +31,10 @@ def make_network(config: TrainingConfig) -> nn.Module:
     if config.initial_network:
         model = load_model(config.initial_network)
         if (model.dialect, model.name, model.body) != ('official', f'cliff_{config.network}', 'smpl'):
-            raise ModelError(f"'{config.initial_network}' is {model.name} for {model.body} in the {model.dialect} "
-                             f"dialect: training {config.network} goes on from official SMPL checkpoints of it")
+            raise ModelError(
+                f"'{config.initial_network}' is {model.name} for {model.body} in the {model.dialect} "
+                f'dialect: training {config.network} goes on from official SMPL checkpoints of it'
+            )
         licence = model.licence if LICENCE in model.licence else f'{model.licence}; trained on: {LICENCE}'
     else:
         model = build('official', config.network)
@@ -51,6 +53,7 @@ def make_network(config: TrainingConfig) -> nn.Module:
 
 def _embedded(source: str) -> nn.Module:
     from cliff_ros.cliff.embedded import EmbeddedCliff, load_embedded
+
     if not source:
         return EmbeddedCliff()
     return load_embedded() if source == 'embedded' else load_embedded(Path(source).expanduser())
@@ -63,8 +66,10 @@ def read_backbone(encoder: nn.Module, path: Path) -> None:
     Raises ModelError naming the first tensor that does not fit.
     """
     if not path.is_file():
-        raise ModelError(f"there is no file '{path}': give the encoder's ImageNet weights as 'initial_backbone', or "
-                         'leave it out to train from nothing')
+        raise ModelError(
+            f"there is no file '{path}': give the encoder's ImageNet weights as 'initial_backbone', or "
+            'leave it out to train from nothing'
+        )
     found = _tensors(path)
     wanted = encoder.state_dict()
     for key, tensor in wanted.items():
@@ -73,8 +78,10 @@ def read_backbone(encoder: nn.Module, path: Path) -> None:
                 continue
             raise ModelError(f"'{path}' lacks the tensor '{key}': it is not of this encoder")
         if found[key].shape != tensor.shape:
-            raise ModelError(f"'{path}': tensor '{key}' has shape {tuple(found[key].shape)} instead of "
-                             f'{tuple(tensor.shape)}: it is not of this encoder')
+            raise ModelError(
+                f"'{path}': tensor '{key}' has shape {tuple(found[key].shape)} instead of "
+                f'{tuple(tensor.shape)}: it is not of this encoder'
+            )
     unknown = [key for key in found if key not in wanted and not key.startswith(_CLASSIFIERS)]
     if unknown:
         raise ModelError(f"'{path}' holds the tensor '{unknown[0]}', which this encoder does not have")
@@ -86,12 +93,14 @@ def _tensors(path: Path) -> dict[str, Tensor]:
     if path.suffix == '.safetensors':
         from safetensors import SafetensorError
         from safetensors.torch import load_file
+
         try:
             return load_file(path)
         except (SafetensorError, OSError) as error:
             raise ModelError(f"'{path}' is not a whole safetensors file ({error}): get it again") from None
-    tensors = {name.removeprefix('module.'): value for name, value in
-               read_tensors(path, ('state_dict', 'model')).items()}
+    tensors = {
+        name.removeprefix('module.'): value for name, value in read_tensors(path, ('state_dict', 'model')).items()
+    }
     if tensors:
         return tensors
     raise ModelError(f"'{path}' holds no tensors: it is not a file of weights")
@@ -102,8 +111,11 @@ def read_means(model: Cliff, path: Path) -> None:
     regressor = model.regressor
     try:
         with np.load(path, allow_pickle=False) as file:
-            for key, buffer in (('pose', regressor.init_pose), ('shape', regressor.init_shape),
-                                ('cam', regressor.init_cam)):
+            for key, buffer in (
+                ('pose', regressor.init_pose),
+                ('shape', regressor.init_shape),
+                ('cam', regressor.init_cam),
+            ):
                 buffer.copy_(torch.from_numpy(np.asarray(file[key], np.float32).reshape(buffer.shape)))
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise ModelError(f"'{path}' is not SPIN's smpl_mean_params.npz, with pose, shape and cam ({error})") from None
@@ -113,7 +125,7 @@ def read_means(model: Cliff, path: Path) -> None:
 def blind(model: Cliff) -> None:
     """Cut the regressor's connections from the location. With zeros for its input, training leaves them cut."""
     first = model.encoder.num_features
-    model.regressor.fc1.weight[:, first:first + 3] = 0
+    model.regressor.fc1.weight[:, first : first + 3] = 0
 
 
 class Trainee(nn.Module):
@@ -141,6 +153,7 @@ def write_network(model: nn.Module, body: BodyModel, folder: Path) -> Path:
     if model.dialect == 'embedded':
         from cliff_ros.cliff.embedded import round_to_half
         from cliff_ros.engine.export import export_graph
+
         path = folder / 'cliff_embedded.onnx'
         export_graph(round_to_half(model), body, path, licence=LICENCE)
         return path

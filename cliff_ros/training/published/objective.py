@@ -36,8 +36,15 @@ def residual(points: Tensor, camera: Tensor, truth: dict[str, Tensor], full_fram
     return (in_full_frame if full_frame else in_crop)(points, camera, location, image)
 
 
-def objective(rotations: Tensor, betas: Tensor, camera: Tensor, truth: dict[str, Tensor], keypoints: Keypoints,
-              weights: LossWeights, full_frame: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
+def objective(
+    rotations: Tensor,
+    betas: Tensor,
+    camera: Tensor,
+    truth: dict[str, Tensor],
+    keypoints: Keypoints,
+    weights: LossWeights,
+    full_frame: bool = True,
+) -> tuple[Tensor, dict[str, Tensor]]:
     """The loss and its parts, each the mean over what is known.
 
     rotations (B, 24, 3, 3), betas (B, 10) and camera (B, 3) as the network predicts them; truth as `TRUTH`.
@@ -48,10 +55,11 @@ def objective(rotations: Tensor, betas: Tensor, camera: Tensor, truth: dict[str,
     off = (joints - joints[:, HIPS].mean(1, keepdim=True)) - (true - true[:, HIPS].mean(1, keepdim=True))
     parts = dict(
         reprojection=_mean(residual(points, camera, truth, full_frame) ** 2, truth['confidence']),
-        joints=_mean(off ** 2, truth['joints_known'] * hips[:, None]),
+        joints=_mean(off**2, truth['joints_known'] * hips[:, None]),
         pose=_mean((rotations - truth['rotations']) ** 2, truth['rotations_known']),
         betas=_mean((betas - truth['betas']) ** 2, truth['betas_known']),
-        scale=torch.exp((-20 * camera[:, 0]).clamp(max=40)).mean())  # bounded: float32 ends at e^88
+        scale=torch.exp((-20 * camera[:, 0]).clamp(max=40)).mean(),
+    )  # bounded: float32 ends at e^88
     return sum(getattr(weights, name) * part for name, part in parts.items()), parts
 
 

@@ -26,8 +26,9 @@ class Spec:
     items: type | None = None  # the option is a list of mappings of these options
 
 
-def option(default: Any, description: str, range: tuple[float, float] | None = None,
-           choices: tuple[str, ...] | None = None) -> Any:
+def option(
+    default: Any, description: str, range: tuple[float, float] | None = None, choices: tuple[str, ...] | None = None
+) -> Any:
     """A field with a plain value, of the type of its default."""
     return field(default=default, metadata={'spec': Spec(description, range, choices)})
 
@@ -55,7 +56,7 @@ def build(kind: type[Options], values: Any, where: str = '') -> Options:
         name = f'{where}.{key}' if where else str(key)
         if key not in specs:
             near = difflib.get_close_matches(str(key), specs, 1, cutoff=0.5)
-            hint = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(specs)}"
+            hint = f"did you mean '{near[0]}'?" if near else f'there are {", ".join(specs)}'
             raise InputError(f"there is no option '{name}': {hint}")
         spec, default = specs[key]
         if spec.group:
@@ -77,7 +78,7 @@ def read(kind: type[Options], path: Path, changes: Mapping[str, Any] | None = No
         raise
     except OSError as error:
         raise InputError(f"cannot read the configuration '{path}' ({error.strerror}): check the path") from None
-    except (ValueError, RecursionError) as error:   # also: a date that there is not
+    except (ValueError, RecursionError) as error:  # also: a date that there is not
         raise InputError(f"'{path}' is not YAML ({error}): correct it") from None
     if not isinstance(values, dict):
         raise InputError(f"'{path}' holds no options: start from one of the files in config/training")

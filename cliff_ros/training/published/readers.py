@@ -24,8 +24,25 @@ from cliff_ros.training.published.sample import NUM_BETAS, NUM_KEYPOINTS, Sample
 MARGIN = 1.1  # crop height over the person's, in cliffGT files
 # SPIN's 24 joints -> ours: ankles, knees, hips, wrists, elbows, shoulders, nose, eyes, ears. Hips are those that
 # annotators mark, some centimetres outside of SMPL's: they count only where the body is not known otherwise.
-_SPIN = {0: 8, 1: 5, 2: 2, 3: 1, 4: 4, 5: 7, 6: 21, 7: 19, 8: 17, 9: 16, 10: 18, 11: 20,
-         19: 24, 20: 25, 21: 26, 22: 27, 23: 28}
+_SPIN = {
+    0: 8,
+    1: 5,
+    2: 2,
+    3: 1,
+    4: 4,
+    5: 7,
+    6: 21,
+    7: 19,
+    8: 17,
+    9: 16,
+    10: 18,
+    11: 20,
+    19: 24,
+    20: 25,
+    21: 26,
+    22: 27,
+    23: 28,
+}
 _SPIN_HIPS = [1, 2]
 # smplx's order of the face, after SMPL's 24 joints: nose, right eye, left eye, right ear, left ear.
 _SMPLX_FACE = [0, 2, 1, 4, 3]
@@ -47,8 +64,9 @@ class _Table:
         except ModelError as error:
             raise InputError(f"'{path}' {error}") from None
         except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise InputError(f"'{path}' is not an .npz file of plain arrays ({error}): check the path, or get the "
-                             'file again') from None
+            raise InputError(
+                f"'{path}' is not an .npz file of plain arrays ({error}): check the path, or get the file again"
+            ) from None
 
     def __contains__(self, name: str) -> bool:
         return name in self._present
@@ -87,12 +105,15 @@ class _Labels:
 
     def _common(self, index: int, height: float) -> dict:
         """Image, box of a person `height` pixels high, and camera."""
-        half = height * np.array([.375, .5])  # of the proportions of CLIFF's crops: they decide by the height
-        center = self.center[index].astype(np.float64) - .5
-        common = dict(image=self.images / str(self.names[index]), turn=self.turn,
-                      box=np.concatenate([center - half, center + half]))
+        half = height * np.array([0.375, 0.5])  # of the proportions of CLIFF's crops: they decide by the height
+        center = self.center[index].astype(np.float64) - 0.5
+        common = dict(
+            image=self.images / str(self.names[index]),
+            turn=self.turn,
+            box=np.concatenate([center - half, center + half]),
+        )
         if self.K is not None:
-            common['K'] = self.K[index].astype(np.float64) - [[0, 0, .5], [0, 0, .5], [0, 0, 0]]
+            common['K'] = self.K[index].astype(np.float64) - [[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]]
         return common
 
 
@@ -129,15 +150,27 @@ class Bedlam(_Labels):
         rows = list(range(count))
         if self.smpl and len(given) >= NUM_KEYPOINTS:
             rows += [NUM_JOINTS + k for k in _SMPLX_FACE]
-        keypoints[:len(rows)] = given[rows, :2] - .5
-        confidence[:len(rows)] = given[rows, 2] > 0 if given.shape[1] == 3 else 1
+        keypoints[: len(rows)] = given[rows, :2] - 0.5
+        confidence[: len(rows)] = given[rows, 2] > 0 if given.shape[1] == 3 else 1
         rotations = np.full((NUM_JOINTS, 3, 3), np.nan)
         num_joints = NUM_JOINTS if self.smpl else _SMPLX_BODY_JOINTS
-        rotations[:num_joints] = exp(self.pose[index, :3 * num_joints].reshape(-1, 3).astype(np.float64))
-        known = dict(betas=_betas(self.shape[index]), translation=self.translation[index],
-                     gender=_gender(self.gender[index]) if self.gender is not None else 'neutral') if self.smpl else {}
-        return Sample(**self._common(index, 200. * self.scale[index]), rotations=rotations,
-                      keypoints=keypoints, confidence=confidence, **known)
+        rotations[:num_joints] = exp(self.pose[index, : 3 * num_joints].reshape(-1, 3).astype(np.float64))
+        known = (
+            dict(
+                betas=_betas(self.shape[index]),
+                translation=self.translation[index],
+                gender=_gender(self.gender[index]) if self.gender is not None else 'neutral',
+            )
+            if self.smpl
+            else {}
+        )
+        return Sample(
+            **self._common(index, 200.0 * self.scale[index]),
+            rotations=rotations,
+            keypoints=keypoints,
+            confidence=confidence,
+            **known,
+        )
 
 
 class CliffGT(_Labels):
@@ -170,13 +203,16 @@ class CliffGT(_Labels):
     def __getitem__(self, index: int) -> Sample:
         keypoints, confidence = np.zeros((NUM_KEYPOINTS, 2)), np.zeros(NUM_KEYPOINTS)
         for theirs, ours in _SPIN.items():
-            keypoints[ours] = self.part[index, theirs, :2] - .5
+            keypoints[ours] = self.part[index, theirs, :2] - 0.5
             confidence[ours] = self.part[index, theirs, 2]
         known = {}
         if self.has_smpl[index]:
             confidence[_SPIN_HIPS] = 0
-            known = dict(rotations=exp(self.pose[index].astype(np.float64)), betas=_betas(self.shape[index]),
-                         translation=self.translation[index].astype(np.float64))
+            known = dict(
+                rotations=exp(self.pose[index].astype(np.float64)),
+                betas=_betas(self.shape[index]),
+                translation=self.translation[index].astype(np.float64),
+            )
         elif self.joints[index, :, 3].any():
             joints = np.full((NUM_JOINTS, 3), np.nan)
             for theirs, ours in _SPIN.items():
@@ -185,8 +221,12 @@ class CliffGT(_Labels):
             known = dict(joints=joints)
         if self.focal is not None and self.K is None:
             known['focal'] = float(self.focal[index])
-        return Sample(**self._common(index, 200. * self.scale[index] / MARGIN),
-                      keypoints=keypoints, confidence=confidence, **known)
+        return Sample(
+            **self._common(index, 200.0 * self.scale[index] / MARGIN),
+            keypoints=keypoints,
+            confidence=confidence,
+            **known,
+        )
 
 
 class ThreeDPW:
@@ -200,8 +240,10 @@ class ThreeDPW:
         self.images, self.turn, self.people = images, turn, []
         files = sorted(labels.glob('*.pkl'))
         if not files:
-            raise InputError(f"there are no .pkl files in '{labels}': give the folder of one of 3DPW's splits, such as "
-                             'sequenceFiles/train')
+            raise InputError(
+                f"there are no .pkl files in '{labels}': give the folder of one of 3DPW's splits, such as "
+                'sequenceFiles/train'
+            )
         for path in files:
             try:
                 self.people += _sequence(path)
@@ -235,9 +277,20 @@ def _sequence(path: Path) -> list[tuple[str, int, np.ndarray, dict]]:
         betas, rotations = _betas(array('betas', content['betas'][who]).ravel()), exp(poses.reshape(-1, NUM_JOINTS, 3))
         # images are numbered as poses are; img_frame_ids counts the 60 Hz poses
         for i in np.flatnonzero(valid & seen).tolist():
-            people.append((str(np.asarray(content['sequence'])), i, K, dict(
-                rotations=rotations[i], betas=betas, translation=places[i], extrinsics=cameras[i],
-                gender=_gender(str(gender)))))
+            people.append(
+                (
+                    str(np.asarray(content['sequence'])),
+                    i,
+                    K,
+                    dict(
+                        rotations=rotations[i],
+                        betas=betas,
+                        translation=places[i],
+                        extrinsics=cameras[i],
+                        gender=_gender(str(gender)),
+                    ),
+                )
+            )
     return people
 
 

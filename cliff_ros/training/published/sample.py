@@ -25,15 +25,20 @@ NUM_BETAS = 10
 _OUTLINE = np.concatenate([FACE_VERTICES, np.arange(0, NUM_VERTICES, 10)])
 
 # The truth of one crop. Lengths [m] in the frame of the view that it was taken from; what is not known is zero.
-TRUTH = np.dtype([
-    ('rotations', 'f4', (NUM_JOINTS, 3, 3)), ('rotations_known', 'f4', NUM_JOINTS),
-    ('betas', 'f4', NUM_BETAS), ('betas_known', 'f4'),
-    ('joints', 'f4', (NUM_JOINTS, 3)), ('joints_known', 'f4', NUM_JOINTS),
-    ('placed', 'f4'),  # 1: joints are where they are in the view; 0: only relative to each other
-    ('location', 'f4', 3),  # (cx/f, cy/f, b/f) of the crop
-    ('keypoints', 'f4', (NUM_KEYPOINTS, 2)),  # [crop heights] from the crop's centre
-    ('confidence', 'f4', NUM_KEYPOINTS),
-])
+TRUTH = np.dtype(
+    [
+        ('rotations', 'f4', (NUM_JOINTS, 3, 3)),
+        ('rotations_known', 'f4', NUM_JOINTS),
+        ('betas', 'f4', NUM_BETAS),
+        ('betas_known', 'f4'),
+        ('joints', 'f4', (NUM_JOINTS, 3)),
+        ('joints_known', 'f4', NUM_JOINTS),
+        ('placed', 'f4'),  # 1: joints are where they are in the view; 0: only relative to each other
+        ('location', 'f4', 3),  # (cx/f, cy/f, b/f) of the crop
+        ('keypoints', 'f4', (NUM_KEYPOINTS, 2)),  # [crop heights] from the crop's centre
+        ('confidence', 'f4', NUM_KEYPOINTS),
+    ]
+)
 
 
 def _unknown(*shape: int):
@@ -83,13 +88,20 @@ class Sample:
 def only(body: BodyModel, vertices: tuple[int, ...]) -> BodyModel:
     """The same body with only some of its vertices; its joints stay what they were."""
     if body.num_vertices != NUM_VERTICES:
-        raise InputError(f"the body '{body.name}' has {body.num_vertices} vertices: training needs one of SMPL's "
-                         f'{NUM_VERTICES}')
+        raise InputError(
+            f"the body '{body.name}' has {body.num_vertices} vertices: training needs one of SMPL's {NUM_VERTICES}"
+        )
     pick = list(vertices)
     small = replace(
-        body, v_template=body.v_template[pick], shapedirs=body.shapedirs[pick], weights=body.weights[pick],
-        posedirs=None if body.posedirs is None else body.posedirs[pick], J_regressor=body.J_regressor[:, pick],
-        faces=np.empty((0, 3), np.int32), J_regressor_h36m=None)
+        body,
+        v_template=body.v_template[pick],
+        shapedirs=body.shapedirs[pick],
+        weights=body.weights[pick],
+        posedirs=None if body.posedirs is None else body.posedirs[pick],
+        J_regressor=body.J_regressor[:, pick],
+        faces=np.empty((0, 3), np.int32),
+        J_regressor_h36m=None,
+    )
     small.__dict__['rest_joint_basis'] = body.rest_joint_basis  # a cached property: regressed from all vertices
     return small
 
@@ -99,11 +111,12 @@ def face_of(body: BodyModel) -> BodyModel:
     return only(body, tuple(FACE_VERTICES.tolist()))
 
 
-def outline(body: BodyModel, betas: np.ndarray, rotations: np.ndarray, translation: np.ndarray
-            ) -> tuple[np.ndarray, np.ndarray]:
+def outline(
+    body: BodyModel, betas: np.ndarray, rotations: np.ndarray, translation: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Keypoints (29, 3) and points all over the surface (N, 3) of one body [m]; arguments as in `Sample`."""
     joints, vertices = only(body, tuple(_OUTLINE.tolist()))(betas[None], rotations[None], translation[None])
-    return np.concatenate([joints[0], vertices[0, :len(FACE_VERTICES)]]), vertices[0]
+    return np.concatenate([joints[0], vertices[0, : len(FACE_VERTICES)]]), vertices[0]
 
 
 def rolled(truth: np.ndarray, degrees: float) -> np.ndarray:
@@ -125,7 +138,7 @@ def rolled(truth: np.ndarray, degrees: float) -> np.ndarray:
 
 def mirrored(truth: np.ndarray) -> np.ndarray:
     """The truth of the mirrored crop: the full frame mirrors about its optical axis, and left becomes right."""
-    m = np.array([-1., 1., 1.])
+    m = np.array([-1.0, 1.0, 1.0])
     truth = truth.copy()
     truth['rotations'] = (truth['rotations'] * m[:, None] * m)[MIRROR]
     truth['joints'] = (truth['joints'] * m)[MIRROR]

@@ -31,8 +31,8 @@ from cliff_ros.training.published.sample import TRUTH, Sample, face_of, mirrored
 
 READERS = {'bedlam': readers.Bedlam, 'cliff_gt': readers.CliffGT, '3dpw': readers.ThreeDPW}
 _TURNS = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
-_NEAREST = .05  # [m] points nearer to the camera, or behind it, are not in the image
-_SMALLEST = 16.  # [px] side of what is left of a box inside the image
+_NEAREST = 0.05  # [m] points nearer to the camera, or behind it, are not in the image
+_SMALLEST = 16.0  # [px] side of what is left of a box inside the image
 
 
 class Source(Protocol):
@@ -40,8 +40,9 @@ class Source(Protocol):
 
     def __len__(self) -> int: ...
 
-    def crop(self, index: int, rng: np.random.Generator, augmentation: Augmentation | None
-             ) -> tuple[np.ndarray, np.ndarray]: ...
+    def crop(
+        self, index: int, rng: np.random.Generator, augmentation: Augmentation | None
+    ) -> tuple[np.ndarray, np.ndarray]: ...
 
 
 class Bodies:
@@ -53,14 +54,18 @@ class Bodies:
     @classmethod
     def of(cls, config: TrainingConfig) -> Bodies:
         """The bodies that a configuration names."""
-        return cls(load_body(config.body), *(load_body(file) if file else None
-                                             for file in (config.body_male, config.body_female)))
+        return cls(
+            load_body(config.body),
+            *(load_body(file) if file else None for file in (config.body_male, config.body_female)),
+        )
 
     def __getitem__(self, gender: str) -> BodyModel:
         body = self.by_gender[gender]
         if body is None:
-            raise InputError(f"the labels have {gender} people, whose shape belongs to SMPL's {gender} body: give that "
-                             f"file as 'body_{gender}'")
+            raise InputError(
+                f"the labels have {gender} people, whose shape belongs to SMPL's {gender} body: give that "
+                f"file as 'body_{gender}'"
+            )
         return body
 
     @property
@@ -76,15 +81,18 @@ class Photographs:
         self.samples, self.spec, self.bodies = samples, spec, bodies
         first = samples[0]
         if not first.image.is_file():
-            raise InputError(f"there is no image '{first.image}': give as 'images' the folder that the names in the "
-                             'labels start from')
+            raise InputError(
+                f"there is no image '{first.image}': give as 'images' the folder that the names in the "
+                'labels start from'
+            )
         bodies[first.gender]
 
     def __len__(self) -> int:
         return len(self.samples)
 
-    def crop(self, index: int, rng: np.random.Generator, augmentation: Augmentation | None
-             ) -> tuple[np.ndarray, np.ndarray]:
+    def crop(
+        self, index: int, rng: np.random.Generator, augmentation: Augmentation | None
+    ) -> tuple[np.ndarray, np.ndarray]:
         sample = self.samples[index]
         image = read_image(sample.image, cv2.IMREAD_COLOR)
         if image is None:
@@ -97,10 +105,10 @@ class Photographs:
         if augmentation:
             box = box_of(box, person.keypoints, person.confidence, augmentation, rng)
         # the authors' preprocessing counts boxes from the corner of the first pixel: see CropSpec
-        box = Box(box + .5 if self.spec.integer_rectangle else box)
+        box = Box(box + 0.5 if self.spec.integer_rectangle else box)
         view = view_of(box, person.camera, self.spec)
         truth = person.truth(view)
-        angle = angle_of(augmentation, rng) if augmentation else 0.
+        angle = angle_of(augmentation, rng) if augmentation else 0.0
         if angle:
             view, truth = rolled_view(view, angle), rolled(truth, angle)
         pixels = crop(image, person.camera, view, self.spec, order='bgr')
@@ -117,7 +125,8 @@ class Person:
     def __init__(self, sample: Sample, camera: Camera, bodies: Bodies) -> None:
         self.camera = camera
         self.rotations, self.betas, self.translation = (
-            np.array(value, np.float64) for value in (sample.rotations, sample.betas, sample.translation))
+            np.array(value, np.float64) for value in (sample.rotations, sample.betas, sample.translation)
+        )
         self.joints, self.placed, points, surface = sample.joints, False, None, None
         if np.isfinite(self.betas).all() and np.isfinite(self.rotations).all():
             body = bodies[sample.gender]
@@ -127,8 +136,9 @@ class Person:
                 self.rotations[0] = turn @ self.rotations[0]
                 self.translation = turn @ (self.translation + rest) + shift - rest
             self.placed = bool(np.isfinite(self.translation).all())
-            points, surface = outline(body, self.betas, self.rotations,
-                                      self.translation if self.placed else np.zeros(3))
+            points, surface = outline(
+                body, self.betas, self.rotations, self.translation if self.placed else np.zeros(3)
+            )
             self.joints = points[:NUM_JOINTS]
         if sample.gender != 'neutral':
             self.betas = np.full_like(self.betas, np.nan)  # another body's: joints and pose carry what they say
@@ -149,8 +159,8 @@ class Person:
         if not len(pixels):
             raise InputError(f"the person in '{sample.image}' is behind the camera: check translation and camera")
         low, high = pixels.min(0), pixels.max(0)
-        size = np.array(self.camera.size) - .5
-        inside = np.concatenate([np.maximum(low, -.5), np.minimum(high, size)])
+        size = np.array(self.camera.size) - 0.5
+        inside = np.concatenate([np.maximum(low, -0.5), np.minimum(high, size)])
         return inside if (inside[2:] - inside[:2]).min() >= _SMALLEST else np.concatenate([low, high])
 
     def truth(self, view: View) -> np.ndarray:
@@ -178,7 +188,7 @@ class Rendered:
     def __init__(self, paths: list[Path], spec: CropSpec, body: BodyModel) -> None:
         loaded = [load_shard(path) for path in paths]
         # the embedded recipe's shards have crops without anybody among them
-        keep = [np.flatnonzero(labels['present'] > .5) for _, labels in loaded]
+        keep = [np.flatnonzero(labels['present'] > 0.5) for _, labels in loaded]
         self.images = [images for images, _ in loaded]
         self.labels = [labels for _, labels in loaded]
         self.index = np.concatenate([np.stack([np.full(len(k), i), k], 1) for i, k in enumerate(keep)])
@@ -187,13 +197,15 @@ class Rendered:
     def __len__(self) -> int:
         return len(self.index)
 
-    def crop(self, index: int, rng: np.random.Generator, augmentation: Augmentation | None
-             ) -> tuple[np.ndarray, np.ndarray]:
+    def crop(
+        self, index: int, rng: np.random.Generator, augmentation: Augmentation | None
+    ) -> tuple[np.ndarray, np.ndarray]:
         shard, row = self.index[index]
         return self._changed(self.images[shard][row], self.labels[shard][row], rng, augmentation)
 
-    def _changed(self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator,
-                 augmentation: Augmentation | None) -> tuple[np.ndarray, np.ndarray]:
+    def _changed(
+        self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator, augmentation: Augmentation | None
+    ) -> tuple[np.ndarray, np.ndarray]:
         if image.shape[1::-1] != self.size:
             image = cv2.resize(image, self.size, interpolation=cv2.INTER_LINEAR)
         truth = truth_of_label(label, self.body)
@@ -220,12 +232,15 @@ class Rendering(Rendered):
     def sampler(self) -> crops.CropSampler:
         """Made where it is used, in the process that prepares the crops."""
         from torch.utils.data import get_worker_info
-        worker = get_worker_info()
-        return crops.CropSampler(stream_seed(self.seed, worker.id if worker else 0), negatives=0.,
-                                 size=(self.spec.height, self.spec.width))
 
-    def crop(self, index: int, rng: np.random.Generator, augmentation: Augmentation | None
-             ) -> tuple[np.ndarray, np.ndarray]:
+        worker = get_worker_info()
+        return crops.CropSampler(
+            stream_seed(self.seed, worker.id if worker else 0), negatives=0.0, size=(self.spec.height, self.spec.width)
+        )
+
+    def crop(
+        self, index: int, rng: np.random.Generator, augmentation: Augmentation | None
+    ) -> tuple[np.ndarray, np.ndarray]:
         return self._changed(*self.sampler.sample(), rng, augmentation)
 
 
@@ -236,8 +251,9 @@ def truth_of_label(label: np.ndarray, body: BodyModel) -> np.ndarray:
     truth['rotations'], truth['rotations_known'] = label['rotations'], 1
     if body.sha256 == embedded.sha256:  # shape coefficients mean nothing to another body; joints do
         truth['betas'], truth['betas_known'] = label['betas'], 1
-    truth['joints'] = face_of(embedded).joints(label['betas'][None], label['rotations'][None],
-                                               label['translation'][None])[0]
+    truth['joints'] = face_of(embedded).joints(
+        label['betas'][None], label['rotations'][None], label['translation'][None]
+    )[0]
     truth['joints_known'] = truth['placed'] = truth['confidence'] = 1
     truth['location'], truth['keypoints'] = label['location'], label['keypoints']
     return truth
@@ -255,15 +271,18 @@ def render_missing(folder: Path, seeds: list[int], count: int, spec: CropSpec, w
     todo = [seed for seed, path in zip(seeds, paths, strict=True) if not path.exists()]
     if todo:
         with ProcessPoolExecutor(max(1, min(workers, len(todo)))) as pool:
-            jobs = [pool.submit(render_shard, folder, seed, count, size=(spec.height, spec.width), negatives=0.)
-                    for seed in todo]
+            jobs = [
+                pool.submit(render_shard, folder, seed, count, size=(spec.height, spec.width), negatives=0.0)
+                for seed in todo
+            ]
             for job in tqdm(as_completed(jobs), total=len(jobs), desc='rendering', unit='shard'):
                 job.result()
     return paths
 
 
-def open_source(source: DataSource, config: TrainingConfig, spec: CropSpec, bodies: Bodies, process: int = 0,
-                start: int = 0) -> Source:
+def open_source(
+    source: DataSource, config: TrainingConfig, spec: CropSpec, bodies: Bodies, process: int = 0, start: int = 0
+) -> Source:
     """The source that an entry of the configuration describes.
 
     process, start: which process of how far a training asks; streams of rendered crops differ by them.
@@ -272,7 +291,12 @@ def open_source(source: DataSource, config: TrainingConfig, spec: CropSpec, bodi
         reader = READERS[source.kind](Path(source.labels).expanduser(), Path(source.images).expanduser(), source.turn)
         return Photographs(reader, spec, bodies)
     if source.shards:
-        paths = render_missing(Path(source.shards).expanduser(), list(range(source.num_shards)), source.shard_size,
-                               spec, max(1, config.workers))
+        paths = render_missing(
+            Path(source.shards).expanduser(),
+            list(range(source.num_shards)),
+            source.shard_size,
+            spec,
+            max(1, config.workers),
+        )
         return Rendered(paths, spec, bodies.neutral)
     return Rendering(stream_seed(config.seed, process, start), spec, bodies.neutral)

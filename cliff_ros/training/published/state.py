@@ -39,8 +39,10 @@ def load(path: Path, config: TrainingConfig) -> dict[str, Any]:
 def check_data(state: dict[str, Any], sampler: dict[str, Any]) -> None:
     """InputError where the data, described by ``sampler``, are not those that the checkpoint was trained on."""
     if state['sampler'] != sampler:
-        raise InputError(f"the data have changed since the checkpoint (items: {state['sampler']['lengths']}, now "
-                         f"{sampler['lengths']}): bring them back to go on, or give another 'output'")
+        raise InputError(
+            f'the data have changed since the checkpoint (items: {state["sampler"]["lengths"]}, now '
+            f"{sampler['lengths']}): bring them back to go on, or give another 'output'"
+        )
 
 
 def random_state(device: torch.device) -> dict[str, torch.Tensor]:

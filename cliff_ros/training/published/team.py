@@ -53,8 +53,10 @@ def joined(device: str) -> Iterator[Team]:
     where = torch.device(kind, local) if kind == 'cuda' else torch.device('cpu')
     if kind == 'cuda':
         if local >= torch.cuda.device_count():
-            raise InputError(f'there are {torch.cuda.device_count()} GPUs for more processes: start torchrun with '
-                             f'--nproc-per-node {torch.cuda.device_count()}')
+            raise InputError(
+                f'there are {torch.cuda.device_count()} GPUs for more processes: start torchrun with '
+                f'--nproc-per-node {torch.cuda.device_count()}'
+            )
         torch.cuda.set_device(where)
     if size == 1:
         yield Team(where)

@@ -46,10 +46,10 @@ def train(config: TrainingConfig) -> Path | None:
 
 def rate_factor(config: TrainingConfig, step: int) -> float:
     """Of the learning rate, at a step counted from 0."""
-    warm = min(1., (step + 1) / config.warmup) if config.warmup else 1.
+    warm = min(1.0, (step + 1) / config.warmup) if config.warmup else 1.0
     if config.schedule == 'step':
-        return warm * (1. if step < config.step_at * config.steps else config.final_factor)
-    fall = .5 * (1 + math.cos(math.pi * min(1., step / config.steps)))
+        return warm * (1.0 if step < config.step_at * config.steps else config.final_factor)
+    fall = 0.5 * (1 + math.cos(math.pi * min(1.0, step / config.steps)))
     return warm * (config.final_factor + (1 - config.final_factor) * fall)
 
 
@@ -60,8 +60,10 @@ class Training:
         self.config, self.team, self.device = config, team, team.device
         parts = team.size * config.accumulate
         if config.batch % parts:
-            raise InputError(f"'batch' is {config.batch}: it must be a multiple of {parts}, the number of processes "
-                             "times 'accumulate'")
+            raise InputError(
+                f"'batch' is {config.batch}: it must be a multiple of {parts}, the number of processes "
+                "times 'accumulate'"
+            )
         self.output = Path(config.output).expanduser()
         self.output.mkdir(parents=True, exist_ok=True)
         self.resumes = (self.output / CHECKPOINT).exists()
@@ -76,8 +78,9 @@ class Training:
         self.model = model
         self.network: nn.Module = Trainee(model, config.location, precision)
         if team.size > 1:
-            self.network = DistributedDataParallel(self.network,
-                                                   [self.device.index] if self.device.type == 'cuda' else None)
+            self.network = DistributedDataParallel(
+                self.network, [self.device.index] if self.device.type == 'cuda' else None
+            )
         optimizer = torch.optim.AdamW if config.optimizer == 'adamw' else torch.optim.Adam
         self.optimizer = optimizer(model.parameters(), config.learning_rate, weight_decay=config.weight_decay)
         self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda step: rate_factor(config, step))
@@ -93,26 +96,37 @@ class Training:
         config, team, spec = self.config, self.team, self.model.spec
         saved = state.load(self.output / CHECKPOINT, config) if self.resumes else None
         self._open_sources(spec, saved['step'] if saved else 0)
-        self.sampler = dict(lengths=[len(source) for source in self.sources],
-                            weights=[source.weight for source in config.data])
+        self.sampler = dict(
+            lengths=[len(source) for source in self.sources], weights=[source.weight for source in config.data]
+        )
         if saved:
             state.check_data(saved, self.sampler)
             self._restore(saved)
             del saved
-        plan = BatchPlan(**self.sampler, batch=config.batch, steps=config.steps, seed=config.seed, start=self.step,
-                         process=team.rank, processes=team.size)
-        batches = loader(Mixture(self.sources, config.augmentation, config.seed), plan, config.workers,
-                         self.device.type == 'cuda')
+        plan = BatchPlan(
+            **self.sampler,
+            batch=config.batch,
+            steps=config.steps,
+            seed=config.seed,
+            start=self.step,
+            process=team.rank,
+            processes=team.size,
+        )
+        batches = loader(
+            Mixture(self.sources, config.augmentation, config.seed), plan, config.workers, self.device.type == 'cuda'
+        )
         if not team.leads:
             with tqdm(disable=True) as bar:
                 self._loop(batches, {}, bar, None)
             return None
-        validation = {f'validation/{i}_{source.kind}': ValidationSet(source, config, spec, self.bodies)
-                      for i, source in enumerate(config.validation.data)}
+        validation = {
+            f'validation/{i}_{source.kind}': ValidationSet(source, config, spec, self.bodies)
+            for i, source in enumerate(config.validation.data)
+        }
         logs = Scalars(self.output, self.step)
         try:
             self._introduce(logs)
-            with tqdm(total=config.steps, initial=self.step, unit='step', desc=config.network, mininterval=1.) as bar:
+            with tqdm(total=config.steps, initial=self.step, unit='step', desc=config.network, mininterval=1.0) as bar:
                 self._loop(batches, validation, bar, logs)
                 figures = self._validate(validation, bar, logs) if validation else {}
         finally:
@@ -123,8 +137,10 @@ class Training:
         """The first process before the others: it renders what is missing."""
         for first in (True, False):
             if self.team.leads == first:
-                self.sources = [open_source(source, self.config, spec, self.bodies, self.team.rank, start)
-                                for source in self.config.data]
+                self.sources = [
+                    open_source(source, self.config, spec, self.bodies, self.team.rank, start)
+                    for source in self.config.data
+                ]
             self.team.wait()
 
     def _loop(self, batches, validation: dict[str, ValidationSet], bar: tqdm, logs: Scalars | None) -> None:
@@ -155,8 +171,13 @@ class Training:
             target = {name: value[rows].to(self.device, non_blocking=True) for name, value in truth.items()}
             waits = self.team.size > 1 and i < parts_count - 1
             with self.network.no_sync() if waits else nullcontext():
-                loss, parts = objective(*self.network(crops, target['location']), target, self.keypoints,
-                                        config.losses, config.full_frame_loss)
+                loss, parts = objective(
+                    *self.network(crops, target['location']),
+                    target,
+                    self.keypoints,
+                    config.losses,
+                    config.full_frame_loss,
+                )
                 self.scaler.scale(loss / parts_count).backward()
             for name, value in (parts | {'loss': loss}).items():
                 self._sums[name] = self._sums.get(name, 0) + value.detach() / parts_count
@@ -178,24 +199,31 @@ class Training:
         figures['train/learning_rate'] = self.optimizer.param_groups[0]['lr']
         figures['train/people_per_second'] = steps * self.config.batch / max(now - since, 1e-9)
         self._sums, self._since = {}, (self.step, now)
-        bar.set_postfix(loss=f"{figures['train/loss']:.4g}", refresh=False)
+        bar.set_postfix(loss=f'{figures["train/loss"]:.4g}', refresh=False)
         if logs:
             logs.write(self.step, figures)
 
     def _check(self) -> None:
         """Stop before a loss that is no number reaches the checkpoint."""
         if 'loss' in self._sums and not bool(torch.isfinite(self._sums['loss'])):
-            raise ModelError(f"the loss is no longer a number at step {self.step}: lower 'learning_rate', or set "
-                             "'precision' to float32, and start again: it goes on from the last checkpoint")
+            raise ModelError(
+                f"the loss is no longer a number at step {self.step}: lower 'learning_rate', or set "
+                "'precision' to float32, and start again: it goes on from the last checkpoint"
+            )
 
     def _validate(self, sets: dict[str, ValidationSet], bar: tqdm, logs: Scalars | None) -> dict[str, float]:
         network = Trainee(self.average.model, self.config.location)
-        figures = {f'{name}/{figure}': value for name, entry in sets.items()
-                   for figure, value in entry.measure(network, self.keypoints, self.device).items()}
+        figures = {
+            f'{name}/{figure}': value
+            for name, entry in sets.items()
+            for figure, value in entry.measure(network, self.keypoints, self.device).items()
+        }
         if logs:
             logs.write(self.step, figures)
-        bar.write(f'step {self.step}: ' + ', '.join(
-            f'{name.removeprefix("validation/")} {value:.4g}' for name, value in figures.items()))
+        bar.write(
+            f'step {self.step}: '
+            + ', '.join(f'{name.removeprefix("validation/")} {value:.4g}' for name, value in figures.items())
+        )
         return figures
 
     def _save(self) -> None:
@@ -203,10 +231,20 @@ class Training:
         self._check()
         random = self.team.gather(state.random_state(self.device))
         if self.team.leads:
-            state.save(self.output / CHECKPOINT, dict(
-                step=self.step, model=self.model.state_dict(), average=self.average.model.state_dict(),
-                optimizer=self.optimizer.state_dict(), scheduler=self.scheduler.state_dict(),
-                scaler=self.scaler.state_dict(), sampler=self.sampler, random=random), self.config)
+            state.save(
+                self.output / CHECKPOINT,
+                dict(
+                    step=self.step,
+                    model=self.model.state_dict(),
+                    average=self.average.model.state_dict(),
+                    optimizer=self.optimizer.state_dict(),
+                    scheduler=self.scheduler.state_dict(),
+                    scaler=self.scaler.state_dict(),
+                    sampler=self.sampler,
+                    random=random,
+                ),
+                self.config,
+            )
 
     def _restore(self, saved: dict) -> None:
         self.step = saved['step']
@@ -217,12 +255,20 @@ class Training:
             state.restore_random_state(saved['random'][self.team.rank], self.device)
 
     def _introduce(self, logs: Scalars) -> None:
-        board = 'TensorBoard and JSON Lines' if logs.has_tensorboard else \
-            "JSON Lines (for TensorBoard: pip install 'cliff_ros[train]')"
-        people = ', '.join(f'{source.kind} ({length or "endless"})' for source, length in
-                           zip(self.config.data, self.sampler['lengths'], strict=True))
-        print(f'{self.config.network} on {self.device}, {self.team.size} process(es), from step {self.step}\n'
-              f'people: {people}\nlogs: {board} in {self.output}', flush=True)
+        board = (
+            'TensorBoard and JSON Lines'
+            if logs.has_tensorboard
+            else "JSON Lines (for TensorBoard: pip install 'cliff_ros[train]')"
+        )
+        people = ', '.join(
+            f'{source.kind} ({length or "endless"})'
+            for source, length in zip(self.config.data, self.sampler['lengths'], strict=True)
+        )
+        print(
+            f'{self.config.network} on {self.device}, {self.team.size} process(es), from step {self.step}\n'
+            f'people: {people}\nlogs: {board} in {self.output}',
+            flush=True,
+        )
 
     def _finish(self, figures: dict[str, float]) -> Path:
         path = write_network(self.average.model.cpu(), self.bodies.neutral, self.output)

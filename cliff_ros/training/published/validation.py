@@ -37,8 +37,9 @@ class ValidationSet:
         """Means and medians over those people of whom the truth of a figure is known."""
         found: dict[str, list[np.ndarray]] = {}
         for begin in range(0, len(self.pick), _BATCH):
-            images, truth = collate([self.people.crop(i, np.random.default_rng(0), None)
-                                     for i in self.pick[begin:begin + _BATCH]])
+            images, truth = collate(
+                [self.people.crop(i, np.random.default_rng(0), None) for i in self.pick[begin : begin + _BATCH]]
+            )
             truth = {name: value.to(device) for name, value in truth.items()}
             rotations, betas, camera = network(images.to(device), truth['location'])
             points = keypoints(betas, rotations)
@@ -47,8 +48,9 @@ class ValidationSet:
             for name, values in _errors(rotations, joints, off, truth).items():
                 found.setdefault(name, []).append(values)
         joined = {name: np.concatenate(values) for name, values in found.items()}
-        return {name: float(np.median(v) if name.endswith('median') else v.mean())
-                for name, v in joined.items() if len(v)}
+        return {
+            name: float(np.median(v) if name.endswith('median') else v.mean()) for name, v in joined.items() if len(v)
+        }
 
 
 def _errors(rotations, joints, off, truth) -> dict[str, np.ndarray]:
