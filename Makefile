@@ -39,7 +39,7 @@ demo: $(VENV)/installed
 	@$(RUN) -m cliff_ros.cli demo --seconds $(DEMO_SECONDS) --output $(DEMO_OUTPUT)
 
 test: $(VENV)/tools
-	@$(RUN) -m pytest $(PYTEST_ARGS)
+	@$(RUN) -m pytest -n 2 --dist loadgroup $(PYTEST_ARGS)
 
 # Renders and trains in out/train; a second start goes on where the first was stopped.
 weights: $(VENV)/tools
