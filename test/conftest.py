@@ -20,6 +20,7 @@ os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')  # as the installed programs 
 
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
+from places import ROOT
 
 SIZE = WIDTH, HEIGHT = 640, 480
 FOCAL = 500.0
@@ -135,15 +136,14 @@ def _build_vision_msgs() -> None:
     """Build test/packages/vision_msgs for this Python and make it importable."""
     from geometry_msgs.msg import Point
 
-    root = Path(__file__).resolve().parents[1]
-    source, environment = root / 'test' / 'packages' / 'vision_msgs', Path(sys.executable).parent
+    source, environment = ROOT / 'test' / 'packages' / 'vision_msgs', Path(sys.executable).parent
     path = f'{environment}{os.pathsep}{os.environ.get("PATH", "")}'
     if not shutil.which('cmake', path=path):
         pytest.skip('vision_msgs is not installed, and there is no cmake to build it')
     digest = hashlib.sha256(sys.executable.encode())
     for file in sorted(path for path in source.rglob('*') if path.is_file()):
         digest.update(file.read_bytes())
-    work = root / 'build' / f'vision_msgs-{digest.hexdigest()[:12]}'
+    work = ROOT / 'build' / f'vision_msgs-{digest.hexdigest()[:12]}'
     prefix = work / 'install'
     if not (work / 'built').exists():
         base = os.environ.get('AMENT_PREFIX_PATH') or sys.prefix

@@ -7,13 +7,13 @@ from pathlib import Path
 import golden_weights as golden
 import numpy as np
 import torch
+from places import GOLDEN
 
 from cliff_ros.cliff import load_model
 from cliff_ros.cliff.checkpoints import PUBLISHED, Architecture, _names, _shapes
 from cliff_ros.cliff.dialects import DIALECTS
 from cliff_ros.cliff.network import Cliff
 
-GOLDEN = Path(__file__).parent / 'golden'
 # golden file -> architecture, suffix of the authors' checkpoints, batches (BEDLAM's two share an encoder)
 AUTHORS: dict[str, tuple[Architecture, str, tuple[int, ...]]] = {
     'official_resnet50': (PUBLISHED[0], '.pt', (1, 3, 8)),

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from places import ROOT
 
 from cliff_ros import signals
 
-ROOT = Path(__file__).resolve().parents[1]
 NOISE = ('Traceback', 'terminate called', 'Fatal Python error', 'Exception ignored', 'core dumped')
 
 

@@ -1,6 +1,6 @@
 """The SMPL body as data, and its forward function in numpy.
 
-`smplx` is the reference implementation: the forward here agrees with it to 1e-5 m (test/test_body.py).
+`smplx` is the reference implementation: the forward here agrees with it to 1e-5 m (test/body/test_body.py).
 """
 
 from __future__ import annotations

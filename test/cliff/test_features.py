@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import cv2
 import golden_weights as golden
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from places import GOLDEN
 
 from cliff_ros.camera import Camera
 from cliff_ros.cliff import features, sampling
@@ -311,7 +310,7 @@ def authors_crop(image: np.ndarray, xyxy: np.ndarray) -> np.ndarray:
 
 def test_official_preprocessing_is_what_the_authors_code_makes():
     """Every third pixel of every third row of four people, uncalibrated: see golden/README.md."""
-    with np.load(Path(__file__).parent / 'golden' / 'official_preprocessing.npz') as file:
+    with np.load(GOLDEN / 'official_preprocessing.npz') as file:
         expected = dict(file)
     image, camera = golden.photograph(int(expected['seed'])), Camera.uncalibrated(WIDTH, HEIGHT)
     dialect = DIALECTS['official']

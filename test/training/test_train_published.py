@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import pytest
 import yaml
+from places import ROOT
 
 torch = pytest.importorskip('torch')
 pytest.importorskip('onnx')
@@ -42,7 +43,6 @@ from cliff_ros.training.published.networks import Trainee, blind, make_network, 
 from cliff_ros.training.published.sources import Rendered, Rendering, render_missing, stream_seed  # noqa: E402
 from cliff_ros.training.published.trainer import CHECKPOINT, rate_factor, train  # noqa: E402
 
-ROOT = Path(__file__).resolve().parents[1]
 SYNTHETIC = (DataSource(),)
 
 

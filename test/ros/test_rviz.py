@@ -7,14 +7,14 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import yaml
+from places import ROOT
 
 from cliff_ros.ros.rviz import configuration
 
-TEMPLATE = Path(__file__).resolve().parents[1] / 'config' / 'cliff.rviz'
+TEMPLATE = ROOT / 'config' / 'cliff.rviz'
 TOPICS = ['cliff/overlay', 'cliff/mesh', 'cliff/skeleton']
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 
-CONFTEST = Path(__file__).with_name('conftest.py')
+from places import ROOT
+
+CONFTEST = ROOT / 'test' / 'conftest.py'
 
 # Does what the plugin of launch_testing does, which no package index has.
 PLUGIN = """
 import runpy
+from places import ROOT
 import pytest
 
 def pytest_pycollect_makemodule(module_path, parent):

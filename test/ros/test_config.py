@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from pathlib import Path
 
 import pytest
 import yaml
+from places import ROOT
 
-CONFIG = Path(__file__).resolve().parents[1] / 'config'
+CONFIG = ROOT / 'config'
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Peer
+from places import ROOT
 
 pytest.importorskip('launch_ros', reason='launch_ros is not installed (it comes with a ROS 2 distribution)')
 
@@ -30,7 +31,7 @@ from sensor_msgs.msg import CameraInfo  # noqa: E402
 from cliff_ros.engine import ENGINES  # noqa: E402
 from cliff_ros.ros import middleware  # noqa: E402
 
-LAUNCH = Path(__file__).resolve().parents[1] / 'launch'
+LAUNCH = ROOT / 'launch'
 WORDS = 60.0  # [s] at most until the launch says what is waited for
 
 real_launch = pytest.mark.skipif(shutil.which('ros2') is None, reason='the command ros2 is not installed')

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
-from pathlib import Path
 
 import numpy as np
 import pytest
+from places import ROOT
 
 torch = pytest.importorskip('torch')
 pytest.importorskip('numba')
@@ -208,7 +208,7 @@ def test_the_whole_experiment_runs_and_is_not_repeated(tmp_path):
 
 
 def load_bench():
-    path = Path(__file__).resolve().parents[1] / 'bench' / 'why_cliff.py'
+    path = ROOT / 'bench' / 'why_cliff.py'
     spec = importlib.util.spec_from_file_location('why_cliff', path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

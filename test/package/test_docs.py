@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
+from places import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 NAMES = re.compile(r'[\w./-]+\.(?:py|md|yaml|xml|toml|rviz)\b')
 
 

@@ -8,12 +8,12 @@ import struct
 import subprocess
 import sys
 import zlib
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from conftest import FRAME, cell_picture
+from places import ROOT
 
 pytest.importorskip('rclpy', reason='needs ROS 2')
 pytest.importorskip('cliff_ros.msg', reason='needs the generated messages: install the package')
@@ -495,8 +495,8 @@ def test_ten_thousand_mutations_of_each_message_crash_nothing(vision, tmp_path):
         capture_output=True,
         text=True,
         timeout=600,
-        cwd=Path(__file__).parents[1],
-        env={**os.environ, 'PYTHONPATH': str(Path(__file__).parents[1])},
+        cwd=ROOT,
+        env={**os.environ, 'PYTHONPATH': str(ROOT)},
     )
     assert done.returncode == 0, done.stderr[-3000:]
     outcomes = json.loads(done.stdout.splitlines()[-1])

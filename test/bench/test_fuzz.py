@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from places import ROOT
 
 pytest.importorskip('rclpy', reason='needs ROS 2')
 pytest.importorskip('cliff_ros.msg', reason='needs the generated messages: install the package')
@@ -16,7 +16,6 @@ from bench import fuzz, fuzz_targets  # noqa: E402
 from cliff_ros.camera import Camera  # noqa: E402
 from cliff_ros.errors import CliffError, InputError  # noqa: E402
 
-ROOT = Path(__file__).resolve().parents[1]
 # A target with each of the faults: Python's, a crash inside of C, a hang.
 BROKEN = """
 import ctypes, time

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from places import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 PREFIX = Path(sys.prefix)
 MESSAGES = sorted(path.stem for path in ROOT.glob('msg/*.msg'))
 EXECUTABLES = ['camera_node', 'cliff', 'cliff_node', 'rviz']

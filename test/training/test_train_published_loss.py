@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from pathlib import Path
 
 import pytest
 import yaml
+from places import ROOT
 
 torch = pytest.importorskip('torch')
 
@@ -21,9 +21,6 @@ from cliff_ros.training.published.config import (  # noqa: E402
     load_config,
 )
 from cliff_ros.training.published.objective import Keypoints, objective  # noqa: E402
-
-ROOT = Path(__file__).resolve().parents[1]
-
 
 # ---- configuration
 

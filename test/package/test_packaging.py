@@ -10,10 +10,10 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
+from places import ROOT
 
 import cliff_ros
 
-ROOT = Path(__file__).resolve().parents[1]
 OPTIONAL = {'vision_msgs', 'hri_msgs'}  # used where they are installed
 
 

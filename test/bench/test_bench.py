@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from places import ROOT
 
 for package in ('torch', 'smplx', 'onnx'):
     pytest.importorskip(package, reason='the benchmarks need it')
@@ -33,7 +33,6 @@ from cliff_ros.ros.markers import MeshMarkers  # noqa: E402
 from cliff_ros.ros.people import PeopleMessage  # noqa: E402
 from cliff_ros.ros.tf import TransformMessage  # noqa: E402
 
-ROOT = Path(__file__).resolve().parents[1]
 RNG = np.random.default_rng(0)
 
 
