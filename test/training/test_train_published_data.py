@@ -13,19 +13,19 @@ from hypothesis import strategies as st
 
 torch = pytest.importorskip('torch')
 
-from cliff_ros.body import load_body  # noqa: E402
-from cliff_ros.cliff.features import CropSpec  # noqa: E402
-from cliff_ros.errors import InputError  # noqa: E402
-from cliff_ros.synthetic.poses import euler_to_matrix, sample_poses  # noqa: E402
-from cliff_ros.synthetic.scene import FACE_VERTICES, FACING_CAMERA  # noqa: E402
-from cliff_ros.track.so3 import log  # noqa: E402
-from cliff_ros.training import losses  # noqa: E402
-from cliff_ros.training.published.augment import box_of  # noqa: E402
-from cliff_ros.training.published.batches import BatchPlan, Mixture, collate  # noqa: E402
-from cliff_ros.training.published.config import Augmentation  # noqa: E402
-from cliff_ros.training.published.readers import Bedlam, CliffGT, ThreeDPW  # noqa: E402
-from cliff_ros.training.published.sample import MIRROR_KEYPOINTS, Sample, face_of, mirrored  # noqa: E402
-from cliff_ros.training.published.sources import Bodies, Photographs, truth_of_label  # noqa: E402
+from cliff_ros.body import load_body
+from cliff_ros.crop.views import CropSpec
+from cliff_ros.errors import InputError
+from cliff_ros.synthetic.poses import euler_to_matrix, sample_poses
+from cliff_ros.synthetic.scene import FACE_VERTICES, FACING_CAMERA
+from cliff_ros.track.so3 import log
+from cliff_ros.training import losses
+from cliff_ros.training.published.augment import box_of
+from cliff_ros.training.published.batches import BatchPlan, Mixture, collate
+from cliff_ros.training.published.config import Augmentation
+from cliff_ros.training.published.readers import Bedlam, CliffGT, ThreeDPW
+from cliff_ros.training.published.sample import MIRROR_KEYPOINTS, Sample, face_of, mirrored
+from cliff_ros.training.published.sources import Bodies, Photographs, truth_of_label
 
 SIZE = WIDTH, HEIGHT = 250, 190  # a pixel's colour says where it is
 PLAIN, OFFICIAL = CropSpec(128, 96), CropSpec(256, 192, integer_rectangle=True)
