@@ -74,6 +74,7 @@ _LIBRARIES = (
     Library('numba', 'overlay, synthetic scenes', 'pip install numba'),
     Library('torch', 'training, checkpoints, export', _PIP.format('torch'), describe=_torch),
     Library('tensorrt', 'NVIDIA GPUs', 'comes with JetPack; elsewhere: ' + _PIP.format('tensorrt')),
+    Library('viser', 'people in a browser', _PIP.format('view')),
     Library('smplx', 'reference body, in tests', _PIP.format('smplx')),
 )
 

@@ -22,17 +22,17 @@ from cliff_ros.body import BodyModel
 from cliff_ros.camera import Camera
 from cliff_ros.errors import CliffError, InputError
 from cliff_ros.msg import SmplArray, SmplInfo
-from cliff_ros.ros import qos
-from cliff_ros.ros.calibration import Calibration
-from cliff_ros.ros.complaints import Complaints
-from cliff_ros.ros.delivery import Delivery, type_name
-from cliff_ros.ros.guard import Guarded
-from cliff_ros.ros.images import to_array
-from cliff_ros.ros.limits import MOST_INFO_BYTES, check_bytes, most_image_bytes
-from cliff_ros.ros.people_back import read_body, read_people
-from cliff_ros.ros.settings import CliffSettings
-from cliff_ros.ros.spinning import spin_once
-from cliff_ros.ros.wire import RawPicture, read_compressed_image, read_image
+from cliff_ros.ros.inputs.calibration import Calibration
+from cliff_ros.ros.inputs.delivery import Delivery, type_name
+from cliff_ros.ros.inputs.images import to_array
+from cliff_ros.ros.inputs.limits import MOST_INFO_BYTES, check_bytes, most_image_bytes
+from cliff_ros.ros.inputs.people_back import read_body, read_people
+from cliff_ros.ros.inputs.wire import RawPicture, read_compressed_image, read_image
+from cliff_ros.ros.runtime import qos
+from cliff_ros.ros.runtime.complaints import Complaints
+from cliff_ros.ros.runtime.guard import Guarded
+from cliff_ros.ros.runtime.settings import CliffSettings
+from cliff_ros.ros.runtime.spinning import spin_once
 from cliff_ros.view.moment import Moment
 from cliff_ros.view.viewer import Viewer
 

@@ -23,6 +23,7 @@ _STRIP = 20.0  # [s] shown of latency and rate
 _TABLE_PERIOD, _PLOT_PERIOD = 0.2, 0.5  # [s]: nobody reads numbers faster
 _JPEG_QUALITY = 80
 _FOV = np.deg2rad(50)  # vertical, of the visitor's eye
+_WIDE = 1.4  # width to height of a window in which everybody is seen from near by
 _NEAR, _FAR = 0.5, 20.0  # [m] size of the camera's frustum
 _STATES = {TrackState.NEW: 'new', TrackState.OK: 'seen', TrackState.COASTING: 'predicted'}
 
@@ -42,7 +43,7 @@ class Panel:
             self._picture = gui.add_image(np.full((9, 16, 3), 40, np.uint8), format='jpeg', jpeg_quality=_JPEG_QUALITY)
             self._table = gui.add_html('')
         panel.dock_left()
-        panel.set_width(560)
+        panel.set_width(480)
         gui.main_panel.dock_right()
         gui.main_panel.set_width(300)
         self._said = gui.add_html('')
@@ -110,7 +111,8 @@ class Panel:
             eye.look_at = middle
         else:
             side = Rotation.from_euler('z', 35, degrees=True).apply(position - middle)
-            eye.up_direction, eye.position = (0.0, 0.0, 1.0), middle + 1.3 * side + (0.0, 0.0, 1.2)
+            far = 1.3 * max(1.0, _WIDE / max(eye.aspect, 0.1))  # a narrow window shows as much
+            eye.up_direction, eye.position = (0.0, 0.0, 1.0), middle + far * side + (0.0, 0.0, 1.2)
             eye.look_at = 0.7 * middle + 0.3 * position
 
     def _paused(self, paused: bool) -> None:

@@ -1,4 +1,4 @@
-"""`cliff view ros`: what a node publishes reaches the viewer with its image, and nothing is heard while nobody looks."""
+"""`cliff view ros`: what a node publishes reaches the viewer with its image; nothing is heard while nobody looks."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_numbers_that_are_nobody_are_refused(ros):
 
     from cliff_ros.errors import InputError
     from cliff_ros.msg import Smpl, SmplArray
-    from cliff_ros.ros.people_back import read_people
+    from cliff_ros.ros.inputs.people_back import read_people
 
     for spoil in ('joints', 'rotations', 'betas'):
         smpl = Smpl(betas=[0.0] * 10)

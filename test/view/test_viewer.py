@@ -78,7 +78,8 @@ def wait_for_table(page, moment) -> None:
     wanted = table_of(moment)
     page.wait_for_function(
         """([selector, wanted]) => {
-            const rows = [...document.querySelectorAll(selector)].map(row => [...row.cells].map(cell => cell.innerText));
+            const texts = row => [...row.cells].map(cell => cell.innerText);
+            const rows = [...document.querySelectorAll(selector)].map(texts);
             return rows.length == wanted.length && wanted.every(
                 (row, i) => rows[i][0].endsWith(row[0]) && rows[i][1] == row[1]);
         }""",

@@ -12,8 +12,8 @@ from cliff_ros.body import NUM_JOINTS, BodyModel, load_body
 from cliff_ros.errors import InputError, ModelError
 from cliff_ros.msg import Smpl, SmplArray, SmplInfo
 from cliff_ros.people import Person, TrackState
-from cliff_ros.ros.complaints import shortened
-from cliff_ros.ros.limits import check_bytes
+from cliff_ros.ros.inputs.limits import check_bytes
+from cliff_ros.ros.runtime.complaints import shortened
 
 MOST_PEOPLE_BYTES = 1 << 20  # 128 people take 400 kB
 MOST_BODY_BYTES = 1 << 26  # the embedded body has 1 MB
