@@ -6,13 +6,15 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import cv2
+import numpy as np
 import pytest
 
 _NAMES = ('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable')
 # WebGL on the CPU: these machines have no GPU.
 _ARGUMENTS = ['--no-sandbox', '--use-angle=swiftshader', '--enable-unsafe-swiftshader']
 # Small: every pixel of the scene is drawn on the CPU.
-SIZE = {'width': 1240, 'height': 420}
+SIZE = {'width': 1100, 'height': 320}
 
 
 @contextmanager
@@ -38,3 +40,21 @@ def bytes_of_image(page, selector: str) -> bytes:
         selector,
     )
     return bytes(numbers)
+
+
+def of_colors(image: np.ndarray, colors) -> np.ndarray:
+    """Where the hue is one of the colors', and strong."""
+    hsv = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2HSV).astype(int)
+    found = np.zeros(image.shape[:2], bool)
+    for color in colors:
+        hue = int(cv2.cvtColor(np.uint8([[color]]), cv2.COLOR_RGB2HSV)[0, 0, 0])
+        away = np.abs(hsv[..., 0] - hue)
+        found |= (np.minimum(away, 180 - away) < 8) & (hsv[..., 1] > 70) & (hsv[..., 2] > 40)
+    return found
+
+
+def close_note(page) -> None:
+    """The page says that a CPU draws the scene, over the scene."""
+    button = page.locator('.mantine-Notification-closeButton')
+    button.first.wait_for(timeout=60_000)
+    button.first.click()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from cliff_ros import options
+    from cliff_ros import options, record
     from cliff_ros.engine import ENGINES
 
     parser.add_argument('source', help='video file, folder of images, device (/dev/video0 or 0), or synthetic[:SEED]')
@@ -22,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help='write overlay.mp4, contact_sheet.png, people.npz and people.jsonl there',
     )
+    record.add_arguments(parser)
     parser.add_argument('--report', metavar='FILE', type=Path, help='write counts, speed and plausibility as JSON')
     parser.add_argument('--model', default='embedded', help="'embedded' (default) or a runtime graph .onnx")
     parser.add_argument('--body', default='embedded', help="'embedded' (default) or an SMPL file")
@@ -41,6 +42,10 @@ def run(args: argparse.Namespace) -> int:
         from cliff_ros.errors import InputError
 
         raise InputError('--max-frames must be at least 1.')
+    if args.record and not args.output:
+        from cliff_ros.errors import InputError
+
+        raise InputError('--record needs a folder to write to: give --output DIR.')
     source = open_source(args.source, args.camera, args.fps)
     try:
         pipeline = Pipeline(
@@ -62,12 +67,15 @@ class _Run:
     def __init__(self, args: argparse.Namespace, source, pipeline) -> None:
         from cliff_ros.evaluation.plausibility import Plausibility
         from cliff_ros.files import make_folder
+        from cliff_ros.record import Recorders
         from cliff_ros.render.sheet import Picks
         from cliff_ros.results import PeopleLog
 
         self.args, self.source, self.pipeline, self.output = args, source, pipeline, args.output
         if self.output:
             make_folder(self.output)
+        self.recorders = Recorders(args.record, self.output, pipeline.body, source.fps) if args.record else None
+        self.recorded: list[Path] = []
         self.log = PeopleLog(source.camera, self.output)
         self.plausibility = Plausibility(source.camera)
         self.picks, self.video = Picks(), None
@@ -139,8 +147,18 @@ class _Run:
             self.video.add(picture)
             self.picks.add(picture, f'{frame.stamp:.2f} s' if not self.source.live else f'frame {index}')
             self.timings[-1]['draw'] = 1e3 * (time.perf_counter() - start)
+            self._record(frame, people, picture)
         self.people_per_frame.append(len(people))
         return people
+
+    def _record(self, frame, people, picture) -> None:
+        from cliff_ros.record import Take
+
+        if self.recorders:
+            start = time.perf_counter()
+            stamp = round(frame.stamp * 1e9)
+            self.recorders.add(Take(stamp, frame.camera, people, frame.image, picture, frame.frame_id))
+            self.timings[-1]['record'] = 1e3 * (time.perf_counter() - start)
 
     def _finish(self, stopped: str | None, unwritten: list) -> None:
         """Write each of the results; what cannot be written keeps none of the others from it."""
@@ -156,6 +174,8 @@ class _Run:
                 if self.video.frames:
                     sheet = self.picks.sheet(f'cliff video {Path(self.args.source).name}')
                     save_png(self.output / 'contact_sheet.png', sheet)
+        if self.recorders:
+            self.recorded = self.recorders.close(unwritten)
         if unwritten and not stopped:
             stopped = str(unwritten[0])
         report = self._report(stopped)
@@ -172,7 +192,7 @@ class _Run:
         counts, camera, engine = self.people_per_frame, self.source.camera, self.pipeline.engine
         stages = dict.fromkeys(stage for timing in self.timings for stage in timing)
         values = {stage: [timing[stage] for timing in self.timings if stage in timing] for stage in stages}
-        ours = [sum(ms for stage, ms in timing.items() if stage != 'draw') for timing in self.timings]
+        ours = [sum(ms for stage, ms in timing.items() if stage not in ('draw', 'record')) for timing in self.timings]
         values |= {'pipeline': ours} if ours else {}
         return {
             'source': self.args.source,
@@ -206,6 +226,6 @@ class _Run:
         )
         for stage, ms in report['stage_ms'].items():
             print(f'  {stage:<9} p50 {ms["p50"]:7.1f} ms   p95 {ms["p95"]:7.1f} ms')
-        for path in (self.output, self.args.report):
+        for path in (self.output, self.args.report, *self.recorded):
             if path and path.exists():
                 print(f'written: {path}')

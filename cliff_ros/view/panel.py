@@ -110,10 +110,8 @@ class Panel:
             eye.up_direction, eye.position = (0.0, 0.0, 1.0), middle + (-0.05, 0.0, 2 + away)
             eye.look_at = middle
         else:
-            side = Rotation.from_euler('z', 35, degrees=True).apply(position - middle)
-            far = 1.3 * max(1.0, _WIDE / max(eye.aspect, 0.1))  # a narrow window shows as much
-            eye.up_direction, eye.position = (0.0, 0.0, 1.0), middle + far * side + (0.0, 0.0, 1.2)
-            eye.look_at = 0.7 * middle + 0.3 * position
+            eye.up_direction = (0.0, 0.0, 1.0)
+            eye.position, eye.look_at = eye_beside(self._scene, eye.aspect)
 
     def _paused(self, paused: bool) -> None:
         import viser
@@ -145,6 +143,14 @@ class Panel:
         begun = edges[1:] > times[0] + 1 if len(times) else np.zeros(len(counts), bool)
         if begun.any():
             self._plots[1].data = edges[1:][begun], counts[begun].astype(float)
+
+
+def eye_beside(scene: Scene, aspect: float) -> tuple[np.ndarray, np.ndarray]:
+    """Where to look from, and at: camera and people are both in sight. aspect: width to height of the window."""
+    (_, position), middle = scene.camera_pose, scene.middle
+    side = Rotation.from_euler('z', 35, degrees=True).apply(position - middle)
+    far = 1.3 * max(1.0, _WIDE / max(aspect, 0.1))  # a narrow window shows as much
+    return middle + far * side + (0.0, 0.0, 1.2), 0.7 * middle + 0.3 * position
 
 
 def _strip(gui: Any, title: str, color: str) -> Any:

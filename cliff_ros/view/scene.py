@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
+import cv2
 import numpy as np
 
 from cliff_ros.body import BodyModel
@@ -20,7 +21,6 @@ from cliff_ros.view.floor import Floor
 from cliff_ros.view.moment import Moment
 
 ROOM, CAMERA = '/room', '/room/camera'
-_PICTURE_WIDTH = 480  # [px] of the picture in the camera's frustum
 _TRAIL_SECONDS, _TRAIL_STEP = 5.0, 0.05  # how long a trail stays, and how far [m] somebody goes to make it longer
 _RESHAPED = 0.25  # difference of the betas from which on a mesh is made anew
 _TILTED, _LIFTED = np.deg2rad(2.0), 0.03  # of the floor, from which on the room is turned
@@ -30,8 +30,9 @@ _FADED = 0.35  # opacity of whoever is predicted, not seen
 class Scene:
     """The scene of a server (or of a recording). ``update`` is for one thread."""
 
-    def __init__(self, scene: Any) -> None:
-        self._scene, self.floor = scene, Floor()
+    def __init__(self, scene: Any, width: int = 480) -> None:
+        """width: of the picture in the camera's frustum [px]."""
+        self._scene, self._width, self.floor = scene, width, Floor()
         self._places: dict[int, Place] = {}
         self._free: list[Place] = []
         self._made = 0
@@ -121,8 +122,10 @@ class Scene:
             )  # fmt: skip
             self._frustum_of = shape
         if picture is not None:
-            step = max(1, round(picture.shape[1] / _PICTURE_WIDTH))
-            self._frustum.image = picture[::step, ::step]
+            height = round(self._width * picture.shape[0] / picture.shape[1])
+            small = picture.shape[1] <= self._width
+            size = (self._width, height)
+            self._frustum.image = picture if small else cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
 
 
 class Place:

@@ -7,7 +7,7 @@ import time
 import cv2
 import numpy as np
 import pytest
-from browser import SIZE, bytes_of_image, chromium
+from browser import SIZE, bytes_of_image, chromium, close_note, of_colors
 
 pytest.importorskip('viser', reason="needs the extra 'view'")
 
@@ -50,6 +50,7 @@ def page(browser, viewer):
     made = browser.new_page(viewport=SIZE)
     made.goto(viewer.url)
     assert until(lambda: viewer.watched)
+    close_note(made)
     return made
 
 
@@ -127,22 +128,11 @@ def test_the_scene_shows_the_bodies_from_where_the_camera_is(page, viewer, momen
         scale = min(width / WIDTH, height / HEIGHT)  # the camera's picture fits into the window, in its middle
         wide, high = round(WIDTH * scale), round(HEIGHT * scale)
         x, y = (width - wide) // 2, (height - high) // 2
-        seen = _of_colors(canvas[max(y, 0) : y + high, max(x, 0) : x + wide], colors)
+        seen = of_colors(canvas[max(y, 0) : y + high, max(x, 0) : x + wide], colors)
         expected = cv2.resize(mask.astype(np.uint8), seen.shape[::-1]).astype(bool)
         return float((seen & expected).sum() / max(1, (seen | expected).sum()))
 
-    assert until(lambda: overlap() > 0.6), overlap()
-
-
-def _of_colors(image: np.ndarray, colors) -> np.ndarray:
-    """Where the hue is one of the colors', and strong."""
-    hsv = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2HSV).astype(int)
-    found = np.zeros(image.shape[:2], bool)
-    for color in colors:
-        hue = int(cv2.cvtColor(np.uint8([[color]]), cv2.COLOR_RGB2HSV)[0, 0, 0])
-        away = np.abs(hsv[..., 0] - hue)
-        found |= (np.minimum(away, 180 - away) < 8) & (hsv[..., 1] > 70) & (hsv[..., 2] > 40)
-    return found
+    assert until(lambda: overlap() > 0.7), overlap()
 
 
 def test_pause_step_and_going_on(page, viewer, moments):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from array import array
 
 import numpy as np
 from std_msgs.msg import Header
 
-from cliff_ros.body import EMBEDDED, BodyModel
+from cliff_ros.body import BodyModel, shareable_file
 from cliff_ros.msg import SmplInfo
 
 
@@ -27,11 +26,5 @@ def info_message(header: Header, body: BodyModel, metadata: dict, engine: str) -
         joint_names=list(body.joint_names),
         parents=array('h', np.asarray(body.parents, np.int16).tobytes()),
         faces=array('I', np.asarray(body.faces, np.uint32).tobytes()),
-        body_npz=array('B', _shareable_file(body)),
+        body_npz=array('B', shareable_file(body)),
     )
-
-
-def _shareable_file(body: BodyModel) -> bytes:
-    """The file of the embedded body, which is CC0; nothing of any other."""
-    file = EMBEDDED.read_bytes()
-    return file if hashlib.sha256(file).hexdigest() == body.sha256 else b''
