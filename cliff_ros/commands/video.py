@@ -11,8 +11,11 @@ from pathlib import Path
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     from cliff_ros import options, record
     from cliff_ros.engine import ENGINES
+    from cliff_ros.render import privacy
 
-    parser.add_argument('source', help='video file, folder of images, device (/dev/video0 or 0), or synthetic[:SEED]')
+    parser.add_argument(
+        'source', help='video file, folder of images, bag, device (/dev/video0 or 0), or synthetic[:SEED]'
+    )
     parser.add_argument(
         '--camera', metavar='YAML', help='calibration, as camera_calibration saves it; without it distances are a guess'
     )
@@ -23,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='write overlay.mp4, contact_sheet.png, people.npz and people.jsonl there',
     )
     record.add_arguments(parser)
+    privacy.add_argument(parser)
     parser.add_argument('--report', metavar='FILE', type=Path, help='write counts, speed and plausibility as JSON')
     parser.add_argument('--model', default='embedded', help="'embedded' (default) or a runtime graph .onnx")
     parser.add_argument('--body', default='embedded', help="'embedded' (default) or an SMPL file")
@@ -35,8 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from cliff_ros import options
+    from cliff_ros.commands.open_input import open_input
     from cliff_ros.pipeline import Pipeline
-    from cliff_ros.sources import open_source
 
     if args.max_frames is not None and args.max_frames < 1:
         from cliff_ros.errors import InputError
@@ -46,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
         from cliff_ros.errors import InputError
 
         raise InputError('--record needs a folder to write to: give --output DIR.')
-    source = open_source(args.source, args.camera, args.fps)
+    source = open_input(args.source, args.camera, args.fps)
     try:
         pipeline = Pipeline(
             model=args.model,
@@ -74,7 +78,9 @@ class _Run:
         self.args, self.source, self.pipeline, self.output = args, source, pipeline, args.output
         if self.output:
             make_folder(self.output)
-        self.recorders = Recorders(args.record, self.output, pipeline.body, source.fps) if args.record else None
+        self.recorders = (
+            Recorders(args.record, self.output, pipeline.body, source.fps, args.privacy) if args.record else None
+        )
         self.recorded: list[Path] = []
         self.log = PeopleLog(source.camera, self.output)
         self.plausibility = Plausibility(source.camera)
@@ -141,23 +147,25 @@ class _Run:
         self.plausibility.add(people)
         if self.video:
             from cliff_ros.render.overlay import draw_people
+            from cliff_ros.render.privacy import covered
 
             start = time.perf_counter()
-            picture = draw_people(frame.image, people, frame.camera, self.pipeline.body.faces)
+            image = covered(frame.image, people, frame.camera, self.args.privacy)
+            picture = draw_people(image, people, frame.camera, self.pipeline.body.faces)
             self.video.add(picture)
             self.picks.add(picture, f'{frame.stamp:.2f} s' if not self.source.live else f'frame {index}')
             self.timings[-1]['draw'] = 1e3 * (time.perf_counter() - start)
-            self._record(frame, people, picture)
+            self._record(frame, people, image, picture)
         self.people_per_frame.append(len(people))
         return people
 
-    def _record(self, frame, people, picture) -> None:
+    def _record(self, frame, people, image, picture) -> None:
         from cliff_ros.record import Take
 
         if self.recorders:
             start = time.perf_counter()
             stamp = round(frame.stamp * 1e9)
-            self.recorders.add(Take(stamp, frame.camera, people, frame.image, picture, frame.frame_id))
+            self.recorders.add(Take(stamp, frame.camera, people, image, picture, frame.frame_id))
             self.timings[-1]['record'] = 1e3 * (time.perf_counter() - start)
 
     def _finish(self, stopped: str | None, unwritten: list) -> None:
@@ -216,6 +224,7 @@ class _Run:
             'engine': engine.name,
             'model': self.args.model,
             'detector': self.args.detector,
+            'privacy': self.args.privacy,
             'plausibility': self.plausibility.report(self.log.columns(), self.pipeline.body),
         }
 

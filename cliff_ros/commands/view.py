@@ -9,12 +9,13 @@ import os
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     from cliff_ros import options
     from cliff_ros.engine import ENGINES
+    from cliff_ros.render import privacy
     from cliff_ros.view.server import LOCALHOST, PORT
 
     parser.add_argument(
         'source', nargs='*', default=['synthetic'],
-        help='video file, folder of images, device (/dev/video0 or 0), synthetic[:SEED] (default), or ros[:/NODE]: '
-        'what a node finds (by default the first that is there); of several the page lets one choose',
+        help='video file, folder of images, bag, device (/dev/video0 or 0), synthetic[:SEED] (default), or '
+        'ros[:/NODE]: what a node finds, by default the first that is there; of several the page lets one choose',
     )  # fmt: skip
     parser.add_argument('--host', default=LOCALHOST, help=f'address to listen on (default: {LOCALHOST}, this machine)')
     parser.add_argument('--port', type=int, default=PORT, help=f'(default: {PORT}, or the next that is free)')
@@ -22,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--token', default=os.environ.get('CLIFF_VIEW_TOKEN', ''),
         help='what visitors must bring, also from CLIFF_VIEW_TOKEN; one is made where --host is not this machine',
     )  # fmt: skip
+    privacy.add_argument(parser)
     parser.add_argument('--width', type=int, default=960, help='of the picture in the page, pixels (default: 960)')
     parser.add_argument('--rate', type=float, default=30.0, help='most images a second that are shown (default: 30)')
     parser.add_argument('--once', action='store_true', help='end when the source ends, instead of playing it again')
@@ -40,7 +42,9 @@ def run(args: argparse.Namespace) -> int:
 
     if not (args.rate > 0 and args.width >= 64):
         raise InputError('--rate must be above zero and --width at least 64.')
-    with Viewer(args.host, args.port, args.token, sources=args.source, width=args.width, rate=args.rate) as viewer:
+    with Viewer(
+        args.host, args.port, args.token, sources=args.source, privacy=args.privacy, width=args.width, rate=args.rate
+    ) as viewer:
         print(f'Look at  {viewer.url}', flush=True)
         viewer.say('Loading the network ...')
         cameras = []
@@ -60,11 +64,11 @@ def _open(args: argparse.Namespace, source: str, number: int):
     if kind == 'ros':
         return _node(name, args.body, number)
     from cliff_ros import options
+    from cliff_ros.commands.open_input import open_input
     from cliff_ros.pipeline import Pipeline
-    from cliff_ros.sources import open_source
     from cliff_ros.view.player import Player
 
-    opened = open_source(source, args.camera, args.fps, loop=not args.once)
+    opened = open_input(source, args.camera, args.fps, loop=not args.once)
     pipeline = Pipeline(args.model, args.body, args.engine, args.detector, options=options.from_arguments(args))
     return Player(opened, pipeline, number)
 

@@ -137,7 +137,8 @@ class Bag:
         body = self._body
         return self._make(
             'cliff_ros/msg/SmplInfo', header=header, model='', model_sha256='', engine='', body=body.name,
-            body_sha256=body.sha256, body_licence=body.licence, num_vertices=body.num_vertices,
+            body_sha256=body.sha256, body_licence=body.licence, privacy=self._note or 'off',
+            num_vertices=body.num_vertices,
             num_betas=body.num_betas, joint_names=list(body.joint_names), parents=body.parents.astype(np.int16),
             faces=body.faces.astype(np.uint32).ravel(), body_npz=np.frombuffer(shareable_file(body), np.uint8),
         )  # fmt: skip

@@ -310,6 +310,7 @@ class CliffNode(Guarded, LifecycleNode):
         if self.pipeline is not None:
             self._use_options(settings)
             self.outputs.overlay_opacity = settings.overlay_opacity
+            self.outputs.overlay_joints = settings.overlay_joints
 
     def _use_options(self, settings: CliffSettings) -> None:
         """From the next image on: the thread that runs the pipeline puts them there between two images."""
@@ -328,7 +329,7 @@ class CliffNode(Guarded, LifecycleNode):
         self.diagnostics.publish(State(self._lifecycle, self._failure, seconds, self._facts()))
 
     def _facts(self) -> tuple[tuple[str, str], ...]:
-        facts = [('restarts', str(self.restarts.count))]
+        facts = [('restarts', str(self.restarts.count)), ('privacy', self.parameters.current().privacy)]
         if self.pipeline:
             engine = self.pipeline.engine
             facts += [

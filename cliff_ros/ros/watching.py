@@ -22,6 +22,7 @@ from cliff_ros.body import BodyModel
 from cliff_ros.camera import Camera
 from cliff_ros.errors import CliffError, InputError
 from cliff_ros.msg import SmplArray, SmplInfo
+from cliff_ros.render.privacy import PEOPLE
 from cliff_ros.ros.inputs.calibration import Calibration
 from cliff_ros.ros.inputs.delivery import Delivery, type_name
 from cliff_ros.ros.inputs.images import to_array
@@ -71,6 +72,7 @@ class Watcher:
         ]  # fmt: skip
         self._most = most_image_bytes(settings.max_image_pixels)
         self._body: BodyModel | None = None
+        self._privacy = PEOPLE  # until the node has said
         self._info: bytes | None = None
         self._camera: Camera | None = None
         self._images: OrderedDict[tuple[int, int], RawPicture] = OrderedDict()
@@ -168,7 +170,7 @@ class Watcher:
 
     def _on_body(self, raw: bytes) -> None:
         try:
-            self._body = read_body(raw, self._given)
+            self._body, self._privacy = read_body(raw, self._given)
         except CliffError as error:
             if self._viewer is not None:
                 self._viewer.say(str(error))
@@ -215,6 +217,7 @@ class Watcher:
             Moment(
                 self._camera, people, self._body, pixels, stamp[0] + 1e-9 * stamp[1], self._latency(stamp), {},
                 f'{self.found}: {self.received} answers, {self.without_image} without their image',
+                self._privacy,
             )
         )  # fmt: skip
 

@@ -11,6 +11,7 @@ import numpy as np
 from cliff_ros.body import BodyModel
 from cliff_ros.camera import Camera
 from cliff_ros.people import Person
+from cliff_ros.render.privacy import OFF
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class Moment:
     image: (H, W, 3) uint8 RGB, as ``camera`` took it. stamp: [s], of the source's clock.
     people: with or without ``vertices``. body: whose shapes and poses they have.
     latency: from the camera to here [ms], None where no clock tells. timings: stage -> ms. note: of the source.
+    privacy: what must be covered in the image before it is shown; it is not yet.
     """
 
     camera: Camera
@@ -30,6 +32,7 @@ class Moment:
     latency: float | None = None
     timings: Mapping[str, float] = field(default_factory=dict)
     note: str = ''
+    privacy: str = OFF
 
     def with_vertices(self) -> Moment:
         """The same with everybody's mesh, made from pose and shape where it did not come along."""

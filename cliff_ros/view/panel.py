@@ -31,8 +31,8 @@ _STATES = {TrackState.NEW: 'new', TrackState.OK: 'seen', TrackState.COASTING: 'p
 class Panel:
     """The page of a server. ``update`` is for one thread; what visitors do goes to ``control``."""
 
-    def __init__(self, server: Any, scene: Scene, control: Control, sources: Sequence[str], note: str = '') -> None:
-        """sources: names of the cameras to choose from. note: a line that stays, such as what is covered."""
+    def __init__(self, server: Any, scene: Scene, control: Control, sources: Sequence[str]) -> None:
+        """sources: names of the cameras to choose from."""
         import viser
 
         self._server, self._scene, self._control = server, scene, control
@@ -47,8 +47,6 @@ class Panel:
         gui.main_panel.dock_right()
         gui.main_panel.set_width(300)
         self._said = gui.add_html('')
-        if note:
-            gui.add_html(f'<p style="margin:0 1em">{html.escape(note)}</p>')
         self._source = gui.add_dropdown('Camera', tuple(sources)) if len(sources) > 1 else None
         view = gui.add_dropdown('Look from', VIEWS)
         self._pause = gui.add_button('Pause', icon=viser.Icon.PLAYER_PAUSE)
@@ -67,8 +65,11 @@ class Panel:
         self._told = self._drawn = 0.0
         self._count = 0
 
-    def update(self, moment: Moment, picture: np.ndarray | None) -> None:
-        """picture: (h, w, 3) uint8 RGB, with people drawn over it; None where the image got lost."""
+    def update(self, moment: Moment, picture: np.ndarray | None, said: str = '') -> None:
+        """picture: (h, w, 3) uint8 RGB, with people drawn over it; None where the image got lost.
+
+        said: what is covered in it.
+        """
         now = time.monotonic()
         self._count += 1
         self._strip.append((now, np.nan if moment.latency is None else moment.latency))
@@ -80,7 +81,7 @@ class Panel:
         if still or now - self._told >= _TABLE_PERIOD:
             self._told = now
             self._table.content = people_table(moment)
-            self._said.content = self._sentence(moment)
+            self._said.content = self._sentence(moment, said)
         if still or now - self._drawn >= _PLOT_PERIOD:
             self._drawn = now
             self._plot(now)
@@ -125,9 +126,9 @@ class Panel:
             self._paused(True)
         self._control.step()
 
-    def _sentence(self, moment: Moment) -> str:
+    def _sentence(self, moment: Moment, said: str) -> str:
         stages = ', '.join(f'{name} {ms:.0f}' for name, ms in moment.timings.items())
-        lines = [f'image {self._count}, {moment.stamp:.2f} s', moment.note, f'ms: {stages}' if stages else '']
+        lines = [f'image {self._count}, {moment.stamp:.2f} s', moment.note, said, f'ms: {stages}' if stages else '']
         return (
             '<p style="margin:0 1em 1em" id="cliff-said">' + '<br>'.join(map(html.escape, filter(None, lines))) + '</p>'
         )

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from threading import Condition, Thread
 
 from cliff_ros.render.overlay import draw_people
+from cliff_ros.render.privacy import OFF, covered, sentence, stricter
 from cliff_ros.view.control import Control
 from cliff_ros.view.moment import Moment
 from cliff_ros.view.panel import Panel
@@ -22,6 +23,7 @@ class Viewer:
 
     host, port, token: see `Server`. sources: names of the cameras that visitors may choose from, if there are several;
     ``control.source`` is the one they chose.
+    privacy: what is covered in every image (`cliff_ros.render.privacy`), at least; a moment may ask for more.
     width: of the picture in the page [px]. rate: most images a second that are drawn.
     """
 
@@ -32,6 +34,7 @@ class Viewer:
         token: str = '',
         *,
         sources: Sequence[str] = ('camera',),
+        privacy: str = OFF,
         width: int = 960,
         rate: float = 30.0,
     ) -> None:
@@ -44,6 +47,7 @@ class Viewer:
         self._fresh = self._closed = False
         self._scene = Scene(self._server.viser.scene)
         self._panel = Panel(self._server.viser, self._scene, self.control, sources)
+        self._privacy = privacy
         self._server.on_watchers(self._watchers_changed)
         self._thread = Thread(target=self._run, name='view', daemon=True)
         self._thread.start()
@@ -124,9 +128,10 @@ class Viewer:
         if moment.image is not None:
             small = moment.shrunk(self._width).with_vertices()
             assert small.image is not None
-            image = small.image
+            mode = stricter(self._privacy, moment.privacy)
+            image = covered(small.image, small.people, small.camera, mode)
             picture = draw_people(image, small.people, small.camera, moment.body.faces)
         with self._server.viser.atomic():  # picture and meshes of one moment
             self._scene.update(moment, image)
-            self._panel.update(moment, picture)
+            self._panel.update(moment, picture, sentence(stricter(self._privacy, moment.privacy)))
         self.drawn += 1

@@ -12,6 +12,7 @@ from cliff_ros.body import NUM_JOINTS, BodyModel, load_body
 from cliff_ros.errors import InputError, ModelError
 from cliff_ros.msg import Smpl, SmplArray, SmplInfo
 from cliff_ros.people import Person, TrackState
+from cliff_ros.render.privacy import MODES, PEOPLE
 from cliff_ros.ros.inputs.limits import check_bytes
 from cliff_ros.ros.runtime.complaints import shortened
 
@@ -59,8 +60,8 @@ def person_of(smpl: Smpl) -> Person:
     )
 
 
-def read_body(raw: bytes, given: str | Path = 'embedded') -> BodyModel:
-    """The body that a serialised SmplInfo tells of: the one installed here, or the file ``given``.
+def read_body(raw: bytes, given: str | Path = 'embedded') -> tuple[BodyModel, str]:
+    """The body that a serialised SmplInfo tells of, the one installed here or the file ``given``; and what is covered.
 
     What a message carries is not taken for a body. Raises InputError where the body is another one.
     """
@@ -74,7 +75,8 @@ def read_body(raw: bytes, given: str | Path = 'embedded') -> BodyModel:
         raise ModelError(
             f'the node uses the body {shortened(message.body)}, and here is {body.name!r}: give its file with --body.'
         )
-    return body
+    # A node that covers something this version does not know gets everything covered.
+    return body, message.privacy if message.privacy in MODES else PEOPLE
 
 
 def _xyz(vector) -> tuple[float, float, float]:

@@ -11,8 +11,8 @@ from cliff_ros.body import BodyModel, shareable_file
 from cliff_ros.msg import SmplInfo
 
 
-def info_message(header: Header, body: BodyModel, metadata: dict, engine: str) -> SmplInfo:
-    """Describe the body, the network (``metadata`` of its graph) and what runs it."""
+def info_message(header: Header, body: BodyModel, metadata: dict, engine: str, privacy: str = 'off') -> SmplInfo:
+    """Describe the body, the network (``metadata`` of its graph), what runs it, and what is covered in images."""
     return SmplInfo(
         header=header,
         model=str(metadata.get('model', '')),
@@ -21,6 +21,7 @@ def info_message(header: Header, body: BodyModel, metadata: dict, engine: str) -
         body=body.name,
         body_sha256=body.sha256,
         body_licence=body.licence,
+        privacy=privacy,
         num_vertices=len(body.v_template),
         num_betas=body.shapedirs.shape[2],
         joint_names=list(body.joint_names),

@@ -36,7 +36,8 @@ class Outputs:
         self._publishers: list[LifecyclePublisher] = []
         self._faces = pipeline.body.faces
         self._frame_id = ''
-        self.overlay_opacity = settings.overlay_opacity
+        self.overlay_opacity, self.overlay_joints = settings.overlay_opacity, settings.overlay_joints
+        self._privacy = settings.privacy
 
         def publisher(kind: type, topic: str, profile) -> LifecyclePublisher:
             made = node.create_lifecycle_publisher(
@@ -63,7 +64,7 @@ class Outputs:
         self._timing = publisher(Timing, '~/timing', qos.reliable(10))
         self._body = publisher(SmplInfo, '~/body', qos.latched())
         engine = pipeline.engine
-        self._info = info_message(node.now_header(), pipeline.body, engine.metadata, engine.name)
+        self._info = info_message(node.now_header(), pipeline.body, engine.metadata, engine.name, settings.privacy)
 
     @property
     def wants_vertices(self) -> bool:
@@ -91,7 +92,8 @@ class Outputs:
                     publisher.publish(gone)
                 publisher.publish(markers.serialise(batch))
         if _heard(self._overlay):
-            self._overlay.publish(overlay_message(frame, batch, self._faces, self.overlay_opacity))
+            how = self.overlay_opacity, self.overlay_joints, self._privacy
+            self._overlay.publish(overlay_message(frame, batch, self._faces, *how))
 
     def publish_timing(self, timing: Timing) -> None:
         if _heard(self._timing):
