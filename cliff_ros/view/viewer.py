@@ -57,6 +57,10 @@ class Viewer:
         return self._server.url
 
     @property
+    def port(self) -> int:
+        return self._server.port
+
+    @property
     def watched(self) -> bool:
         """Whether anybody looks; where nobody does, `show` only notes the moment."""
         return self.control.watched
