@@ -65,7 +65,7 @@ class Outputs:
         self._frame_id = processed.batch.frame_id
         for output in self._outputs:
             # Who began to listen after the image was worked on gets the mesh of the next one.
-            if output.wanted() and (processed.batch.has_vertices or not output.needs_vertices):
+            if output.wanted() and (not output.needs_vertices or processed.batch.has_vertices):
                 output.publish(processed)
 
     def clear(self) -> None:

@@ -27,9 +27,9 @@ def _detector(value: str) -> str | None:
 
 def option(name: str, default: Any = None, when: When = When.LIVE) -> Any:
     """A parameter that is an option of the pipeline, whose default, bounds and description it takes."""
-    own_default, about = options.about(name)
+    own_default, spec = options.SPECS[name]
     return parameter(
-        own_default if default is None else default, about.text, when, range=about.range, choices=about.choices
+        own_default if default is None else default, spec.description, when, range=spec.range, choices=spec.choices
     )
 
 
