@@ -31,13 +31,14 @@ _MOST_CLASSES = 8
 def detections_type() -> type:
     """vision_msgs/Detection2DArray. Raises InputError where the package is not installed."""
     try:
-        from vision_msgs.msg import Detection2DArray
+        from vision_msgs import msg
     except ImportError:
         raise InputError(
             "detector 'topic' needs the package vision_msgs: install it "
             '(apt install ros-$ROS_DISTRO-vision-msgs), or choose another detector'
         ) from None
-    return Detection2DArray
+    kind: type = msg.Detection2DArray
+    return kind
 
 
 class FoundBoxes(NamedTuple):
@@ -155,7 +156,7 @@ class Placement:
                     f'pixel or larger than {_LARGEST_IN_IMAGES:.0f} images; correct the detector.'
                 ),
             )
-        return [Box(xyxy[i], boxes[i].score, boxes[i].id) for i in np.flatnonzero(seen & sized)]
+        return [Box(xyxy[i], boxes[i].score, boxes[i].id) for i in np.flatnonzero(seen & sized).tolist()]
 
 
 def _is_sane(box: tuple[float, float, float, float], scores: Sequence[float]) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from array import array
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from std_msgs.msg import Header
@@ -13,7 +15,7 @@ from cliff_ros.msg import SmplInfo
 from cliff_ros.ros.outputs.output import Output, Processed, Setup
 
 
-def info_message(header: Header, body: BodyModel, metadata: dict, engine: str) -> SmplInfo:
+def info_message(header: Header, body: BodyModel, metadata: Mapping[str, Any], engine: str) -> SmplInfo:
     """Describe the body, the network (``metadata`` of its graph) and what runs it."""
     return SmplInfo(
         header=header,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Generic, TypeVar
 
@@ -81,7 +81,11 @@ class Parameters(Generic[Settings]):
 
     def current(self) -> Settings:
         """The current values, with defaults for those that could not be used."""
-        return self._kind(**{name: self._node.get_parameter(name).value for name in self._specs})
+        return self._with({})
+
+    def _with(self, changed: Mapping[str, Any]) -> Settings:
+        values = {name: self._node.get_parameter(name).value for name in self._specs}
+        return self._kind(**{**values, **changed})
 
     def _declare(self, name: str, default: Any, spec: ParameterSpec) -> None:
         descriptor = _descriptor(spec, default)
@@ -114,7 +118,7 @@ class Parameters(Generic[Settings]):
         wrong = spec.check(value) if spec.check else None
         return f"parameter '{name}' {wrong}" if wrong else None
 
-    def _review(self, changed: list[Parameter]) -> SetParametersResult:
+    def _review(self, changed: list[Parameter[Any]]) -> SetParametersResult:
         if any(not p.name for p in changed):  # rclpy would make one
             return SetParametersResult(successful=False, reason='there is no parameter without a name')
         ours = [p for p in changed if p.name in self._specs]
@@ -134,7 +138,7 @@ class Parameters(Generic[Settings]):
         for p in ours:
             self._problems.pop(p.name, None)
         if ours:
-            self._on_change(replace(self.current(), **{p.name: p.value for p in ours}))
+            self._on_change(self._with({p.name: p.value for p in ours}))
         return SetParametersResult(successful=True)
 
     def _report_unknown(self) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 from cliff_ros import options
 from cliff_ros.engine import ENGINES
 from cliff_ros.options import PipelineOptions
-from cliff_ros.ros.inputs.delivery import RELIABILITIES
 from cliff_ros.ros.inputs.images import MAX_PIXELS
+from cliff_ros.ros.inputs.offers import RELIABILITIES
 from cliff_ros.ros.runtime.complaints import shortened
 from cliff_ros.ros.runtime.parameters import When, parameter
 
