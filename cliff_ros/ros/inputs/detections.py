@@ -31,13 +31,13 @@ _MOST_CLASSES = 8
 def detections_type() -> type:
     """vision_msgs/Detection2DArray. Raises InputError where the package is not installed."""
     try:
-        from vision_msgs import msg
+        from vision_msgs.msg import Detection2DArray
     except ImportError:
         raise InputError(
             "detector 'topic' needs the package vision_msgs: install it "
             '(apt install ros-$ROS_DISTRO-vision-msgs), or choose another detector'
         ) from None
-    kind: type = msg.Detection2DArray
+    kind: type = Detection2DArray
     return kind
 
 
