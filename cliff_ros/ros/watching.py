@@ -22,11 +22,13 @@ from cliff_ros.body import BodyModel
 from cliff_ros.camera import Camera
 from cliff_ros.errors import CliffError, InputError
 from cliff_ros.msg import SmplArray, SmplInfo
+from cliff_ros.people import Person
 from cliff_ros.render.privacy import PEOPLE
 from cliff_ros.ros.inputs.calibration import Calibration
-from cliff_ros.ros.inputs.delivery import Delivery, type_name
+from cliff_ros.ros.inputs.delivery import Delivery
 from cliff_ros.ros.inputs.images import to_array
 from cliff_ros.ros.inputs.limits import MOST_INFO_BYTES, check_bytes, most_image_bytes
+from cliff_ros.ros.inputs.offers import type_name
 from cliff_ros.ros.inputs.people_back import read_body, read_people
 from cliff_ros.ros.inputs.wire import RawPicture, read_compressed_image, read_image
 from cliff_ros.ros.runtime import qos
@@ -45,7 +47,7 @@ _LATEST = 10.0  # [s]: an older stamp is of another clock, and tells no latency
 logger = logging.getLogger(__name__)
 
 
-class _Node(Guarded, Node):  # type: ignore[misc]  # Guarded hands on whatever rclpy's methods take
+class _Node(Guarded, Node):
     def __init__(self, context: rclpy.Context) -> None:
         # Nobody may change or ask anything here: no services, no topic of its own.
         super().__init__('cliff_view', context=context, start_parameter_services=False, enable_rosout=False)
@@ -221,7 +223,7 @@ class Watcher:
             )
         )  # fmt: skip
 
-    def _fitting(self, frame_id: str, size: tuple[int, int], people: list) -> Camera:
+    def _fitting(self, frame_id: str, size: tuple[int, int], people: list[Person]) -> Camera:
         """The camera as the node took it: of the image as received, or of a rectified one if that fits better."""
         found: list[tuple[float, Camera]] = []
         problem: InputError | None = None

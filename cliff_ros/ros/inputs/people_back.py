@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from geometry_msgs.msg import Point, Vector3
 from rclpy.serialization import deserialize_message
 from scipy.spatial.transform import Rotation
 
@@ -79,5 +80,5 @@ def read_body(raw: bytes, given: str | Path = 'embedded') -> tuple[BodyModel, st
     return body, message.privacy if message.privacy in MODES else PEOPLE
 
 
-def _xyz(vector) -> tuple[float, float, float]:
+def _xyz(vector: Point | Vector3) -> tuple[float, float, float]:
     return vector.x, vector.y, vector.z

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from std_msgs.msg import Header
 
 from cliff_ros.body import BodyModel, shareable_file
 from cliff_ros.msg import SmplInfo
+from cliff_ros.ros.outputs.output import Output, Processed, Setup
 
 
-def info_message(header: Header, body: BodyModel, metadata: dict, engine: str, privacy: str = 'off') -> SmplInfo:
+def info_message(header: Header, body: BodyModel, metadata: Mapping[str, Any], engine: str, privacy: str) -> SmplInfo:
     """Describe the body, the network (``metadata`` of its graph), what runs it, and what is covered in images."""
     return SmplInfo(
         header=header,
@@ -29,3 +32,24 @@ def info_message(header: Header, body: BodyModel, metadata: dict, engine: str, p
         faces=array('I', np.asarray(body.faces, np.uint32).tobytes()),
         body_npz=array('B', shareable_file(body)),
     )
+
+
+class BodyOutput(Output):
+    """``~/body``: once, for those who come later too."""
+
+    topic, message, latched = '~/body', SmplInfo, True
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        header, engine = Header(stamp=setup.node.get_clock().now().to_msg()), setup.pipeline.engine
+        self._info = info_message(header, setup.pipeline.body, engine.metadata, engine.name, setup.settings.privacy)
+
+    def start(self) -> None:
+        self.publisher.publish(self._info)
+
+    def wanted(self) -> bool:
+        """Never by an image: it is the same for all."""
+        return False
+
+    def publish(self, processed: Processed) -> None:
+        """Nothing."""
