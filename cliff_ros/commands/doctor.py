@@ -75,6 +75,8 @@ _LIBRARIES = (
     Library('torch', 'training, checkpoints, export', _PIP.format('torch'), describe=_torch),
     Library('tensorrt', 'NVIDIA GPUs', 'comes with JetPack; elsewhere: ' + _PIP.format('tensorrt')),
     Library('viser', 'people in a browser', _PIP.format('view')),
+    Library('rosbags', 'bags: read and recorded (MCAP)', _PIP.format('record')),
+    Library('pygltflib', 'recorded glTF', _PIP.format('record')),
     Library('smplx', 'reference body, in tests', _PIP.format('smplx')),
 )
 
