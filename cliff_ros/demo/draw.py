@@ -12,7 +12,7 @@ from tqdm import tqdm
 from cliff_ros.body import BodyModel, load_body
 from cliff_ros.demo.recording import Recording
 from cliff_ros.files import write_bytes
-from cliff_ros.people import Person
+from cliff_ros.people import People
 from cliff_ros.render.overlay import draw_people, draw_skeleton
 from cliff_ros.render.sheet import Picks, save_png
 from cliff_ros.render.video import VideoFile
@@ -59,16 +59,9 @@ def received_body(recording: Recording, folder: Path) -> BodyModel:
     return load_body(path)
 
 
-def with_vertices(people: list[Person], body: BodyModel) -> list[Person]:
+def with_vertices(people: People, body: BodyModel) -> People:
     """People with the mesh that their parameters describe."""
-    if not people:
-        return []
-    _, vertices = body(
-        np.stack([p.betas for p in people]),
-        np.stack([p.rotations for p in people]),
-        np.stack([p.translation for p in people]),
-    )
-    return [person.with_(vertices=mesh) for person, mesh in zip(people, vertices, strict=True)]
+    return people.with_(vertices=body(people.betas, people.rotations, people.translation)[1])
 
 
 def _decode(jpeg: bytes) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 
 from cliff_ros.camera import Camera
 from cliff_ros.files import write_aside
-from cliff_ros.people import Person
+from cliff_ros.people import People
 from cliff_ros.results import PeopleTable, people_by_frame
 
 STEPS = ('decode', 'detect', 'track', 'crop', 'infer', 'smooth', 'publish', 'total')
@@ -24,13 +24,13 @@ class Messages:
 
     stamps : (M,) int64, of the headers [ns]. frame_ids : (M,) of the headers.
     received : (M,) int64, when they reached the recorder [ns].
-    people : M lists.
+    people : M times those in it, without meshes.
     """
 
     stamps: np.ndarray
     frame_ids: Sequence[str]
     received: np.ndarray
-    people: list[list[Person]]
+    people: list[People]
 
     @property
     def headers(self) -> list[tuple[int, str]]:

@@ -11,10 +11,10 @@ from cliff_ros.demo.recording import STEPS, Messages, Recording
 from cliff_ros.demo.run import Scene
 from cliff_ros.evaluation.metrics import match
 from cliff_ros.evaluation.score import score
-from cliff_ros.people import Person
+from cliff_ros.people import People
 
 # One image: the people the node published, and the people who were there.
-_Pair = tuple[list[Person], list[Person]]
+_Pair = tuple[People, People]
 
 
 def make_report(recording: Recording, scene: Scene) -> dict:
@@ -63,10 +63,10 @@ def _id_switches(pairs: list[_Pair]) -> int:
     known: dict[int, int] = {}
     switches = 0
     for people, true in pairs:
-        boxes = [np.array([person.box for person in side]).reshape(-1, 4) for side in (people, true)]
-        for i, j in match(*boxes):
-            switches += known.get(true[j].id, people[i].id) != people[i].id
-            known[true[j].id] = people[i].id
+        for i, j in match(people.box, true.box):
+            mine, theirs = int(people.id[i]), int(true.id[j])
+            switches += known.get(theirs, mine) != mine
+            known[theirs] = mine
     return switches
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from cliff_ros.camera import Camera
 from cliff_ros.errors import InputError
-from cliff_ros.people import Person
+from cliff_ros.people import People
 
 # name: what it is, in the user's words.
 DATASETS = {'synthetic': 'rendered people in everyday poses, never trained on, with exact truth'}
@@ -28,7 +28,7 @@ class Sample(Protocol):
 
     image: np.ndarray
     camera: Camera
-    people: list[Person]
+    people: People
     ignored: np.ndarray
 
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from cliff_ros.camera import Camera
-from cliff_ros.people import Person
+from cliff_ros.people import People, Person
 from cliff_ros.render.raster import rasterize
 from cliff_ros.synthetic.appearance import Look
 from cliff_ros.synthetic.backgrounds import room
@@ -160,7 +160,7 @@ class Sequence:
         self._cache = (index, placed)
         return placed
 
-    def truth(self, index: int) -> list[Person]:
+    def truth(self, index: int) -> People:
         """Everybody who can be seen, exactly; boxes are of the bare body, cut at the image's border.
 
         Who is hidden by others or outside the image by more than `MAX_HIDDEN` is left out.
@@ -187,7 +187,7 @@ class Sequence:
                         vertices=vertices,
                     )
                 )
-        return people
+        return People.of(people)
 
     def _visible(self, index: int) -> list[float]:
         """The share of each person's silhouette that is in the image and that nobody else hides."""

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from cliff_ros.camera import Camera
-from cliff_ros.people import Person
+from cliff_ros.people import People, Person
 from cliff_ros.synthetic import framing, furniture
 from cliff_ros.synthetic.backgrounds import clutter, room
 from cliff_ros.synthetic.camera_effects import camera_effects, cover_with, occlude
@@ -36,7 +36,7 @@ class Still:
 
     image: np.ndarray
     camera: Camera
-    people: list[Person]
+    people: People
     ignored: np.ndarray
 
 
@@ -81,7 +81,7 @@ class StillSampler:
     def sample(self, width: int, height: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(H, W, 3) uint8 RGB, boxes (N, 4) xyxy [px] of who is asked for and (M, 4) of who may be found."""
         still = self.scene(width, height)
-        return still.image, np.array([person.box for person in still.people], np.float32).reshape(-1, 4), still.ignored
+        return still.image, still.people.box.astype(np.float32), still.ignored
 
     def scene(self, width: int, height: int, max_people: int | None = None) -> Still:
         """The next frame."""
@@ -289,7 +289,7 @@ class StillSampler:
             bent,
         )
 
-    def _asked(self, placed: list[_Placed], labels: np.ndarray, camera: Camera) -> tuple[list[Person], list]:
+    def _asked(self, placed: list[_Placed], labels: np.ndarray, camera: Camera) -> tuple[People, list]:
         """Who is asked for, and the boxes of the others."""
         people, ignored = [], []
         least = LEAST_HEIGHT * camera.width / 320
@@ -320,7 +320,7 @@ class StillSampler:
                 )
             else:
                 ignored.append(box)
-        return people, ignored
+        return People.of(people), ignored
 
 
 def _coarsely(function, width: int, height: int, step: int = 4) -> np.ndarray:

@@ -82,7 +82,7 @@ class Outputs:
             self._frames.note(map(self._tf_message.frame, batch.ids), message)
             self._tf.publish(message)
         for publisher, markers, ready in (
-            (self._mesh, self._mesh_markers, all(p.vertices is not None for p in batch.people)),
+            (self._mesh, self._mesh_markers, batch.people.vertices is not None or not batch.people),
             (self._skeleton, self._skeleton_markers, True),
         ):
             if ready and _heard(publisher):
