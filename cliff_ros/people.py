@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
+from math import inf, nan
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
@@ -69,7 +70,8 @@ class Box:
 
     def __post_init__(self) -> None:
         xyxy = np.asarray(self.xyxy, np.float64).reshape(-1)
-        if xyxy.shape != (4,) or not np.isfinite(xyxy).all() or (xyxy[2:] <= xyxy[:2]).any():
+        left, top, right, bottom = xyxy.tolist() if xyxy.shape == (4,) else (nan,) * 4
+        if not (-inf < left < right < inf and -inf < top < bottom < inf):
             raise ValueError(f'Box.xyxy must be 4 finite numbers, x0 < x1 and y0 < y1, got {self.xyxy}')
         object.__setattr__(self, 'xyxy', xyxy)
 
@@ -137,6 +139,8 @@ COLUMNS: Mapping[str, Column] = {
     'presence': Column((), None),
 }
 OPTIONAL = ('vertices', 'presence')
+# Values for everybody of columns that are not given.
+_ZERO, _ONE, _UNKNOWN, _NEW = np.array(0.0), np.array(1.0), np.array(np.nan), np.array(TrackState.NEW, np.uint8)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -174,13 +178,13 @@ class People(Sequence[Person]):
     rotations: Floats
     translation: Floats
     joints: Floats
-    score: Floats = field(default_factory=lambda: np.ones(()))
-    box: Floats = field(default_factory=lambda: np.full((), np.nan))
-    joints2d: Floats = field(default_factory=lambda: np.full((), np.nan))
+    score: Floats = field(default_factory=lambda: _ONE)
+    box: Floats = field(default_factory=lambda: _UNKNOWN)
+    joints2d: Floats = field(default_factory=lambda: _UNKNOWN)
     vertices: Reals | None = None
-    track_state: npt.NDArray[np.uint8] = field(default_factory=lambda: np.zeros((), np.uint8))
-    velocity: Floats = field(default_factory=lambda: np.zeros(()))
-    age: Floats = field(default_factory=lambda: np.zeros(()))
+    track_state: npt.NDArray[np.uint8] = field(default_factory=lambda: _NEW)
+    velocity: Floats = field(default_factory=lambda: _ZERO)
+    age: Floats = field(default_factory=lambda: _ZERO)
     presence: Reals | None = None
     timings: Mapping[str, float] = field(default_factory=dict)
     num_crops: int = 0
@@ -304,17 +308,20 @@ class People(Sequence[Person]):
     def _put(self, columns: Mapping[str, Any], count: int) -> None:
         """Columns, brought to their form, in the place of those that are there."""
         for name, value in columns.items():
-            self.__dict__[name] = None if value is None and name in OPTIONAL else _column(name, value, count)
+            if value is not None or name not in OPTIONAL:
+                shape, dtype = COLUMNS[name]
+                column = np.asarray(value, dtype)
+                value = column if column.shape == (count, *shape) else _fitted(name, column, count)
+            self.__dict__[name] = value
 
 
-def _column(name: str, value: Any, count: int) -> npt.NDArray[Any]:
-    """A column for a number of people, in its own type."""
-    shape, dtype = COLUMNS[name]
-    column = np.asarray(value, dtype)
-    if column.ndim == 0 and None not in shape:
-        return np.full((count, *(side for side in shape if side)), column)
-    if column.shape[:1] == (count,) and _fits(column.shape[1:], shape):
+def _fitted(name: str, column: npt.NDArray[Any], count: int) -> npt.NDArray[Any]:
+    """A column for a number of people: one of free lengths, one number for all, or one of nobody. InputError."""
+    shape, found = COLUMNS[name].shape, column.shape
+    if None in shape and found[:1] == (count,) and _fits(found[1:], shape):
         return column
+    if not found and None not in shape:
+        return np.full((count, *shape), column)  # type: ignore[arg-type]  # of numbers only
     if count == 0 and column.size == 0:
         return np.zeros((0, *(side or 0 for side in shape)), column.dtype)
     wanted = ', '.join(str(side or 'any') for side in (count, *shape))
@@ -322,9 +329,7 @@ def _column(name: str, value: Any, count: int) -> npt.NDArray[Any]:
 
 
 def _fits(found: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
-    return found == wanted or (
-        len(found) == len(wanted) and all(side in (None, length) for length, side in zip(found, wanted, strict=True))
-    )
+    return len(found) == len(wanted) and all(side in (None, length) for length, side in zip(found, wanted, strict=True))
 
 
 def _stacked(name: str, values: list[Any]) -> npt.NDArray[Any]:

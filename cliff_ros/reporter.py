@@ -13,6 +13,8 @@ from cliff_ros.people import Frame, People, TrackState
 from cliff_ros.track import PoseState, Smoother, SmootherOptions, Track
 from cliff_ros.track.person import STEADY
 
+_STILL = np.zeros(3)
+
 
 class Reporter:
     """Smooths those who are seen and holds, for a moment, those who are not.
@@ -44,10 +46,11 @@ class Reporter:
         given: whether boxes come from outside, which are believed: who was in one of them once may coast.
         """
         reported = self._seen(frame, seen, people, vertices)
-        coasting = self._coasting(frame, tracks, vertices, 1 if given else STEADY)
-        everybody = People.concatenate([reported, coasting])
-        in_order = (np.diff(everybody.id) > 0).all()
-        return everybody if in_order else everybody[np.argsort(everybody.id, kind='stable')]
+        after = 1 if given else STEADY
+        lost = [track for track in tracks if track.can_coast(frame.stamp, self.options.coast, after)]
+        everybody = People.concatenate([reported, self._coasting(frame, lost, vertices)]) if lost else reported
+        ids = everybody.id.tolist()
+        return everybody if ids == sorted(ids) else everybody[np.argsort(everybody.id, kind='stable')]
 
     def _seen(self, frame: Frame, seen: Sequence[Track], people: People, vertices: bool) -> People:
         """Those of the people seen who are believed to be there; what is said of them is kept in their tracks."""
@@ -63,18 +66,19 @@ class Reporter:
             # Other angles and lengths move every point: joints and mesh are made again from what is reported.
             rotations, betas = rotations[believed], betas[believed]
             translation = said[believed] - self.body.rest_joints(betas)[:, 0]
-            people = people[believed].with_(rotations=rotations, betas=betas, translation=translation)
-            people = self._posed(people, vertices)
+            people = self._posed(people[believed], betas, rotations, translation, vertices)
         else:
             people = _moved(people, said - pelvis)[believed]
         states = [track.report(stamp) for track in seen]
-        new = np.array([state is TrackState.NEW for state, _ in states], bool)
         people = people.with_(
             id=[track.id for track in seen],
             score=[track.score for track in seen],
             box=[track.box.place(self.options.smooth_boxes) for track in seen],
             joints2d=frame.camera.project(people.joints),
-            velocity=np.where(new[:, None], 0.0, _velocities(seen)),
+            velocity=[
+                _STILL if state is TrackState.NEW else track.velocity
+                for track, (state, _) in zip(seen, states, strict=True)
+            ],
             track_state=[state for state, _ in states],
             age=[age for _, age in states],
         )
@@ -91,36 +95,26 @@ class Reporter:
             poses.append(track.pose)
         return self._smoother(poses, stamp, people.rotations, people.betas, pelvis)
 
-    def _coasting(self, frame: Frame, tracks: Sequence[Track], vertices: bool, after: int) -> People:
-        """Those not seen now but a moment ago, held in their pose and moved on.
-
-        after: images in which they must have been seen before.
-        """
-        lost = [track for track in tracks if track.can_coast(frame.stamp, self.options.coast, after)]
-        if not lost:
-            return People.empty()
+    def _coasting(self, frame: Frame, lost: Sequence[Track], vertices: bool) -> People:
+        """Those not seen now but a moment ago, held in their pose and moved on."""
         states = [track.report(frame.stamp) for track in lost]
         moved = np.array([track.coast(frame.stamp) for track in lost])
         # They were reported with a mesh, or without one, as it was wanted then.
         people = People.of(track.person.with_(vertices=None) for track in lost if track.person is not None)
-        people = self._posed(people.with_(translation=people.translation + moved), vertices)
+        people = self._posed(people, people.betas, people.rotations, people.translation + moved, vertices)
         return people.with_(
             box=[track.box.xyxy for track in lost],
             joints2d=frame.camera.project(people.joints),
-            velocity=_velocities(lost),
+            velocity=[track.velocity for track in lost],
             track_state=[state for state, _ in states],
             age=[age for _, age in states],
         )
 
-    def _posed(self, people: People, vertices: bool) -> People:
-        """People with the joints and, where wanted, the mesh of their pose."""
-        pose = people.betas, people.rotations, people.translation
+    def _posed(self, people: People, betas: Floats, rotations: Floats, translation: Floats, vertices: bool) -> People:
+        """People in another pose, with its joints and, where wanted, its mesh."""
+        pose = betas, rotations, translation
         joints, mesh = self.body(*pose) if vertices else (self.body.joints(*pose), None)
-        return people.with_(joints=joints, vertices=mesh)
-
-
-def _velocities(tracks: Sequence[Track]) -> Floats:
-    return np.array([track.velocity for track in tracks]).reshape(-1, 3)
+        return people.with_(betas=betas, rotations=rotations, translation=translation, joints=joints, vertices=mesh)
 
 
 def _moved(people: People, shift: Floats) -> People:

@@ -88,16 +88,16 @@ class Smoother:
         rate = np.divide(1, dt, out=np.zeros_like(dt), where=dt > 0)
         follow = _gain(self.options.speed_cutoff, dt)
 
-        before = np.stack([person.rotations for person in people])
+        before = np.array([person.rotations for person in people])
         turn = so3.log(np.swapaxes(before, 2, 3) @ rotations)
-        turning = np.stack([person.turning for person in people])
+        turning = np.array([person.turning for person in people])
         turning += follow[..., None] * (turn * rate[..., None] - turning)
         speed = np.sqrt(np.einsum('nji,nji->nj', turning, turning))
         gain = _gain(self._joint_cutoff + self._joint_beta * speed, dt)
         rotations = so3.orthonormal(before @ so3.exp(gain[..., None] * turn))
 
-        before = np.stack([person.point for person in people])
-        moving = np.stack([person.moving for person in people])
+        before = np.array([person.point for person in people])
+        moving = np.array([person.moving for person in people])
         moving += follow * ((point - before) * rate - moving)
         gain = _gain(self._pelvis_cutoff + self._pelvis_beta * np.abs(moving), dt)
         point = before + gain * (point - before)
@@ -109,7 +109,7 @@ class Smoother:
             person.stamp, person.rotations, person.turning = stamp, rotations[i], turning[i]
             person.point, person.moving = point[i], moving[i]
         direction = point[:, :3] / np.linalg.norm(point[:, :3], axis=1, keepdims=True)
-        return rotations, np.stack([person.betas for person in people]), direction * np.exp(point[:, 3:])
+        return rotations, np.array([person.betas for person in people]), direction * np.exp(point[:, 3:])
 
 
 def _to_point(pelvis: Floats) -> Floats:
