@@ -186,7 +186,7 @@ class People(Sequence[Person]):
     velocity: Floats = field(default_factory=lambda: _ZERO)
     age: Floats = field(default_factory=lambda: _ZERO)
     presence: Reals | None = None
-    timings: Mapping[str, float] = field(default_factory=dict)
+    timings: dict[str, float] = field(default_factory=dict)
     num_crops: int = 0
 
     def __post_init__(self) -> None:

@@ -102,11 +102,11 @@ class PeopleLog(PeopleTable):
         """Write ``people.npz`` and finish ``people.jsonl``. OutputError."""
         if self._lines and self.folder:
             self._lines.close()
-            camera = self.camera
+            camera, columns = self.camera, dict[str, Any](self.columns())
             with write_aside(self.folder / 'people.npz') as partial:
                 np.savez_compressed(
                     partial,
-                    **self.columns(),
+                    **columns,
                     camera_K=camera.K,
                     camera_d=camera.d,
                     camera_model=camera.distortion_model,
@@ -116,7 +116,8 @@ class PeopleLog(PeopleTable):
 
 def people_by_frame(columns: Columns, frames: int) -> list[People]:
     """The table turned back into people (without vertices): those of each of ``frames`` images."""
-    everybody = People(**{name: columns[name] for name in _WRITTEN})
+    written: dict[str, Any] = {name: columns[name] for name in _WRITTEN}
+    everybody = People(**written)
     return [everybody[columns['frame'] == frame] for frame in range(frames)]
 
 

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from cliff_ros.arrays import Pixels
 from cliff_ros.body import BodyModel, load_body
 from cliff_ros.demo.recording import Recording
 from cliff_ros.files import write_bytes
@@ -29,10 +30,11 @@ def draw_recording(recording: Recording, folder: Path, rate: float) -> int:
     body = received_body(recording, folder)
     answers = list(zip(recording.estimate.stamps.tolist(), recording.estimate.people, strict=True))
     answers = [(stamp, people) for stamp, people in answers if stamp in recording.images]
-    if not answers:
+    camera = recording.camera
+    if not answers or camera is None:
         return 0
     truth = dict(zip(recording.truth.stamps.tolist(), recording.truth.people, strict=True))
-    start, picks, camera = answers[0][0], Picks(), recording.camera
+    start, picks = answers[0][0], Picks()
     with VideoFile(folder / 'overlay.mp4', rate, camera.width, camera.height) as video:
         for stamp, people in tqdm(
             answers, desc='  drawing           ', unit='frame', mininterval=0.1 if sys.stderr.isatty() else 10.0
@@ -64,5 +66,7 @@ def with_vertices(people: People, body: BodyModel) -> People:
     return people.with_(vertices=body(people.betas, people.rotations, people.translation)[1])
 
 
-def _decode(jpeg: bytes) -> np.ndarray:
-    return cv2.cvtColor(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+def _decode(jpeg: bytes) -> Pixels:
+    pixels = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    assert pixels is not None  # the recorder made it
+    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)

@@ -18,16 +18,19 @@ import struct
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import rclpy
+from geometry_msgs.msg import Point, Vector3
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import MarkerArray
 
@@ -37,7 +40,7 @@ from cliff_ros.demo.recording import COUNTERS, STEPS, Messages, Recording
 from cliff_ros.errors import OutputError
 from cliff_ros.msg import SmplArray, SmplInfo, Timing
 from cliff_ros.people import People
-from cliff_ros.ros.inputs.wire import read_image
+from cliff_ros.ros.inputs.wire import RawImage, read_image
 
 _JPEG_QUALITY = 92
 _EVERYTHING = QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE)
@@ -52,7 +55,7 @@ class Recorder(Node):
     def __init__(self, camera: str, node: str) -> None:
         super().__init__('cliff_recorder')
         self.tapes: dict[str, list[tuple[int, bytes]]] = {}
-        self.images: dict[int, Future] = {}
+        self.images: dict[int, Future[bytes]] = {}
         self.meshes: list[tuple[int, int]] = []
         # One thread, so that compressing never keeps a message waiting to be noted.
         self._compressor = ThreadPoolExecutor(1)
@@ -112,7 +115,7 @@ class Recorder(Node):
             images={stamp: jpeg.result() for stamp, jpeg in self.images.items()},
         )
 
-    def _messages(self, name: str, message_type: type) -> list[tuple[int, object]]:
+    def _messages(self, name: str, message_type: type[Any]) -> list[tuple[int, Any]]:
         return [(received, deserialize_message(raw, message_type)) for received, raw in self.tapes[name]]
 
     def _people(self, name: str) -> Messages:
@@ -156,19 +159,18 @@ def _matrices(quaternions: Floats) -> Floats:
     return matrices
 
 
-def _jpeg(image) -> bytes:
-    pixels = np.frombuffer(image.data, np.uint8).reshape(image.height, image.step)[:, : image.width * 3]
-    pixels = pixels.reshape(image.height, image.width, 3)
-    if image.encoding == 'rgb8':
-        pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
-    return cv2.imencode('.jpg', pixels, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1].tobytes()
+def _jpeg(image: RawImage) -> bytes:
+    rows = np.frombuffer(image.data, np.uint8).reshape(image.height, image.step)[:, : image.width * 3]
+    pixels = rows.reshape(image.height, image.width, 3)
+    bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR) if image.encoding == 'rgb8' else pixels
+    return cv2.imencode('.jpg', bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1].tobytes()
 
 
-def _nanoseconds(header) -> int:
-    return header.stamp.sec * 10**9 + header.stamp.nanosec
+def _nanoseconds(header: Header) -> int:
+    return int(header.stamp.sec * 10**9 + header.stamp.nanosec)
 
 
-def _xyz(vector) -> tuple[float, float, float]:
+def _xyz(vector: Vector3 | Point) -> tuple[float, float, float]:
     return vector.x, vector.y, vector.z
 
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -61,14 +62,14 @@ class Recording:
     mesh_stamps: np.ndarray
     timing: np.ndarray
     counters: dict[str, int]
-    info: dict
+    info: dict[str, str]
     body_npz: bytes
     images: dict[int, bytes]
 
     def save(self, folder: Path) -> None:
         """Write ``recording.npz`` and ``images.npz``, each whole or not at all. OutputError."""
         camera = self.camera
-        arrays = dict(
+        arrays: dict[str, Any] = dict(
             **_flat('truth', self.truth),
             **_flat('estimate', self.estimate),
             tf_stamps=self.tf_stamps,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from cliff_ros.people import People
 _Pair = tuple[People, People]
 
 
-def make_report(recording: Recording, scene: Scene) -> dict:
+def make_report(recording: Recording, scene: Scene) -> dict[str, Any]:
     """All numbers of ``report.json``; None where there was nothing to measure.
 
     ``people_true`` counts the visible people in the images that the node answered: an image it skipped under
@@ -70,7 +71,7 @@ def _id_switches(pairs: list[_Pair]) -> int:
     return switches
 
 
-def _transforms(recording: Recording) -> dict:
+def _transforms(recording: Recording) -> dict[str, Any]:
     """Do the transforms belong to images, and agree with the people in SmplArray?"""
     sent = set(recording.truth.stamps.tolist())
     answers = zip(recording.estimate.stamps.tolist(), recording.estimate.people, strict=True)

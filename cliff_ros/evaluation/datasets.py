@@ -26,10 +26,17 @@ class Sample(Protocol):
     ``joints2d`` and, where there are any, ``vertices``. ignored: (M, 4) boxes of people not asked for.
     """
 
-    image: np.ndarray
-    camera: Camera
-    people: People
-    ignored: np.ndarray
+    @property
+    def image(self) -> np.ndarray: ...
+
+    @property
+    def camera(self) -> Camera: ...
+
+    @property
+    def people(self) -> People: ...
+
+    @property
+    def ignored(self) -> np.ndarray: ...
 
 
 class Dataset(Protocol):

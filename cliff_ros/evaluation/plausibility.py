@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sized
+from typing import Any
+
 import numpy as np
 
 from cliff_ros.body import BodyModel
@@ -28,7 +31,7 @@ class Plausibility:
                 # Detectors see no further than the image's edge.
                 self._overlaps.append(_overlap(np.clip(mesh, 0, limits), np.clip(box, 0, limits)))
 
-    def report(self, columns: dict[str, np.ndarray], body: BodyModel) -> dict:
+    def report(self, columns: dict[str, np.ndarray], body: BodyModel) -> dict[str, Any]:
         """Of the columns of a :class:`~cliff_ros.results.PeopleTable`; None where there was nothing."""
         ids = np.unique(columns['id'])
         betas = {str(i): np.median(columns['betas'][columns['id'] == i], 0) for i in ids}
@@ -72,5 +75,5 @@ def _height(betas: np.ndarray, body: BodyModel) -> float:
     return float(np.ptp(vertices[0, :, 1]))
 
 
-def _or_none(statistic, values) -> float | None:
+def _or_none(statistic: Callable[[Any], Any], values: Sized) -> float | None:
     return float(statistic(values)) if len(values) else None

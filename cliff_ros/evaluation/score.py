@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from cliff_ros.arrays import Floats
+from cliff_ros.arrays import Bools, Floats
 from cliff_ros.evaluation import metrics
 from cliff_ros.people import People, Person
 
 # Column of `Scores` -> key of a summary, and how it gets there. Means where the field uses means (mm), medians
 # where a few outliers would hide the rest.
-_SUMS = {
+_SUMS: dict[str, tuple[str, Callable[[Floats], np.floating[Any]]]] = {
     'mpjpe_mm': ('mpjpe_mm', np.mean),
     'mpjpe_visible_mm': ('mpjpe_visible_mm', np.mean),
     'pa_mpjpe_mm': ('pa_mpjpe_mm', np.mean),
@@ -27,7 +29,7 @@ _SUMS = {
 }
 
 
-def score(frames: Iterable[tuple[Iterable[Person], Iterable[Person]]], min_iou: float = 0.5) -> dict:
+def score(frames: Iterable[tuple[Iterable[Person], Iterable[Person]]], min_iou: float = 0.5) -> dict[str, Any]:
     """Accuracy over images, each given as (predicted people, true people): see `Scores`."""
     scores = Scores(min_iou)
     for predicted, true in frames:
@@ -53,14 +55,14 @@ class Scores:
 
     def __init__(self, min_iou: float = 0.5) -> None:
         self.min_iou = min_iou
-        self._rows: dict[str, list] = {name: [] for name in ('group', 'pelvis', 'found', *_SUMS)}
-        self._counts: dict[str, Counter] = {}
+        self._rows: dict[str, list[Any]] = {name: [] for name in ('group', 'pelvis', 'found', *_SUMS)}
+        self._counts: dict[str, Counter[str]] = {}
 
     def add(
         self,
         predicted: Iterable[Person],
         true: Iterable[Person],
-        ignored: np.ndarray | Sequence = (),
+        ignored: npt.ArrayLike = (),
         group: str = '',
         size: tuple[int, int] | None = None,
     ) -> None:
@@ -70,13 +72,13 @@ class Scores:
         right nor wrong. group: a name for images that are also summed up on their own. size: (width, height) [px]
         of the image, which says whose joints are in it; None: all are.
         """
-        predicted, true = People.of(predicted), People.of(true)
+        predicted, true, unasked = People.of(predicted), People.of(true), np.asarray(ignored, np.float64)
         pairs = metrics.match(predicted.box, true.box, self.min_iou)
         lost = np.delete(np.arange(len(predicted)), [i for i, _ in pairs])
         self._counts.setdefault(group, Counter()).update(
             predicted=len(predicted),
-            ignored=len(ignored),
-            left_out=int(metrics.left_out(predicted.box[lost], np.asarray(ignored)).sum()),
+            ignored=len(unasked),
+            left_out=int(metrics.left_out(predicted.box[lost], unasked).sum()),
         )
         errors = _errors(predicted[[i for i, _ in pairs]], true[[j for _, j in pairs]], size)
         found = {j: row for row, (_, j) in enumerate(pairs)}
@@ -107,7 +109,7 @@ class Scores:
             'pelvis': columns['pelvis'].reshape(-1, 3),
         }
 
-    def summary(self, group: str | None = None) -> dict:
+    def summary(self, group: str | None = None) -> dict[str, Any]:
         """Counts, recall, precision and errors over all images, or those of a group.
 
         ``people_ignored`` are those not asked for; ``people_left_out`` the predictions of them.
@@ -138,7 +140,7 @@ def _errors(predicted: People, true: People, size: tuple[int, int] | None) -> di
     pelvis, roots = (predicted.joints[:, 0], true.joints[:, 0]), (predicted.rotations[:, 0], true.rotations[:, 0])
     pixels = metrics.reprojection_error(predicted.joints2d, true.joints2d)
     low, high = (-np.inf, np.inf) if size is None else (-0.5, np.array(size) - 0.5)
-    visible = ((true.joints2d > low) & (true.joints2d < high)).all(2)
+    visible: Bools = np.all((true.joints2d > low) & (true.joints2d < high), axis=2)
     return {
         'mpjpe_mm': metrics.mpjpe(*joints),
         'mpjpe_visible_mm': metrics.mpjpe_visible(*joints, visible),
