@@ -61,7 +61,7 @@ class Box:
     """Where a person is in the image.
 
     xyxy: (4,) float, raw pixels: left, top, right, bottom. May reach beyond the image.
-    id: None until a tracker, or whoever made the box, gave it one.
+    id: from 0 on; None until a tracker, or whoever made the box, gave it one.
     """
 
     xyxy: Floats
@@ -73,6 +73,8 @@ class Box:
         left, top, right, bottom = xyxy.tolist() if xyxy.shape == (4,) else (nan,) * 4
         if not (-inf < left < right < inf and -inf < top < bottom < inf):
             raise ValueError(f'Box.xyxy must be 4 finite numbers, x0 < x1 and y0 < y1, got {self.xyxy}')
+        if self.id is not None and not 0 <= self.id < 2**63:
+            raise ValueError(f'Box.id must be a whole number of at least 0 that fits into 64 bits, got {self.id}')
         object.__setattr__(self, 'xyxy', xyxy)
 
 

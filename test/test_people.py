@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cliff_ros.errors import InputError
-from cliff_ros.people import COLUMNS, People, Person, TrackState
+from cliff_ros.people import COLUMNS, Box, People, Person, TrackState
 
 
 def somebody(count: int, seed: int = 0, **changes) -> People:
@@ -137,3 +137,10 @@ def test_selections_that_make_no_sense_are_refused():
         somebody(2)[np.zeros((1, 2), int)]
     with pytest.raises(InputError, match='betas is not of the same shape'):
         People.of([somebody(1)[0], somebody(1)[0].with_(betas=np.zeros(3))])
+
+
+@pytest.mark.parametrize('id', [-1, 2**63])
+def test_ids_of_boxes_fit_into_a_column(id):
+    assert Box([0, 0, 1, 1], id=2**63 - 1).id == 2**63 - 1
+    with pytest.raises(ValueError, match='64 bits'):
+        Box([0, 0, 1, 1], id=id)
