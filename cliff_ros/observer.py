@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -116,7 +117,8 @@ class Observer:
     def _plausible(self, out: dict[str, Floats]) -> Bools:
         """(N,) bool: finite and in front of the camera."""
         # A sum is finite where all its terms are.
-        finite: Bools = np.isfinite(sum(out[name].sum(axis=tuple(range(1, out[name].ndim))) for name in _CHECKED))
+        rows = (out[name].reshape(len(out[name]), prod(out[name].shape[1:])) for name in _CHECKED)
+        finite: Bools = np.isfinite(sum(row.sum(1) for row in rows))
         ahead: Bools = out['joints'][:, 0, 2] > NEAREST
         if not finite.all():
             self._say('finite', 'the network gave numbers that are not finite: that person is left out')

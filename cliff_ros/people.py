@@ -192,7 +192,8 @@ class People(Sequence[Person]):
     num_crops: int = 0
 
     def __post_init__(self) -> None:
-        self._put({name: getattr(self, name) for name in COLUMNS}, np.size(self.id))
+        values = self.__dict__
+        self._put({name: values[name] for name in COLUMNS}, np.size(self.id))
 
     @classmethod
     def empty(cls, num_betas: int = 10) -> People:
@@ -323,7 +324,9 @@ def _fitted(name: str, column: npt.NDArray[Any], count: int) -> npt.NDArray[Any]
     if None in shape and found[:1] == (count,) and _fits(found[1:], shape):
         return column
     if not found and None not in shape:
-        return np.full((count, *shape), column)  # type: ignore[arg-type]  # of numbers only
+        filled = np.empty((count, *shape), column.dtype)  # type: ignore[arg-type]  # of numbers only
+        filled[...] = column
+        return filled
     if count == 0 and column.size == 0:
         return np.zeros((0, *(side or 0 for side in shape)), column.dtype)
     wanted = ', '.join(str(side or 'any') for side in (count, *shape))
