@@ -324,7 +324,7 @@ def _fitted(name: str, column: npt.NDArray[Any], count: int) -> npt.NDArray[Any]
     if None in shape and found[:1] == (count,) and _fits(found[1:], shape):
         return column
     if not found and None not in shape:
-        filled = np.empty((count, *shape), column.dtype)  # type: ignore[arg-type]  # of numbers only
+        filled = np.empty((count, *(side for side in shape if side)), column.dtype)
         filled[...] = column
         return filled
     if count == 0 and column.size == 0:

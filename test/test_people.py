@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cliff_ros.errors import InputError
@@ -41,6 +41,7 @@ def same(people: People, rows: list[Person]) -> None:
             np.testing.assert_array_equal(value, getattr(row, name))
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.integers(0, 5), st.data())
 def test_it_reads_like_a_list(count, data):
     people, rows = somebody(count), list(somebody(count))
