@@ -28,7 +28,8 @@ from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import Marker, MarkerArray
 
 import cliff_ros
-from cliff_ros.body import EMBEDDED, JOINT_NAMES, PARENTS
+from cliff_ros import assets
+from cliff_ros.body import JOINT_NAMES, PARENTS
 from cliff_ros.crop.views import full_translation
 from cliff_ros.detect import load_detector
 from cliff_ros.msg import Smpl, SmplArray
@@ -40,7 +41,7 @@ class NaiveCliff:
     def __init__(self, model: str, detector: str) -> None:
         self.model = cliff_ros.load_model(model)
         self.detector = load_detector(detector)
-        with np.load(EMBEDDED) as file:
+        with np.load(assets.BODY) as file:
             self.smpl = smplx.SMPL('embedded', data_struct=Struct(**file))
         self.faces = self.smpl.faces.astype(np.int64)
         self._maps: tuple | None = None

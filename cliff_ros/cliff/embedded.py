@@ -40,7 +40,6 @@ from cliff_ros.cliff.lifting import (
 from cliff_ros.crop.views import CropSpec
 from cliff_ros.errors import ModelError
 
-EMBEDDED = assets.NETWORK
 CROP_HEIGHT, CROP_WIDTH = 128, 96
 WIDTHS, BLOCKS = (16, 48, 80, 160, 240), (1, 2, 2, 2)
 WINDOW = 0.09  # [crop heights] radius around the heatmap's peak that the soft-argmax sees: other modes do not pull
@@ -287,7 +286,7 @@ class EmbeddedHead(nn.Module):
         return torch.sigmoid(features[:, -1])
 
 
-def load_embedded(path: Path = EMBEDDED) -> EmbeddedCliff:
+def load_embedded(path: Path = assets.NETWORK) -> EmbeddedCliff:
     """The trained embedded network, in eval mode, out of its runtime graph."""
     from cliff_ros.graph.export import read_weights
 

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cliff_ros.assets import DATA
+from cliff_ros import assets
 from cliff_ros.errors import InputError, MissingExtra
 from cliff_ros.files import parse_yaml
 
@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--output',
         type=Path,
-        default=DATA,
+        default=assets.DATA,
         metavar='DIR',
         help='where graphs, weights and the log go (default: the package; weights and log to --work)',
     )
@@ -133,11 +133,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _train(args: argparse.Namespace, began: float, renderers: Renderers) -> int:
-    from cliff_ros.cliff.embedded import BLOCKS, EMBEDDED, WIDTHS
+    from cliff_ros.cliff.embedded import BLOCKS, WIDTHS
     from cliff_ros.training import recipe
 
-    start = EMBEDDED if args.start == 'embedded' else args.start and Path(args.start)
-    record = args.work if args.output == DATA else args.output
+    start = assets.NETWORK if args.start == 'embedded' else args.start and Path(args.start)
+    record = args.work if args.output == assets.DATA else args.output
     settings = recipe.Settings(
         args.work,
         args.output,

@@ -7,14 +7,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from cliff_ros import assets
 from cliff_ros.boxes import nms
 from cliff_ros.detect.letterbox import Letterbox
 from cliff_ros.engine.onnx_engine import open_session
 from cliff_ros.errors import ModelError
 from cliff_ros.people import Box
 
-EMBEDDED = assets.DETECTOR
 OUTPUTS = ('heatmap', 'ltrb')
 LONGER_SIDE, MULTIPLE, STRIDE = 384, 32, 8
 THRESHOLD = 0.3

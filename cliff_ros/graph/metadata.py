@@ -29,7 +29,6 @@ PRESENCE = 'presence'
 # The exporter names the encoder's nodes with this prefix: they may run in fp16, all others stay fp32.
 ENCODER_PREFIX = '/encoder'
 ENGINE_SUFFIX = '.engine'  # of what `cliff build-engine` writes
-EMBEDDED = assets.NETWORK
 
 
 def _is_count(value: object, most: int) -> bool:
@@ -49,7 +48,7 @@ _REQUIRED = ('model', 'crop', 'margin', 'body', 'body_sha256', 'num_vertices')
 def find_graph(path: str | Path) -> Path:
     """The file of a runtime graph: ``'embedded'`` or a path. `ModelError` where it cannot be one."""
     if str(path) == 'embedded':
-        return EMBEDDED
+        return assets.NETWORK
     path = Path(path).expanduser()
     if not path.is_file():
         raise ModelError(

@@ -13,11 +13,12 @@ import cv2
 import numpy as np
 
 from cliff_ros.synthetic import framing, furniture
+from cliff_ros.synthetic.actor import Actor
 from cliff_ros.synthetic.backgrounds import clutter
 from cliff_ros.synthetic.camera_effects import camera_effects, cover_with, occlude
 from cliff_ros.synthetic.poses import ALL_POSES, LIVED_POSES
 from cliff_ros.synthetic.props import UPRIGHT as KINDS
-from cliff_ros.synthetic.scene import PLAIN, RICH, UNSEEN, Actor, Cast, Extras, canvas, project
+from cliff_ros.synthetic.scene import PLAIN, RICH, UNSEEN, Cast, Extras, canvas, project
 from cliff_ros.synthetic.scenery import Backdrop, Scenery
 from cliff_ros.synthetic.textures import natural_color
 

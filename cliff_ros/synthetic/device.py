@@ -13,8 +13,8 @@ from torch import Tensor
 
 from cliff_ros.render.material import Material
 from cliff_ros.render.raster_torch import Surfaces, rasterize, vertex_normals
+from cliff_ros.synthetic.actor import Actor
 from cliff_ros.synthetic.lights import DARKEST, GAMMA, Light
-from cliff_ros.synthetic.scene import Actor
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from cliff_ros.synthetic.actor import Actor
 from cliff_ros.synthetic.belongings import Thing
 from cliff_ros.synthetic.poses import euler_to_matrix
-from cliff_ros.synthetic.scene import Actor
 from cliff_ros.synthetic.textures import TEXTURE_SIZE, natural_color
 
 NO_FACES = np.empty((0, 3), np.int32)

@@ -18,9 +18,10 @@ from cliff_ros.body import load_body
 from cliff_ros.body.tensors import constant, index
 from cliff_ros.cliff.embedded import LOG_SPREAD_UNIT, EmbeddedCliff
 from cliff_ros.cliff.lifting import GLOBAL_FEATURES, MIRROR_KEYPOINTS, NUM_FEATURES, LiftingRegressor, pack_features
+from cliff_ros.synthetic.actor import FACE_VERTICES
 from cliff_ros.synthetic.crops import FOV, MARGIN
 from cliff_ros.synthetic.poses import euler_to_matrix, sample_poses
-from cliff_ros.synthetic.scene import FACE_VERTICES, FACING_CAMERA, sample_betas
+from cliff_ros.synthetic.scene import FACING_CAMERA, sample_betas
 from cliff_ros.training.augment import inside
 from cliff_ros.training.losses import Skeleton, facing_of, losses, mirror, project, relative_depths
 from cliff_ros.training.progress import Clock, Losses, save, set_rate, step

@@ -9,13 +9,14 @@ import pytest
 
 torch, onnx = pytest.importorskip('torch'), pytest.importorskip('onnx')
 
+from cliff_ros import assets
 from cliff_ros.body import load_body
 from cliff_ros.cliff import load_model
 from cliff_ros.cliff.embedded import EmbeddedCliff, load_embedded, round_to_half
 from cliff_ros.engine import load_engine
 from cliff_ros.errors import ModelError
 from cliff_ros.graph.export import HALF_SUFFIX, RuntimeGraph, export_graph, read_weights
-from cliff_ros.graph.metadata import EMBEDDED, METADATA_KEY
+from cliff_ros.graph.metadata import METADATA_KEY
 from cliff_ros.training.losses import Skeleton, full_translation, losses, mirror
 
 
@@ -82,8 +83,8 @@ def test_weights_survive_the_graph(random_model, tmp_path):
 
 
 def test_a_graph_of_something_else_is_no_embedded_network(tmp_path):
-    weights = read_weights(EMBEDDED)
-    proto = onnx.load(str(EMBEDDED))
+    weights = read_weights(assets.NETWORK)
+    proto = onnx.load(str(assets.NETWORK))
     del proto.graph.initializer[:]
     del proto.metadata_props[:]
     onnx.save(proto, str(tmp_path / 'empty.onnx'))
@@ -93,9 +94,9 @@ def test_a_graph_of_something_else_is_no_embedded_network(tmp_path):
 
 
 def test_the_shipped_files_are_small_and_say_what_they_are():
-    metadata = {p.key: p.value for p in onnx.load(str(EMBEDDED)).metadata_props}
+    metadata = {p.key: p.value for p in onnx.load(str(assets.NETWORK)).metadata_props}
     assert json.loads(metadata[METADATA_KEY])['licence'] == 'Apache-2.0'
-    assert sum(f.stat().st_size for f in EMBEDDED.parent.glob('*.onnx')) < 15e6
+    assert sum(f.stat().st_size for f in assets.NETWORK.parent.glob('*.onnx')) < 15e6
 
 
 def test_the_training_skeleton_is_the_body():

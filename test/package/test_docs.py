@@ -33,7 +33,7 @@ def test_what_the_checklists_tell_to_extend_is_there():
         'ENGINES',
         'load_engine',
         '_best',
-        'load_detector',
+        'detector_kind',
         'CHOICES',
         'wants_vertices',
         'Template',

@@ -16,11 +16,12 @@ from cliff_ros.crop.views import CropSpec, crop, view_of
 from cliff_ros.people import Box
 from cliff_ros.render.raster import rasterize, shade
 from cliff_ros.synthetic import Sequence, furniture, motions
+from cliff_ros.synthetic.actor import FACE_VERTICES
 from cliff_ros.synthetic.belongings import Thing, cuboid
 from cliff_ros.synthetic.crops import CROP_HEIGHT, CROP_WIDTH, CropSampler
 from cliff_ros.synthetic.framing import MAIN, shows_person, within
 from cliff_ros.synthetic.poses import KINDS, euler_to_matrix, sample_poses
-from cliff_ros.synthetic.scene import FACE_VERTICES, Cast, Extras, Light, canvas
+from cliff_ros.synthetic.scene import Cast, Extras, Light, canvas
 from cliff_ros.synthetic.stills import StillSampler
 
 

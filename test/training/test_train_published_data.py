@@ -16,8 +16,9 @@ torch = pytest.importorskip('torch')
 from cliff_ros.body import load_body
 from cliff_ros.crop.views import CropSpec
 from cliff_ros.errors import InputError
+from cliff_ros.synthetic.actor import FACE_VERTICES
 from cliff_ros.synthetic.poses import euler_to_matrix, sample_poses
-from cliff_ros.synthetic.scene import FACE_VERTICES, FACING_CAMERA
+from cliff_ros.synthetic.scene import FACING_CAMERA
 from cliff_ros.track.so3 import log
 from cliff_ros.training import losses
 from cliff_ros.training.published.augment import box_of

@@ -13,9 +13,10 @@ torch = pytest.importorskip('torch')
 pytest.importorskip('numba', reason='the synthetic world is drawn with numba')
 pytest.importorskip('onnx')
 
+from cliff_ros import assets
 from cliff_ros.body import load_body
 from cliff_ros.camera import Camera
-from cliff_ros.cliff.embedded import EMBEDDED, EmbeddedCliff, KeypointEncoder, encoder_options, load_embedded
+from cliff_ros.cliff.embedded import EmbeddedCliff, KeypointEncoder, encoder_options, load_embedded
 from cliff_ros.errors import InputError
 from cliff_ros.people import Box, Frame
 from cliff_ros.pipeline import Pipeline
@@ -118,7 +119,7 @@ def test_a_trained_network_is_a_start(rendered, tmp_path):
     work.mkdir()
     (work / 'rendered').symlink_to(rendered / 'rendered')
     before = load_embedded().state_dict()
-    assert recipe.train(settings(work, tmp_path, 36.0, start=EMBEDDED))
+    assert recipe.train(settings(work, tmp_path, 36.0, start=assets.NETWORK))
     after = load_embedded(tmp_path / 'cliff_embedded.onnx').state_dict()
     for name in ('regressor.leave.weight', 'encoder.stage8.0.first.0.weight'):
         assert (after[name] - before[name]).abs().max() < 0.2, name

@@ -8,7 +8,8 @@ from array import array
 import numpy as np
 from std_msgs.msg import Header
 
-from cliff_ros.body import EMBEDDED, BodyModel
+from cliff_ros import assets
+from cliff_ros.body import BodyModel
 from cliff_ros.msg import SmplInfo
 
 
@@ -33,5 +34,5 @@ def info_message(header: Header, body: BodyModel, metadata: dict, engine: str) -
 
 def _shareable_file(body: BodyModel) -> bytes:
     """The file of the embedded body, which is CC0; nothing of any other."""
-    file = EMBEDDED.read_bytes()
+    file = assets.BODY.read_bytes()
     return file if hashlib.sha256(file).hexdigest() == body.sha256 else b''
