@@ -30,7 +30,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 import cliff_ros
 from cliff_ros import assets
 from cliff_ros.body import JOINT_NAMES, PARENTS
-from cliff_ros.crop.views import full_translation
+from cliff_ros.crop.translation import full_translation
 from cliff_ros.detect import load_detector
 from cliff_ros.msg import Smpl, SmplArray
 
@@ -75,7 +75,7 @@ class NaiveCliff:
         rotations, betas, camera = self.model(
             self.model.normalise(torch.from_numpy(np.stack(crops))), self.model.bbox_info(location)
         )
-        translation = torch.from_numpy(full_translation(camera.numpy(), location.numpy()))
+        translation = full_translation(camera, location)
         body = self.smpl(
             betas=betas, global_orient=rotations[:, :1], body_pose=rotations[:, 1:], transl=translation, pose2rot=False
         )

@@ -12,7 +12,7 @@ from cliff_ros.body import BodyModel
 from cliff_ros.body.outline import Outline
 from cliff_ros.boxes import iou
 from cliff_ros.camera import Camera
-from cliff_ros.crop.views import View, crops, views_of
+from cliff_ros.crop.views import View, views_of
 from cliff_ros.engine import Engine
 from cliff_ros.graph.metadata import PRESENCE
 from cliff_ros.people import Box, Frame
@@ -95,9 +95,7 @@ class Observer:
                 'a box is left out: it lies outside the view of the lens; drop such boxes, or check that '
                 'the camera is calibrated for this image',
             )
-        if self.engine.cut is not None:
-            return which, views, self.engine.cut(frame, views)
-        return which, views, crops(frame.image, frame.camera, views, spec, frame.order)
+        return which, views, self.engine.cropper(frame, views)
 
     def understand(self, views: Sequence[View], crops: np.ndarray, vertices: bool) -> tuple[np.ndarray, Bodies]:
         """Which of the crops (N,) bool the network did not fail on, and the bodies in those."""

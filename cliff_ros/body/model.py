@@ -12,6 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from cliff_ros.body.names import JOINT_NAMES, NUM_JOINTS
+from cliff_ros.body.tree import world_positions, world_rotations
 from cliff_ros.errors import ModelError
 
 
@@ -151,12 +152,8 @@ class BodyModel:
 
     def bones(self, rest: np.ndarray, rotations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """World rotation (B, 24, 3, 3) and position (B, 24, 3) of every joint along SMPL's tree."""
-        world, position = rotations.copy(), rest.copy()
-        for j in range(1, NUM_JOINTS):
-            p = self.parents[j]
-            world[:, j] = world[:, p] @ rotations[:, j]
-            position[:, j] = position[:, p] + (world[:, p] @ (rest[:, j] - rest[:, p])[..., None])[..., 0]
-        return world, position
+        world = world_rotations(rotations)
+        return world, world_positions(rest, world)
 
     def __call__(
         self, betas: np.ndarray, rotations: np.ndarray, translation: np.ndarray

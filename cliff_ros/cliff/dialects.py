@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from cliff_ros.crop.translation import concatenate
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -66,13 +68,7 @@ class Dialect:
         """Plain location (..., 3), numpy or torch -> what the network is fed, the same type and shape."""
         terms = zip(self.location_scale, self.location_offset, strict=True)
         columns = [location[..., i : i + 1] * scale + offset for i, (scale, offset) in enumerate(terms)]
-        if type(location).__module__.startswith('torch'):
-            import torch
-
-            return torch.cat(columns, -1)
-        import numpy as np
-
-        return np.concatenate(columns, -1)
+        return concatenate(columns)
 
 
 # Sources: huawei-noah/noah-research (CLIFF/demo.py, common/), pixelite1201/BEDLAM (train/models/hmr.py,

@@ -236,6 +236,7 @@ class EmbeddedCliff(nn.Module):
     body = 'smpl'
     licence = 'Apache-2.0'
     spec = CropSpec(CROP_HEIGHT, CROP_WIDTH, antialias=True)
+    half_encoder = False  # it is so small that float16 gains nothing on a GPU
 
     def __init__(self, encoder: dict | None = None, regressor: dict | None = None) -> None:
         """encoder, regressor: options of `KeypointEncoder` and of `LiftingRegressor`, by name."""

@@ -30,6 +30,8 @@ class Cliff(nn.Module):
     licence: of the weights; those published in this dialect, until somebody who trains says otherwise.
     """
 
+    half_encoder = True  # the encoder may compute in float16, all after it may not
+
     def __init__(self, encoder: nn.Module, conventions: Dialect, body: str = 'smpl', name: str = 'cliff') -> None:
         super().__init__()
         self.encoder = encoder

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from cliff_ros.errors import InputError, MissingExtra
 from cliff_ros.files import make_folder, read_image, unwritable
-from cliff_ros.graph.metadata import ENGINE_SUFFIX
-from cliff_ros.graph.precision import CALIBRATION_CROPS, PRECISIONS
+from cliff_ros.graph.metadata import ENGINE_SUFFIX, GraphMetadata
+from cliff_ros.graph.precision import CALIBRATION_CROPS, PRECISIONS, Calibration
 
 SECONDS_BETWEEN = 0.5 if sys.stderr.isatty() else 10.0
 PICTURES = ('.png', '.jpg', '.jpeg', '.bmp')
@@ -84,13 +84,11 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def calibration_crops(source: str, metadata: dict):
+def calibration_crops(source: str, metadata: GraphMetadata) -> Calibration:
     """Crops (N, h, w, 3) and location (N, 3) to calibrate INT8 with."""
     import numpy as np
 
-    from cliff_ros.graph.precision import Calibration
-
-    height, width = metadata['crop']
+    height, width = metadata.spec.height, metadata.spec.width
     if source == 'rendered':
         from cliff_ros.synthetic.crops import generate
 

@@ -126,17 +126,6 @@ class View:
         return self.to_camera(root.swapaxes(-1, -2)).swapaxes(-1, -2), self.to_camera(pelvis) - rest
 
 
-def full_translation(camera: np.ndarray, location: np.ndarray) -> np.ndarray:
-    """SMPL ``transl`` (N, 3) in the view [m] from the network's crop camera (N, 3) = (s, tx, ty).
-
-    The crop camera scales metres to half crop heights, so a person as high as the crop at distance tz has
-    ``s = 2 f / (b tz)`` (CLIFF Eq. 3 and 6, in units of the focal length).
-    """
-    x, y, b = location[:, 0], location[:, 1], location[:, 2]
-    depth = 2 / (b * camera[:, 0])
-    return np.stack([camera[:, 1] + x * depth, camera[:, 2] + y * depth, depth], axis=1)
-
-
 def view_of(box: Box, camera: Camera, spec: CropSpec, upright: int = 0) -> View:
     """The view of one person.
 

@@ -14,7 +14,7 @@ import numpy as np
 from cliff_ros import assets
 from cliff_ros.errors import CliffError, ModelError
 from cliff_ros.files import check_regular
-from cliff_ros.graph.metadata import crop_spec, read_metadata, sha256
+from cliff_ros.graph.metadata import read_metadata, sha256
 from cliff_ros.graph.onnx_file import OnnxFile
 from cliff_ros.sandbox import Limits, run_limited
 
@@ -56,7 +56,7 @@ def try_graph(path: str) -> dict[str, np.ndarray]:
     from cliff_ros.engine.onnx_engine import OnnxEngine
 
     file = OnnxFile(path)
-    spec = crop_spec(read_metadata(file, path))
+    spec = read_metadata(file, path).spec
     refuse_loops(file, path)
     crops = np.zeros((2, spec.height, spec.width, 3), np.uint8)
     location = np.tile(np.array([0, 0, 0.5], np.float32), (2, 1))

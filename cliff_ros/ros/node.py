@@ -186,7 +186,7 @@ class CliffNode(Guarded, LifecycleNode):
         self._max_pixels = settings.max_image_pixels
         engine = self.pipeline.engine
         self.get_logger().info(
-            f"Ready: network '{engine.metadata['model']}' on {engine.name} ({engine.reason}), "
+            f"Ready: network '{engine.metadata.model}' on {engine.name} ({engine.reason}), "
             f"body '{self.pipeline.body.name}', detector '{settings.detector}'."
         )
 
@@ -332,7 +332,7 @@ class CliffNode(Guarded, LifecycleNode):
         if self.pipeline:
             engine = self.pipeline.engine
             facts += [
-                ('network', str(engine.metadata['model'])),
+                ('network', str(engine.metadata.model)),
                 ('engine', f'{engine.name} ({engine.reason})'),
                 ('body', self.pipeline.body.name),
             ]

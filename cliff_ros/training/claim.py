@@ -20,8 +20,9 @@ from torch import Tensor, nn
 from cliff_ros.cliff.embedded import EmbeddedCliff
 from cliff_ros.cliff.lifting import NUM_KEYPOINTS, NUM_OUTPUTS, SMALLEST_SCALE, Parameters, ResidualMLP
 from cliff_ros.cliff.rotation import matrix_from_6d
+from cliff_ros.crop.translation import full_translation
 from cliff_ros.evaluation import metrics
-from cliff_ros.training.losses import Skeleton, full_translation, in_crop, in_full_frame, losses
+from cliff_ros.training.losses import Skeleton, in_crop, in_full_frame, losses
 from cliff_ros.training.progress import Losses, set_rate
 
 # Of the features, the 2D keypoints and how sure they are. The others - depths, facing, the free ones - were taught in

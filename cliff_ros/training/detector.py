@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cliff_ros.boxes import iou
 from cliff_ros.cliff.embedded import Residual, conv
 from cliff_ros.files import write_bytes
 from cliff_ros.graph.export import halve
@@ -181,8 +182,8 @@ def detector_loss(
         return (d[:, :1] + d[:, 2:3]) * (d[:, 1:2] + d[:, 3:])
 
     common = area(torch.minimum(a, b))
-    iou = common / (area(a) + area(b) - common)
-    return focal + l1 - (iou.clamp(min=1e-3).log() * mask).sum() / count
+    overlap = common / (area(a) + area(b) - common)
+    return focal + l1 - (overlap.clamp(min=1e-3).log() * mask).sum() / count
 
 
 def loss_on(network: PersonDetector, images: Tensor, boxes: Tensor, looks: float = 1.0) -> Tensor:
@@ -217,7 +218,7 @@ def validate(network: PersonDetector, pool: StillPool, threshold: float = 0.35) 
             at = torch.stack([x, y], 1) * STRIDE + STRIDE / 2 - 0.5
             left, top, right_, bottom = reach[i, :, y, x]
             mine = torch.stack([at[:, 0] - left, at[:, 1] - top, at[:, 0] + right_, at[:, 1] + bottom], 1)
-            overlap = _iou(mine, boxes[i, :, :4])
+            overlap = torch.from_numpy(iou(mine.cpu().numpy(), boxes[i, :, :4].cpu().numpy())).to(boxes.device)
             people, maybe = kind[i] > 0.5, (kind[i] > -0.5) & (kind[i] < 0.5)
             hits = overlap > 0.5
             asked += int(people.sum())
@@ -226,13 +227,6 @@ def validate(network: PersonDetector, pool: StillPool, threshold: float = 0.35) 
             right += int(good.sum())
             said += int((good | ~(hits & maybe).any(1)).sum())
     return {'recall_percent': 100 * found / max(asked, 1), 'precision_percent': 100 * right / max(said, 1)}
-
-
-def _iou(a: Tensor, b: Tensor) -> Tensor:
-    """(N, 4), (M, 4) -> (N, M)."""
-    low, high = torch.maximum(a[:, None, :2], b[:, :2]), torch.minimum(a[:, None, 2:], b[:, 2:])
-    common = (high - low).clamp(min=0).prod(2)
-    return common / ((a[:, 2:] - a[:, :2]).prod(1)[:, None] + (b[:, 2:] - b[:, :2]).prod(1) - common).clamp(min=1e-6)
 
 
 def train(

@@ -14,6 +14,7 @@ from torch import Tensor
 from cliff_ros.body import MIRROR
 from cliff_ros.body.kinematics import Kinematics
 from cliff_ros.body.tensors import constant, index
+from cliff_ros.crop.translation import full_translation
 
 HMR_FOCAL = 5000 / 224  # [crop heights] HMR and SPIN: 5000 px for crops of 224 px
 
@@ -23,15 +24,11 @@ class Skeleton(Kinematics):
 
     def forward(self, betas: Tensor, rotations: Tensor) -> Tensor:
         """(B, 24, 3) with SMPL translation zero; betas (B, 10), rotations (B, 24, 3, 3)."""
-        return super().forward(self.rest(betas), rotations)[1]
+        return self.posed(betas, rotations)[1]
 
-
-def full_translation(camera: Tensor, location: Tensor) -> Tensor:
-    """SMPL translation (B, 3) from the crop camera (s, tx, ty): the paper's equation 4 with the plain location."""
-    scale = location[:, 2] * camera[:, 0]
-    return torch.stack(
-        [camera[:, 1] + 2 * location[:, 0] / scale, camera[:, 2] + 2 * location[:, 1] / scale, 2 / scale], 1
-    )
+    def posed(self, betas: Tensor, rotations: Tensor) -> tuple[Tensor, Tensor]:
+        """Orientations (B, 24, 3, 3) in the root's frame of reference, and joints as of `forward`."""
+        return super().forward(self.rest(betas), rotations)
 
 
 def project(points: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from cliff_ros.body import load_body
+from cliff_ros.body.outline import farthest_vertices
 from cliff_ros.body.tensors import constant, index
 from cliff_ros.cliff.embedded import LOG_SPREAD_UNIT, EmbeddedCliff
 from cliff_ros.cliff.lifting import GLOBAL_FEATURES, MIRROR_KEYPOINTS, NUM_FEATURES, LiftingRegressor, pack_features
@@ -26,6 +27,7 @@ from cliff_ros.training.augment import inside
 from cliff_ros.training.losses import Skeleton, facing_of, losses, mirror, project, relative_depths
 from cliff_ros.training.progress import Clock, Losses, save, set_rate, step
 
+OUTER = (15, 22, 23, 20, 21, 10, 11, 7, 8, 16, 17, 0, 4, 5, 18, 19)  # joints whose skin makes the box of a mesh
 ARM = [18, 20, 22]
 LEG = [1, 4, 7, 10]
 EARLIER_TRIES = 0.4  # weight of their losses
@@ -44,10 +46,10 @@ class SkeletonSampler:
         rng = np.random.default_rng(seed)
         self.skeleton, self.device = skeleton, skeleton.template.device
         body = load_body()
-        extra = _outline_vertices(body)
+        directions = np.random.default_rng(0).normal(size=(len(OUTER), 6, 3))
+        extra = farthest_vertices(body, OUTER, directions)
         self.num_face = len(FACE_VERTICES)
         points = np.concatenate([FACE_VERTICES, extra])
-        self.parents = body.parents.tolist()
         self.owner = body.weights[points].argmax(1).tolist()
 
         def here(array: np.ndarray) -> Tensor:
@@ -85,8 +87,8 @@ class SkeletonSampler:
         root = about(2, roll) @ about(0, pitch) @ self.facing_camera @ about(1, self._uniform(-180, 180, n))
         rotations = torch.cat([(root @ rotations[:, 0])[:, None], rotations[:, 1:]], 1)
         betas = self.shapes[torch.randint(len(self.shapes), (n,), generator=g, device=device)]
-        joints = self.skeleton(betas, rotations)
-        surface = self._surface(betas, rotations, joints)
+        world, joints = self.skeleton.posed(betas, rotations)
+        surface = self._surface(betas, world, joints)
         half_x = torch.tan(torch.deg2rad(self._uniform(*FOV, n)) / 2)
         aspect = constant(device, (0.75, 0.5625, 1.0, 1.5))[
             torch.multinomial(constant(device, (0.45, 0.4, 0.1, 0.05)), n, True, generator=g)
@@ -143,15 +145,11 @@ class SkeletonSampler:
         )
         return truth, keypoints, good
 
-    def _surface(self, betas: Tensor, rotations: Tensor, joints: Tensor) -> Tensor:
-        """Some surface points, each moved rigidly with the joint that owns it."""
-        world = [rotations[:, 0]]
-        for j in range(1, 24):
-            world.append(world[self.parents[j]] @ rotations[:, j])
+    def _surface(self, betas: Tensor, world: Tensor, joints: Tensor) -> Tensor:
+        """Some surface points, each moved rigidly with the joint that owns it; world: orientations (B, 24, 3, 3)."""
         owner = index(self.device, self.owner)
-        bones = torch.stack(world, 1)[:, owner]
         local = self.template + torch.tensordot(betas, self.directions, 1) - self.skeleton.rest(betas)[:, owner]
-        return joints[:, owner] + (bones @ local[..., None])[..., 0]
+        return joints[:, owner] + (world[:, owner] @ local[..., None])[..., 0]
 
 
 def about(axis: int, degrees: Tensor) -> Tensor:
@@ -164,17 +162,6 @@ def about(axis: int, degrees: Tensor) -> Tensor:
         [c, -s, zero, s, c, zero, zero, zero, one],
     )[axis]
     return torch.stack(rows, 1).view(-1, 3, 3)
-
-
-def _outline_vertices(body) -> np.ndarray:
-    """Vertices that stick out of each outer body part: enough to find the box of the whole mesh."""
-    rng, owner = np.random.default_rng(0), body.weights.argmax(1)
-    found = set()
-    for joint in (15, 22, 23, 20, 21, 10, 11, 7, 8, 16, 17, 0, 4, 5, 18, 19):
-        part = np.where(owner == joint)[0]
-        for direction in rng.normal(size=(6, 3)):
-            found.add(int(part[(body.v_template[part] @ direction).argmax()]))
-    return np.array(sorted(found))
 
 
 def corrupted_features(truth: dict[str, Tensor], keypoints: Tensor, skeleton: Skeleton) -> Tensor:

@@ -361,7 +361,7 @@ def test_resnet50_from_a_configuration_to_a_graph(tmp_path, shards) -> None:
     from cliff_ros.engine.onnx_engine import OnnxEngine
 
     engine = OnnxEngine(tmp_path / 'cliff.onnx', threads=1)
-    assert engine.metadata['licence'] == model.licence == 'unknown: decided by the training data'
+    assert engine.metadata.licence == model.licence == 'unknown: decided by the training data'
     result = engine(np.zeros((1, 256, 192, 3), np.uint8), np.array([[0, 0, 0.3]], np.float32))
     assert np.isfinite(result['vertices']).all() and result['vertices'].shape == (1, 6890, 3)
     # and a training goes on from it

@@ -10,15 +10,16 @@ from std_msgs.msg import Header
 
 from cliff_ros import assets
 from cliff_ros.body import BodyModel
+from cliff_ros.graph.metadata import GraphMetadata
 from cliff_ros.msg import SmplInfo
 
 
-def info_message(header: Header, body: BodyModel, metadata: dict, engine: str) -> SmplInfo:
+def info_message(header: Header, body: BodyModel, metadata: GraphMetadata, engine: str) -> SmplInfo:
     """Describe the body, the network (``metadata`` of its graph) and what runs it."""
     return SmplInfo(
         header=header,
-        model=str(metadata.get('model', '')),
-        model_sha256=str(metadata.get('sha256', '')),
+        model=metadata.model,
+        model_sha256=metadata.sha256,
         engine=engine,
         body=body.name,
         body_sha256=body.sha256,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from cliff_ros.body import NUM_JOINTS, BodyModel
-from cliff_ros.graph.export import SmplLayer
+from cliff_ros.body.layer import SmplLayer
 from cliff_ros.training.losses import in_crop, in_full_frame
 from cliff_ros.training.published.config import LossWeights
 from cliff_ros.training.published.sample import NUM_BETAS, face_of

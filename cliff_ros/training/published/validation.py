@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from cliff_ros.crop.translation import full_translation
 from cliff_ros.evaluation import metrics
 from cliff_ros.training.data import VALIDATION_SHARD
-from cliff_ros.training.losses import full_translation
 from cliff_ros.training.published.batches import collate
 from cliff_ros.training.published.config import DataSource, TrainingConfig
 from cliff_ros.training.published.networks import Trainee

@@ -58,7 +58,7 @@ def test_the_graph_gives_what_the_authors_code_gives(name, batches, tmp_path):
     body = load_body() if model.body == 'smpl' else smplx_sized_body()
     path = tmp_path / 'graph.onnx'
     metadata = export_graph(model, body, path)
-    assert (metadata['model'], metadata['dialect']) == (model.name, model.dialect)
+    assert (metadata.model, metadata.dialect) == (model.name, model.dialect)
     engine = load_engine(path, 'onnx', threads=1)
     assert engine.spec == model.spec
     worst = dict.fromkeys(('rotations', 'betas', 'camera', 'body'), 0.0)

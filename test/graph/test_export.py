@@ -13,11 +13,12 @@ from cliff_ros import assets
 from cliff_ros.body import load_body
 from cliff_ros.cliff import load_model
 from cliff_ros.cliff.embedded import EmbeddedCliff, load_embedded, round_to_half
+from cliff_ros.crop.translation import full_translation
 from cliff_ros.engine import load_engine
 from cliff_ros.errors import ModelError
 from cliff_ros.graph.export import HALF_SUFFIX, RuntimeGraph, export_graph, read_weights
 from cliff_ros.graph.metadata import METADATA_KEY
-from cliff_ros.training.losses import Skeleton, full_translation, losses, mirror
+from cliff_ros.training.losses import Skeleton, losses, mirror
 
 
 def inputs(people: int) -> tuple[np.ndarray, np.ndarray]:
@@ -42,7 +43,7 @@ def random_model():
 
 def test_the_shipped_graph_agrees_with_pytorch_and_the_body():
     engine, model, body = load_engine('embedded', 'onnx'), load_model('embedded'), load_body()
-    assert engine.metadata['body_sha256'] == body.sha256
+    assert engine.metadata.body_sha256 == body.sha256
     for people in (1, 3, 8):
         crops, location = inputs(people)
         out = engine(crops, location)
@@ -63,7 +64,7 @@ def test_the_shipped_graph_agrees_with_pytorch_and_the_body():
 def test_weights_survive_the_graph(random_model, tmp_path):
     path = tmp_path / 'graph.onnx'
     metadata = export_graph(random_model, load_body(), path, note='a test')
-    assert metadata['note'] == 'a test'
+    assert metadata.more['note'] == 'a test'
     large = [
         tensor
         for tensor in onnx.load(str(path)).graph.initializer

@@ -25,7 +25,7 @@ from cliff_ros.engine.check import disagreement, probes
 from cliff_ros.errors import InputError, ModelError
 from cliff_ros.graph import precision, support
 from cliff_ros.graph.export import export_graph
-from cliff_ros.graph.metadata import ENCODER_PREFIX, crop_spec, read_metadata
+from cliff_ros.graph.metadata import ENCODER_PREFIX, read_metadata
 from cliff_ros.graph.onnx_file import OnnxFile
 from cliff_ros.graph.simplify import simplify
 
@@ -79,7 +79,7 @@ def run(model, crops: np.ndarray, location: np.ndarray) -> dict[str, np.ndarray]
 
 
 def inputs(path, people: int = 2) -> tuple[np.ndarray, np.ndarray]:
-    return probes(crop_spec(read_metadata(OnnxFile(path), path)), people)
+    return probes(read_metadata(OnnxFile(path), path).spec, people)
 
 
 def assert_close(one: dict, other: dict, tolerance: float) -> None:
