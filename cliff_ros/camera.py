@@ -50,7 +50,7 @@ class Camera:
     height: int
     K: np.ndarray
     distortion_model: str = 'plumb_bob'
-    d: np.ndarray | tuple = ()
+    d: Any = ()  # given as any sequence, an array from then on
     R: np.ndarray | None = None
     P: np.ndarray | None = None
 
@@ -100,11 +100,11 @@ class Camera:
                 [0, 0, 1],
             ]
         )
-        P = received @ P if P.any() else None
-        if rectified:
-            return cls(width, height, P[:, :3], P=P)
+        projection = received @ P if P.any() else None
+        if rectified and projection is not None:
+            return cls(width, height, projection[:, :3], P=projection)
         model = info.distortion_model or ('plumb_bob' if not np.any(info.d) else '')
-        return cls(width, height, received @ K, model, info.d, R if R.any() else None, P)
+        return cls(width, height, received @ K, model, info.d, R if R.any() else None, projection)
 
     @classmethod
     def uncalibrated(cls, width: int, height: int) -> Camera:
@@ -155,7 +155,7 @@ class Camera:
         P = self.P if self.P is not None else np.column_stack([self.K, np.zeros(3)])
         R = self.R if self.R is not None else np.eye(3)
 
-        def matrix(value: np.ndarray) -> dict:
+        def matrix(value: np.ndarray) -> dict[str, Any]:
             value = np.atleast_2d(value)
             return {'rows': value.shape[0], 'cols': value.shape[1], 'data': value.ravel().tolist()}
 

@@ -85,6 +85,27 @@ def interrupting() -> Iterator[StopRequest]:
             signal.signal(sign, handler)
 
 
+@contextmanager
+def asking() -> Iterator[StopRequest]:
+    """The first signal is remembered, for a loop that looks at it after each round; the second raises
+    KeyboardInterrupt. Handlers are put back in the end. In the main thread.
+    """
+    request = StopRequest()
+
+    def ask(sign: int, frame: FrameType | None) -> None:
+        if request:
+            raise KeyboardInterrupt
+        request.sign = sign
+
+    before = {sign: signal.getsignal(sign) for sign in SIGNALS}
+    _handle(ask)
+    try:
+        yield request
+    finally:
+        for sign, handler in before.items():
+            signal.signal(sign, handler)
+
+
 def leave(status: int) -> NoReturn:
     """End the process when everything is cleared up.
 

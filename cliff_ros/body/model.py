@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -40,7 +41,7 @@ class BodyModel:
     J_regressor_h36m: np.ndarray | None = None
 
     @classmethod
-    def from_arrays(cls, arrays: dict, name: str = 'smpl', sha256: str = '') -> BodyModel:
+    def from_arrays(cls, arrays: dict[str, Any], name: str = 'smpl', sha256: str = '') -> BodyModel:
         """From SMPL's own array names (v_template, shapedirs, ..., kintree_table, f), checked.
 
         Raises
@@ -192,5 +193,5 @@ class BodyModel:
 def _digest(*arrays: np.ndarray) -> str:
     digest = hashlib.sha256()
     for array in arrays:
-        digest.update(np.ascontiguousarray(array, np.float32))
+        digest.update(np.ascontiguousarray(array, np.float32).data)
     return digest.hexdigest()

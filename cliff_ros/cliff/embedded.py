@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -128,6 +128,8 @@ class KeypointEncoder(nn.Module):
     `encoder_options` finds them in trained weights.
     """
 
+    grid: Tensor
+
     def __init__(self, widths: Sequence[int] = WIDTHS, middle: int = 64, blocks: Sequence[int] = BLOCKS) -> None:
         super().__init__()
         c0, c1, c2, c3, c4 = widths
@@ -236,9 +238,10 @@ class EmbeddedCliff(nn.Module):
     body = 'smpl'
     licence = 'Apache-2.0'
     spec = CropSpec(CROP_HEIGHT, CROP_WIDTH, antialias=True)
+    num_betas = 10
     half_encoder = False  # it is so small that float16 gains nothing on a GPU
 
-    def __init__(self, encoder: dict | None = None, regressor: dict | None = None) -> None:
+    def __init__(self, encoder: dict[str, Any] | None = None, regressor: dict[str, Any] | None = None) -> None:
         """encoder, regressor: options of `KeypointEncoder` and of `LiftingRegressor`, by name."""
         super().__init__()
         self.encoder = KeypointEncoder(**(encoder or {}))
@@ -316,7 +319,7 @@ def like(weights: dict[str, Tensor]) -> EmbeddedCliff:
     return EmbeddedCliff(encoder_options(weights), regressor_options(weights))
 
 
-def encoder_options(weights: dict[str, Tensor], prefix: str = 'encoder.') -> dict:
+def encoder_options(weights: dict[str, Tensor], prefix: str = 'encoder.') -> dict[str, Any]:
     """Options of the `KeypointEncoder` that has these weights; none where they are not there."""
     blocks = tuple(
         _count(weights, rf'{re.escape(prefix)}{stage}\.(\d+)\.') or 1
@@ -329,7 +332,7 @@ def encoder_options(weights: dict[str, Tensor], prefix: str = 'encoder.') -> dic
     return dict(widths=tuple(widths), middle=middle, blocks=blocks)
 
 
-def regressor_options(weights: dict[str, Tensor], prefix: str = 'regressor.') -> dict:
+def regressor_options(weights: dict[str, Tensor], prefix: str = 'regressor.') -> dict[str, Any]:
     """As `encoder_options`, of the `LiftingRegressor`."""
     if f'{prefix}first.enter.weight' not in weights or f'{prefix}context.weight' not in weights:
         return {}
@@ -340,7 +343,7 @@ def regressor_options(weights: dict[str, Tensor], prefix: str = 'regressor.') ->
     )
 
 
-def _count(names, pattern: str) -> int:
+def _count(names: Iterable[str], pattern: str) -> int:
     """How many numbers stand in names at the group of the pattern."""
     return len({match[1] for match in map(re.compile(pattern).match, names) if match})
 

@@ -89,6 +89,11 @@ class ResidualMLP(nn.Module):
 class LiftingRegressor(nn.Module):
     """[features | bbox_info] -> SMPL and crop camera. bbox_info: of `EmbeddedCliff.bbox_info`."""
 
+    mean: Tensor
+    ancestors: Tensor
+    template: Tensor
+    directions: Tensor
+
     def __init__(self, width: int = 640, blocks: int = 2, corrector: int = 192, corrections: int = 2) -> None:
         super().__init__()
         self.corrections = corrections

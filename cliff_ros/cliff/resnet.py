@@ -67,7 +67,9 @@ class Bottleneck(_Residual):
         return self.bn3(self.conv3(x))
 
 
-def layer_of(block: type[_Residual], num_in: int, planes: int, blocks: int, stride: int = 1) -> nn.Sequential:
+def layer_of(
+    block: type[BasicBlock] | type[Bottleneck], num_in: int, planes: int, blocks: int, stride: int = 1
+) -> nn.Sequential:
     """``blocks`` residual blocks in a row, the first of which changes stride and channels."""
     rest = (block(planes * block.expansion, planes) for _ in range(blocks - 1))
     return nn.Sequential(block(num_in, planes, stride), *rest)

@@ -102,15 +102,15 @@ def calibration_crops(source: str, metadata: GraphMetadata) -> Calibration:
     pictures = [
         read_image(file, cv2.IMREAD_COLOR) for file in sorted(folder.iterdir()) if file.suffix.lower() in PICTURES
     ]
-    crops = [
+    cut = [
         cv2.cvtColor(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2RGB)
         for picture in pictures
         if picture is not None
     ]
-    if not crops:
+    if not cut:
         raise InputError(f"there is no picture ({', '.join(PICTURES)}) in '{folder}': give crops of single people")
     # The location goes past the trunk that is calibrated.
-    return Calibration(np.stack(crops), np.tile(np.float32([0, 0, 0.5]), (len(crops), 1)))
+    return Calibration(np.stack(cut), np.tile(np.array([0, 0, 0.5], np.float32), (len(cut), 1)))
 
 
 class _Bar:

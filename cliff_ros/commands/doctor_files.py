@@ -45,7 +45,7 @@ def describe_checkpoint(model: str) -> str:
     from cliff_ros.cliff import load_model
 
     network = load_model(model)
-    path, (height, width) = Path(model).expanduser(), network.conventions.crop
+    path, (height, width) = Path(model).expanduser(), (network.spec.height, network.spec.width)
     parameters = sum(parameter.numel() for parameter in network.parameters())
     form = 'safetensors by cliff convert' if path.suffix == '.safetensors' else 'PyTorch checkpoint'
     return (

@@ -63,7 +63,7 @@ def remap(image: np.ndarray, path: np.ndarray, antialias: bool = False, out: np.
         nodes = path[np.ix_(_some(height), _some(width))]
         image, to_small = _shrink(image, nodes, (width, height))
         path = cv2.transform(path, to_small[:2])
-    return cv2.remap(image, path, None, cv2.INTER_LINEAR, dst=out)
+    return cv2.remap(image, path, None, cv2.INTER_LINEAR, dst=out)  # type: ignore[call-overload]  # None is right
 
 
 @lru_cache

@@ -48,7 +48,7 @@ class TorchCropper:
 
     def _cut(self, image: Tensor, camera: Camera, view: View) -> Tensor:
         path = sampling_path(camera, view, self.spec)
-        shape = image.shape[:2]
+        shape = image.shape[0], image.shape[1]
         if uses_integer_rectangle(camera, view, self.spec):
             # The authors resize a copy of the rectangle: its outermost pixels continue beyond it.
             begin, end = view.integer_rectangle(self.spec)

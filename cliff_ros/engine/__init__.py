@@ -30,7 +30,11 @@ class Engine(Protocol):
     reason: str  # why this one
     metadata: GraphMetadata  # what the exporter wrote into the graph
     spec: CropSpec  # how it wants its crops cut
-    cropper: Cropper  # cuts them; what it returns goes into __call__ as crops
+
+    @property
+    def cropper(self) -> Cropper:
+        """Cuts them; what it returns goes into the call as crops."""
+        ...
 
     def __call__(self, crops: Any, location: np.ndarray, vertices: bool = True) -> dict[str, np.ndarray]:
         """Run the network and the body on N people.

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorrt as trt
@@ -142,7 +143,7 @@ class TensorRTEngine:
 
         return TorchCropper(self.spec, 'cuda:0')
 
-    def _upload(self, crops, location: np.ndarray) -> None:
+    def _upload(self, crops: Any, location: np.ndarray) -> None:
         """Into the block of inputs: from the host in one copy; crops by `cropper` may lie on the GPU already."""
         offsets, size = cudart.pack(self._input_sizes(len(location)))
         _place(self._inputs.host, offsets['location'], location)
@@ -179,7 +180,7 @@ class TensorRTEngine:
             )
         return self._runners[people]
 
-    def _context(self, needed: bool = True):
+    def _context(self, needed: bool = True) -> Any:
         context = self._engine.create_execution_context()
         if context is None and needed:
             raise CudaError(
@@ -206,7 +207,7 @@ class _Runner:
 
     def __init__(
         self,
-        context,
+        context: Any,
         record: bool,
         shapes: Mapping[str, tuple[int, ...]],
         addresses: Mapping[str, int],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -54,10 +55,12 @@ class TorchEngine:
         with _device_errors():
             self._module = module.requires_grad_(False).to(self._device)
             if on_gpu:
-                self._module.encoder.to(memory_format=torch.channels_last)
-        self._encode, self._after = self._features, self._module.after
+                self._module.encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._encode: Callable[[Tensor], Tensor] = self._features
+        self._after: Callable[..., tuple[Tensor, ...]] = self._module.after
         if compile:
-            self._encode, self._after = (torch.compile(step, dynamic=True) for step in (self._encode, self._after))
+            self._encode = torch.compile(self._encode, dynamic=True)
+            self._after = torch.compile(self._after, dynamic=True)
         device_name = torch.cuda.get_device_name(self._device) if on_gpu else 'cpu'
         self.name = f'torch:{torch.__version__}:{device_name}'
         self.cropper: Cropper = TorchCropper(self.spec, self._device) if on_gpu else CpuCropper(self.spec)
@@ -73,8 +76,8 @@ class TorchEngine:
         shapes = self.metadata.output_shapes(people)
         # cuDNN would round float32 convolutions to TF32's 10 bits.
         with _device_errors(), torch.backends.cudnn.flags(allow_tf32=False):
-            crops, location = self._upload(crops, location)
-            outputs = self._after(self._encode(crops), location, vertices)
+            pixels, places = self._upload(crops, location)
+            outputs = self._after(self._encode(pixels), places, vertices)
             # One download: all outputs of a person in a row.
             packed = torch.cat([output.reshape(people, -1) for output in outputs], 1).cpu().numpy()
         ends = np.cumsum([int(np.prod(shapes[name][1:])) for name in names])
@@ -148,7 +151,7 @@ class _device_errors:  # noqa: N801  read as the verb of a with statement
     def __enter__(self) -> None:
         pass
 
-    def __exit__(self, kind, error, trace) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if isinstance(error, torch.OutOfMemoryError):
             raise EngineError(
                 f'the GPU has too little memory for this image ({_line(error)}): lower max_people, or '

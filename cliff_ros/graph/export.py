@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -15,22 +17,51 @@ from cliff_ros.body import BodyModel
 from cliff_ros.body.layer import SmplLayer
 from cliff_ros.body.names import kind_of_body
 from cliff_ros.crop.translation import full_translation
+from cliff_ros.crop.views import CropSpec
 from cliff_ros.errors import InputError, MissingExtra
 from cliff_ros.files import write_bytes
 from cliff_ros.graph.metadata import INPUTS, METADATA_KEY, PRESENCE, GraphMetadata
+
+if TYPE_CHECKING:
+    import onnx
+    from typing_extensions import Self
 
 HALF_SUFFIX = '.half'
 OPSET = 16  # with 17 comes LayerNormalization as one node, which TensorRT 8.5 does not know
 
 
+class Network(Protocol):
+    """What can be exported: a network as of `cliff_ros.cliff.load_model`."""
+
+    encoder: Any
+
+    @property
+    def name(self) -> str: ...  # of the architecture
+    @property
+    def dialect(self) -> str: ...
+    @property
+    def body(self) -> str: ...  # 'smpl' or 'smplx'
+    @property
+    def spec(self) -> CropSpec: ...
+    @property
+    def half_encoder(self) -> bool: ...  # whether it may compute in float16 on a GPU
+    @property
+    def num_betas(self) -> int: ...
+    def normalise(self, crops: Tensor) -> Tensor: ...
+    def inference_head(self) -> Any: ...
+    def eval(self) -> Self: ...
+
+
 class RuntimeGraph(nn.Module):
     """Network, body and crop camera in one module: what is exported."""
 
-    def __init__(self, model: nn.Module, body: BodyModel) -> None:
+    def __init__(self, model: Network, body: BodyModel) -> None:
         super().__init__()
-        self.encoder, self.head, self.normalise = model.encoder, model.inference_head(), model.normalise
-        self.half_encoder = model.half_encoder
-        num_betas = min(body.num_betas, getattr(model, 'num_betas', 10))
+        self.encoder: nn.Module = model.encoder
+        self.head: Any = model.inference_head()
+        self.normalise: Callable[[Tensor], Tensor] = model.normalise
+        self.half_encoder: bool = model.half_encoder
+        num_betas = min(body.num_betas, model.num_betas)
         self.num_betas = num_betas
         self.smpl = SmplLayer(body, num_betas)
         self.has_presence = hasattr(self.head, PRESENCE)
@@ -51,12 +82,12 @@ class RuntimeGraph(nn.Module):
         return (*outputs, self.head.presence(features)) if self.has_presence else outputs
 
 
-def fits(model: nn.Module, body: BodyModel) -> bool:
+def fits(model: Network, body: BodyModel) -> bool:
     """Whether a body is of the kind whose betas the network regresses: SMPL or SMPL-X."""
     return model.body == kind_of_body(body.num_vertices)
 
 
-def runtime_graph(model: nn.Module, body: BodyModel) -> tuple[RuntimeGraph, GraphMetadata]:
+def runtime_graph(model: Network, body: BodyModel) -> tuple[RuntimeGraph, GraphMetadata]:
     """Network and body in one module, in eval mode, and what its file says of it (see graph/metadata.py).
 
     Raises InputError when the body is not of the kind whose betas the network regresses.
@@ -79,9 +110,7 @@ def runtime_graph(model: nn.Module, body: BodyModel) -> tuple[RuntimeGraph, Grap
     )
 
 
-def export_graph(
-    model: nn.Module, body: BodyModel, path: str | Path, licence: str = '', **more: object
-) -> GraphMetadata:
+def export_graph(model: Network, body: BodyModel, path: str | Path, licence: str = '', **more: object) -> GraphMetadata:
     """Write the runtime graph of a network with a body; returns its metadata.
 
     Parameters
@@ -113,7 +142,7 @@ def export_graph(
         torch.onnx.export(
             graph,
             example,
-            exported,
+            exported,  # type: ignore[arg-type]  # a file is as good as its name
             input_names=list(INPUTS),
             output_names=list(outputs),
             opset_version=OPSET,
@@ -133,7 +162,7 @@ def export_graph(
     return metadata
 
 
-def _shared(module: nn.Module, graph) -> dict[str, str]:
+def _shared(module: nn.Module, graph: onnx.GraphProto) -> dict[str, str]:
     """Parameter -> initializer, where the exporter merged equal tensors under one name."""
     from onnx import numpy_helper
 
@@ -145,7 +174,7 @@ def _shared(module: nn.Module, graph) -> dict[str, str]:
     }
 
 
-def halve(graph, rounding: bool = False) -> None:
+def halve(graph: onnx.GraphProto, rounding: bool = False) -> None:
     """Store large float32 initializers that float16 holds exactly as float16 behind a Cast; in place.
 
     Engines fold the Cast on load. Half the file for a network trained to be rounded, as the embedded one; the
@@ -183,7 +212,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         tensor.name.removesuffix(HALF_SUFFIX): torch.from_numpy(numpy_helper.to_array(tensor).copy()).float()
         for tensor in proto.graph.initializer
     }
-    metadata = next((json.loads(p.value) for p in proto.metadata_props if p.key == METADATA_KEY), {})
+    metadata: dict[str, Any] = next((json.loads(p.value) for p in proto.metadata_props if p.key == METADATA_KEY), {})
     weights |= {name: weights[other] for name, other in metadata.get('shared', {}).items()}
     # Equal buffers, as of batch norms, are stored once too; the exporter names the others by nodes.
     return weights | {

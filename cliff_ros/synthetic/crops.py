@@ -8,6 +8,7 @@ location feature (cx/f, cy/f, b/f) is all that the network and its losses know o
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -67,7 +68,7 @@ class _Composed:
     """A crop before it is drawn. center, height: of the crop, z = 1. source: pixels of the camera per pixel of the
     crop."""
 
-    canvas: object
+    canvas: Any  # Canvas or DeviceCanvas
     placed: _Placed
     center: np.ndarray
     height: float
@@ -169,8 +170,8 @@ class CropSampler:
         if rng.random() < framing.COVERED:
             cover = framing.cover(rng, placed.low, placed.high)
             visible = project(placed.actor.skin[::7] + placed.translation)
-            visible = visible[framing.within(visible, 0, placed.half) & ~framing.covered(visible, cover)]
-            joints = framing.within(placed.keypoints, 0, placed.half) & ~framing.covered(placed.keypoints, cover)
+            visible = visible[framing.within(visible, framing.MIDDLE, placed.half) & ~framing.covered(visible, cover)]
+            joints = self._in_image(placed) & ~framing.covered(placed.keypoints, cover)
             if len(visible) < 20 or not framing.shows_person(joints):
                 cover = None
             elif rng.random() < 0.6:
@@ -250,8 +251,12 @@ class CropSampler:
     def _visible(self, placed: _Placed, center: np.ndarray, height: float) -> np.ndarray:
         """(29,) bool: the keypoints inside the crop and the camera's image that no furniture covers."""
         extent = np.array([height * self.width / self.height, height]) / 2
-        inside = framing.within(placed.keypoints, center, extent) & framing.within(placed.keypoints, 0, placed.half)
+        inside = framing.within(placed.keypoints, center, extent) & self._in_image(placed)
         return inside if placed.cover is None else inside & ~framing.covered(placed.keypoints, placed.cover)
+
+    @staticmethod
+    def _in_image(placed: _Placed) -> np.ndarray:
+        return framing.within(placed.keypoints, framing.MIDDLE, placed.half)
 
     def _pinhole(self, center: np.ndarray, height: float) -> tuple[float, float, float]:
         """f, cx, cy [px] of a crop."""

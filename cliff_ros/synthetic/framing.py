@@ -32,6 +32,9 @@ def shows_person(inside: np.ndarray) -> bool | None:
     return False if count <= 2 and not inside[15] else None
 
 
+MIDDLE = np.zeros(2)  # of what the camera sees, on the plane z = 1
+
+
 def within(points: np.ndarray, center: np.ndarray, extent: np.ndarray) -> np.ndarray:
     """(N,) bool: points (N, 2) in a rectangle of the given half extents."""
     return (np.abs(points - center) < extent).all(1)

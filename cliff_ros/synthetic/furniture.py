@@ -123,7 +123,8 @@ def _board(center, size) -> tuple[np.ndarray, np.ndarray]:
     quads = np.concatenate(
         [np.stack([first, first + GRID, first + 1], 1), np.stack([first + GRID, first + GRID + 1, first + 1], 1)]
     )
-    points, faces = [], []
+    points: list[np.ndarray] = []
+    faces: list[np.ndarray] = []
     for axis in range(3):
         u, v = (axis + 1) % 3, (axis + 2) % 3
         for sign in (-1.0, 1.0):

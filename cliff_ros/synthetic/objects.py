@@ -452,12 +452,12 @@ class Objects:
         pattern = self.patterns[rng.integers(len(self.patterns))]
         material = Material(
             uv,
-            recolor=np.float32([[0, 0, 0, 1]] * 3),
+            recolor=np.array([[0, 0, 0, 1]] * 3, np.float32),
             pattern=pattern,
             repeats=rng.uniform(0.5, 3),
             amount=rng.choice([0.03, 0.1, 0.25]),
         )
-        rasterize_textured(
+        rasterize_textured(  # type: ignore[call-arg]  # numba takes what the function takes
             points,
             faces,
             lit,

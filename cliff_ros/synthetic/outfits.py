@@ -350,8 +350,8 @@ class RichWardrobe(Wardrobe):
     def _rigid(self, vertices: np.ndarray, faces: np.ndarray, color: np.ndarray) -> Thing:
         """Something on the head."""
         colors = np.ascontiguousarray(np.broadcast_to(color, vertices.shape), np.float32)
-        joints = np.tile(np.int32([HEAD, 0, 0, 0]), (len(vertices), 1))
-        weights = np.tile(np.float32([1, 0, 0, 0]), (len(vertices), 1))
+        joints = np.tile(np.array([HEAD, 0, 0, 0], np.int32), (len(vertices), 1))
+        weights = np.tile(np.array([1, 0, 0, 0], np.float32), (len(vertices), 1))
         return Thing(vertices.astype(np.float32), faces.astype(np.int32), colors, joints, weights)
 
     def _helmet(self, rng) -> Thing:

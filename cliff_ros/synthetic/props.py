@@ -25,7 +25,7 @@ def _points(points) -> np.ndarray:
 def foliage_color(rng: np.random.Generator) -> np.ndarray:
     """(3,) RGB of leaves, grass, bark and straw."""
     hue = rng.normal(42, 14) % 180
-    hsv = np.uint8([[[hue, rng.uniform(40, 200), rng.uniform(30, 190)]]])
+    hsv = np.array([[[hue, rng.uniform(40, 200), rng.uniform(30, 190)]]]).astype(np.uint8)
     return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[0, 0].astype(float)
 
 

@@ -179,7 +179,7 @@ class Canvas:
             if material is None:
                 rasterize(vertices, triangles, colors, *self._k, self.image, self.inverse_depth, self.labels, label)
             else:
-                rasterize_textured(
+                rasterize_textured(  # type: ignore[call-arg]  # numba takes what the function takes
                     vertices,
                     triangles,
                     colors,

@@ -14,7 +14,7 @@ def natural_color(rng: np.random.Generator) -> np.ndarray:
         level = rng.choice([rng.uniform(5, 60), rng.uniform(60, 180), rng.uniform(180, 250)])
         color = np.full(3, level) + rng.normal(0, 6, 3)
     else:
-        hsv = np.uint8([[[rng.integers(180), min(255, rng.gamma(2, 45)), rng.uniform(25, 250)]]])
+        hsv = np.array([[[rng.integers(180), min(255, rng.gamma(2, 45)), rng.uniform(25, 250)]]]).astype(np.uint8)
         color = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[0, 0].astype(float)
     return np.clip(color, 3, 252)
 

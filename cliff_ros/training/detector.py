@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 import io
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -22,8 +21,9 @@ from cliff_ros.files import write_bytes
 from cliff_ros.graph.export import halve
 from cliff_ros.training.augment import recolor
 from cliff_ros.training.data import SIZES
+from cliff_ros.training.loop import LAST, Log, Progress, Stage
 from cliff_ros.training.pool import Feeder
-from cliff_ros.training.progress import Average, Losses, channels_last, half_precision, rounded, save, set_rate, step
+from cliff_ros.training.progress import channels_last, channels_last_of, half_precision, plain_of, rounded
 
 STRIDE = 8
 WIDTHS, DILATIONS = (16, 32, 72, 144), (1, 2, 4, 8)
@@ -49,7 +49,7 @@ class PersonDetector(nn.Module):
         self.head = nn.Conv2d(c8, 5, 1)
         nn.init.zeros_(self.head.weight)
         with torch.no_grad():
-            self.head.bias.copy_(torch.tensor([-4.0, 1.5, 2.0, 1.5, 2.0]))
+            self.head.bias.copy_(torch.tensor([-4.0, 1.5, 2.0, 1.5, 2.0]))  # type: ignore[union-attr]
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         x8 = self.stage8(self.stem(image))
@@ -229,88 +229,66 @@ def validate(network: PersonDetector, pool: StillPool, threshold: float = 0.35) 
     return {'recall_percent': 100 * found / max(asked, 1), 'precision_percent': 100 * right / max(said, 1)}
 
 
-def train(
-    pool: StillPool,
-    network: PersonDetector,
-    progress: Callable[[int], float],
-    feeder: Feeder | None = None,
-    validation: StillPool | None = None,
-    checkpoint: Path | None = None,
-    batch: int = 0,
-    rate: float = 0.0,
-    looks: float = 1.0,
-    every: float = 120.0,
-    log=print,
-    look: Callable[[PersonDetector], None] | None = None,
-) -> PersonDetector:
-    """Train on frames of the pool, on its device; arguments as `keypoints.train`. Returns the average (EMA)."""
-    torch.manual_seed(0)
-    device = pool.device
-    batch, rate = batch or BATCH.get(device.type, 16), rate or RATE.get(device.type, 3e-3)
-    network = network.to(device, memory_format=torch.channels_last).train()
-    average, parameters = Average(network, copy.deepcopy(network)), list(network.parameters())
-    optimizer = torch.optim.AdamW(parameters, rate, weight_decay=1e-3, fused=True)
-    count = samples = 0
-    if checkpoint and checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True, map_location=device)
-        network.load_state_dict(state['network'])
-        average.module.load_state_dict(state['average'])
-        optimizer.load_state_dict(state['optimizer'])
-        count = average.steps = state['step']
-        torch.manual_seed(count)
-    means, started = Losses(log, name='detector'), time.monotonic()
-    saved = started
+class DetectorStage(Stage[PersonDetector]):
+    """The detector learns from frames of the pool, on its device; arguments as those of `KeypointStage`."""
 
-    def keep() -> None:
-        if checkpoint:
-            save(
-                checkpoint,
-                network=network.state_dict(),
-                average=average.module.state_dict(),
-                optimizer=optimizer.state_dict(),
-                step=count,
-            )
-        if validation is not None and len(validation):
-            log(f'detector: {pool.frames} frames so far; validation', rounded(validate(average.module, validation)))
+    name, warmup, clip = 'detector', 50, 10.0
 
-    try:
-        begun = count
-        while (over := progress(count)) < 1 or count == begun:  # one step at least
-            if feeder:
-                for (sizes,) in feeder.take(1):
-                    pool.add(sizes)
-            set_rate(optimizer, rate, over, count, warmup=50)
-            loss = loss_on(network, *pool.batch(batch), looks)
-            step(loss, optimizer, parameters, 10.0)
-            average.update()
-            count += 1
-            samples += batch
-            now = time.monotonic()
-            means.add(count, now - started, samples, {'loss': loss})
-            if now - saved > every:
-                saved = now
-                keep()
-                if look:
-                    look(average.module)
-    except KeyboardInterrupt:
-        keep()
-        raise
-    keep()
-    return average.module
+    def __init__(
+        self,
+        pool: StillPool,
+        network: PersonDetector,
+        progress: Progress,
+        feeder: Feeder | None = None,
+        validation: StillPool | None = None,
+        checkpoint: Path | None = None,
+        batch: int = 0,
+        rate: float = 0.0,
+        looks: float = 1.0,
+        every: float = 120.0,
+        log: Log = print,
+        written: Callable[[PersonDetector], None] | None = None,
+    ) -> None:
+        torch.manual_seed(0)
+        self.pool, self.feeder, self.validation = pool, feeder, validation
+        self.looks, self.written, kind = looks, written, pool.device.type
+        self.batch = batch or BATCH.get(kind, 16)
+        network = channels_last_of(network, pool.device).train()
+        super().__init__(network, rate or RATE.get(kind, 3e-3), progress, checkpoint, every, log)
+
+    @property
+    def batch_size(self) -> int:
+        return self.batch
+
+    def take(self) -> None:
+        if self.feeder:
+            for (sizes,) in self.feeder.take(1):
+                self.pool.add(sizes)
+
+    def loss(self) -> tuple[Tensor, dict[str, Tensor]]:
+        loss = loss_on(self.module, *self.pool.batch(self.batch), self.looks)
+        return loss, {'loss': loss}
+
+    def look(self, when: str) -> None:
+        if self.validation is not None and len(self.validation):
+            figures = rounded(validate(self.result, self.validation))
+            self.log(f'{self.name}: {self.pool.frames} frames {when}; validation', figures)
+        if self.written and when != LAST:
+            self.written(self.result)
 
 
 def export_detector(network: PersonDetector, path: Path) -> None:
     """Write the graph that cliff_ros.detect runs."""
     import onnx
 
-    network = copy.deepcopy(network).to('cpu', memory_format=torch.contiguous_format)
+    network = plain_of(copy.deepcopy(network))
     example = torch.zeros(1, 224, 384, 3, dtype=torch.uint8)
     exported = io.BytesIO()
     with torch.no_grad():
         torch.onnx.export(
             DetectorGraph(network).eval(),
             (example,),
-            exported,
+            exported,  # type: ignore[arg-type]  # a file is as good as its name
             input_names=['image'],
             output_names=['heatmap', 'ltrb'],
             opset_version=17,

@@ -22,7 +22,7 @@ HMR_FOCAL = 5000 / 224  # [crop heights] HMR and SPIN: 5000 px for crops of 224 
 class Skeleton(Kinematics):
     """SMPL's joints from betas and rotations, differentiable, without the mesh."""
 
-    def forward(self, betas: Tensor, rotations: Tensor) -> Tensor:
+    def forward(self, betas: Tensor, rotations: Tensor) -> Tensor:  # type: ignore[override]  # of joints alone
         """(B, 24, 3) with SMPL translation zero; betas (B, 10), rotations (B, 24, 3, 3)."""
         return self.posed(betas, rotations)[1]
 
@@ -103,7 +103,7 @@ def facing_of(rotations: Tensor) -> Tensor:
 
 def as_truth(labels: np.ndarray) -> dict[str, Tensor]:
     """Label records (synthetic.crops.LABEL) -> tensors."""
-    return {name: torch.from_numpy(np.ascontiguousarray(labels[name])) for name in labels.dtype.names}
+    return {name: torch.from_numpy(np.ascontiguousarray(labels[name])) for name in labels.dtype.names or ()}
 
 
 def relative_depths(truth: dict[str, Tensor], skeleton: Skeleton) -> Tensor:

@@ -24,8 +24,8 @@ from cliff_ros.synthetic.crops import FOV, MARGIN
 from cliff_ros.synthetic.poses import euler_to_matrix, sample_poses
 from cliff_ros.synthetic.scene import FACING_CAMERA, sample_betas
 from cliff_ros.training.augment import inside
+from cliff_ros.training.loop import Log, Progress, Stage
 from cliff_ros.training.losses import Skeleton, facing_of, losses, mirror, project, relative_depths
-from cliff_ros.training.progress import Clock, Losses, save, set_rate, step
 
 OUTER = (15, 22, 23, 20, 21, 10, 11, 7, 8, 16, 17, 0, 4, 5, 18, 19)  # joints whose skin makes the box of a mesh
 ARM = [18, 20, 22]
@@ -222,50 +222,39 @@ def _seen(truth: dict[str, Tensor], keypoints: Tensor, skeleton: Skeleton) -> tu
     return corrupted_features(truth, keypoints, skeleton), truth
 
 
-def train(
-    regressor: LiftingRegressor,
-    skeleton: Skeleton,
-    clock: Clock,
-    interval: tuple[float, float],
-    checkpoint: Path | None = None,
-    rate: float = RATE,
-    log=print,
-) -> LiftingRegressor:
-    """Pretrain in place, on the device of the skeleton, while the interval of the clock lasts."""
-    torch.manual_seed(1)
-    device = skeleton.template.device
-    regressor, batch = regressor.to(device).train(), BATCH.get(device.type, 512)
-    optimizer = torch.optim.AdamW(regressor.parameters(), rate, weight_decay=1e-3, fused=True)
-    count = 0
-    if checkpoint and checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True, map_location=device)
-        regressor.load_state_dict(state['regressor'])
-        optimizer.load_state_dict(state['optimizer'])
-        count = state['step']
-    sampler, parameters = SkeletonSampler(skeleton, seed=count), list(regressor.parameters())
-    means, saved = Losses(log, name='skeletons'), clock.elapsed
+class SkeletonStage(Stage[LiftingRegressor]):
+    """The regressor is trained in place, on the device of the skeleton."""
 
-    def keep() -> None:
-        if checkpoint:
-            save(checkpoint, regressor=regressor.state_dict(), optimizer=optimizer.state_dict(), step=count)
+    name, key, decay = 'skeletons', 'regressor', None
 
-    try:
-        while (progress := clock.progress(interval)) < 1:
-            set_rate(optimizer, rate, progress, count)
-            features, truth = made(sampler, batch)
-            loss, parts = losses_of_tries(regressor, features, truth, skeleton)
-            step(loss, optimizer, parameters)
-            count += 1
-            means.add(count, clock.elapsed, count * batch, parts)
-            if clock.elapsed - saved > 60:
-                saved = clock.elapsed
-                keep()
-    except KeyboardInterrupt:
-        keep()
-        raise
-    with torch.no_grad():  # the free features were always zero: what their weights are is chance
-        regressor.first.enter.weight[:, NUM_FEATURES - GLOBAL_FEATURES : NUM_FEATURES].zero_()
-    return regressor
+    def __init__(
+        self,
+        regressor: LiftingRegressor,
+        skeleton: Skeleton,
+        progress: Progress,
+        checkpoint: Path | None = None,
+        rate: float = RATE,
+        log: Log = print,
+    ) -> None:
+        torch.manual_seed(1)
+        self.skeleton, device = skeleton, skeleton.template.device
+        self.batch = BATCH.get(device.type, 512)
+        super().__init__(regressor.to(device).train(), rate, progress, checkpoint, 60.0, log)
+
+    @property
+    def batch_size(self) -> int:
+        return self.batch
+
+    def begin(self) -> None:
+        self.sampler = SkeletonSampler(self.skeleton, seed=self.count)
+
+    def loss(self) -> tuple[Tensor, dict[str, Tensor]]:
+        return losses_of_tries(self.module, *made(self.sampler, self.batch), self.skeleton)
+
+    def end(self) -> None:
+        super().end()
+        with torch.no_grad():  # the free features were always zero: what their weights are is chance
+            self.module.first.enter.weight[:, NUM_FEATURES - GLOBAL_FEATURES : NUM_FEATURES].zero_()
 
 
 def losses_of_tries(

@@ -1,4 +1,4 @@
-"""The API reference: every module it names is there, every page is found, docstrings become the lists they look like."""
+"""The API reference: every module it names exists, every page is found, docstrings become the lists they look like."""
 
 from __future__ import annotations
 

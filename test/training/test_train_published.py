@@ -29,6 +29,7 @@ from cliff_ros.cliff.network import Cliff, build
 from cliff_ros.errors import InputError, ModelError
 from cliff_ros.synthetic import crops
 from cliff_ros.track.so3 import log
+from cliff_ros.training.averaging import AveragedWeights
 from cliff_ros.training.published.config import (
     Augmentation,
     DataSource,
@@ -37,7 +38,6 @@ from cliff_ros.training.published.config import (
     changed,
     load_config,
 )
-from cliff_ros.training.published.ema import Average
 from cliff_ros.training.published.logs import Scalars
 from cliff_ros.training.published.networks import Trainee, blind, make_network, read_backbone, read_means, write_network
 from cliff_ros.training.published.sources import Rendered, Rendering, render_missing, stream_seed
@@ -129,18 +129,6 @@ def test_rates() -> None:
     assert rate_factor(cosine, 50) == pytest.approx(0.505)
 
 
-def test_average_follows() -> None:
-    model = torch.nn.BatchNorm1d(1)
-    average = Average(model, 0.5)
-    with torch.no_grad():
-        model.weight.fill_(3.0)
-    model.num_batches_tracked.fill_(7)
-    for step in range(1, 40):
-        average.follow(model, step)
-    assert average.model.weight.item() == pytest.approx(3.0, abs=1e-4) and average.model.num_batches_tracked == 7
-    assert not average.model.training
-
-
 def test_logs_go_on_where_the_checkpoint_was(tmp_path) -> None:
     logs = Scalars(tmp_path, 0)
     for step in (5, 10, 15):
@@ -199,17 +187,15 @@ def losses_of(output: Path) -> list[float]:
 
 
 def test_a_training_learns_stops_goes_on_and_leaves_a_graph(tmp_path, shards, monkeypatch) -> None:
-    from cliff_ros.training.published import trainer
+    follow, stops_at = AveragedWeights.update_parameters, set()
 
-    follow, stops_at = trainer.Average.follow, set()
-
-    def follow_then(self, model, step):
-        follow(self, model, step)
+    def follow_then(self, model):
+        follow(self, model)
         torch.rand(1)  # as dropout would, which this network has not
-        if step in stops_at:
+        if int(self.n_averaged) in stops_at:
             os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(trainer.Average, 'follow', follow_then)
+    monkeypatch.setattr(AveragedWeights, 'update_parameters', follow_then)
     config = tiny(tmp_path / 'whole', shards, steps=32, learning_rate=3e-4)
     path = train(config)
     found = losses_of(tmp_path / 'whole')

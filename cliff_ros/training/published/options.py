@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from cliff_ros.errors import InputError
 from cliff_ros.files import read_yaml
@@ -50,7 +50,7 @@ def build(kind: type[Options], values: Any, where: str = '') -> Options:
     """
     if not isinstance(values, Mapping):
         raise InputError(f"'{where or 'the file'}' must hold keys with values, not {values!r}: see docs/training.md")
-    specs = {f.name: (f.metadata['spec'], f.default) for f in fields(kind)}
+    specs = {f.name: (f.metadata['spec'], f.default) for f in fields(cast(Any, kind))}
     given = {}
     for key, value in values.items():
         name = f'{where}.{key}' if where else str(key)
@@ -104,7 +104,7 @@ def _value(name: str, value: Any, spec: Spec, kind: type) -> Any:
             pass
     if type(value) is not kind:
         raise InputError(f"'{name}' must be {_KINDS[kind]}, not {value!r}")
-    if spec.range and not spec.range[0] <= value <= spec.range[1]:
+    if spec.range and not spec.range[0] <= cast(float, value) <= spec.range[1]:
         raise InputError(f"'{name}' must lie in {spec.range[0]} .. {spec.range[1]}, not {value}")
     if spec.choices and value not in spec.choices:
         near = difflib.get_close_matches(str(value), spec.choices, 1)
