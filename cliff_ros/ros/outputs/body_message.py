@@ -12,6 +12,7 @@ from cliff_ros import assets
 from cliff_ros.body import BodyModel
 from cliff_ros.graph.metadata import GraphMetadata
 from cliff_ros.msg import SmplInfo
+from cliff_ros.ros.outputs.output import Output, Processed, Setup
 
 
 def info_message(header: Header, body: BodyModel, metadata: GraphMetadata, engine: str) -> SmplInfo:
@@ -37,3 +38,24 @@ def _shareable_file(body: BodyModel) -> bytes:
     """The file of the embedded body, which is CC0; nothing of any other."""
     file = assets.BODY.read_bytes()
     return file if hashlib.sha256(file).hexdigest() == body.sha256 else b''
+
+
+class BodyOutput(Output):
+    """``~/body``: once, for those who come later too."""
+
+    topic, message, latched = '~/body', SmplInfo, True
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        header, engine = Header(stamp=setup.node.get_clock().now().to_msg()), setup.pipeline.engine
+        self._info = info_message(header, setup.pipeline.body, engine.metadata, engine.name)
+
+    def start(self) -> None:
+        self.publisher.publish(self._info)
+
+    def wanted(self) -> bool:
+        """Never by an image: it is the same for all."""
+        return False
+
+    def publish(self, processed: Processed) -> None:
+        """Nothing."""
