@@ -73,7 +73,7 @@ class NaiveCliff:
             location.append([(cx - K[0, 2]) / f, (cy - K[1, 2]) / f, size / f])
         location = torch.tensor(location, dtype=torch.float32)
         rotations, betas, camera = self.model(
-            self.model.normalise(torch.from_numpy(np.stack(crops))), self.model.bbox_info(location)
+            self.model.normalize(torch.from_numpy(np.stack(crops))), self.model.bbox_info(location)
         )
         translation = full_translation(camera, location)
         body = self.smpl(

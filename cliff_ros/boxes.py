@@ -1,4 +1,4 @@
-"""Vectorised arithmetic on boxes: (N, 4) arrays of left, top, right, bottom."""
+"""Vectorized arithmetic on boxes: (N, 4) arrays of left, top, right, bottom."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def nms(boxes: np.ndarray, scores: np.ndarray, threshold: float) -> np.ndarray:
 
 
 def to_center(xyxy: np.ndarray) -> np.ndarray:
-    """(..., 4) left, top, right, bottom -> centre x, centre y, width, height."""
+    """(..., 4) left, top, right, bottom -> center x, center y, width, height."""
     return xyxy @ _TO_CENTER
 
 

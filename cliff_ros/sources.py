@@ -245,7 +245,7 @@ def camera_for(width: int, height: int, camera_yaml: str | Path | None) -> Camer
         camera = Camera.uncalibrated(width, height)
         _log.warning(
             'No calibration given: guessing f = %.0f px for %dx%d. Poses stay useful, but distances will be '
-            'off by the same factor as f, and people away from the image centre will seem turned. Give '
+            'off by the same factor as f, and people away from the image center will seem turned. Give '
             '--camera camera_info.yaml.',
             camera.f,
             width,

@@ -19,7 +19,7 @@ from cliff_ros.errors import ModelError
 
 @dataclass(frozen=True, eq=False)
 class BodyModel:
-    """An SMPL-format body (Loper et al. 2015). Lengths in metres; axes x left, y up, z out of the chest.
+    """An SMPL-format body (Loper et al. 2015). Lengths in meters; axes x left, y up, z out of the chest.
 
     v_template (V, 3); shapedirs (V, 3, B); posedirs (V, 3, 207) or None where all are zero;
     weights (V, 24) skinning; J_regressor (24, V); parents (24,) with -1 for the root; faces (F, 3),

@@ -1,4 +1,4 @@
-"""Checkpoints of every dialect, recognised from their tensors, loaded strictly, never executed.
+"""Checkpoints of every dialect, recognized from their tensors, loaded strictly, never executed.
 
 Also our own format: a safetensors file of the same tensors under our names, with the dialect in its metadata.
 """

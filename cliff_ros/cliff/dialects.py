@@ -1,8 +1,8 @@
 """The dialects of CLIFF: everything that differs between the published code bases, in one table.
 
-A network only works with the crops, the normalisation and the location feature that it was trained with, so
+A network only works with the crops, the normalization and the location feature that it was trained with, so
 the checkpoint's dialect decides them all. Plain location, here and in the rest of the package, is the paper's
-Eq. 5: l = ((x - cx) / f, (y - cy) / f, b / f), with (x, y) the crop's centre and b its height, in pixels.
+Eq. 5: l = ((x - cx) / f, (y - cy) / f, b / f), with (x, y) the crop's center and b its height, in pixels.
 """
 
 from __future__ import annotations

@@ -121,7 +121,7 @@ class Maps(NamedTuple):
 
 
 class KeypointEncoder(nn.Module):
-    """Normalised crop (B, 3, 128, 96) -> features (B, NUM_FEATURES); but in training what the free features are of the
+    """Normalized crop (B, 3, 128, 96) -> features (B, NUM_FEATURES); but in training what the free features are of the
     mirrored crop (B, 128); last, presence (logit).
 
     widths: channels at strides 2, 4, 8, 16, 32; middle: of the decoder; blocks: residual ones at strides 4 to 32.
@@ -157,7 +157,7 @@ class KeypointEncoder(nn.Module):
         y = (torch.arange(height) + 0.5) / height - 0.5
         x = ((torch.arange(width) + 0.5) / width - 0.5) * CROP_WIDTH / CROP_HEIGHT
         grid = torch.stack([x.repeat(height), y.repeat_interleave(width)], -1)
-        self.register_buffer('grid', grid, persistent=False)  # (768, 2) crop heights from the centre
+        self.register_buffer('grid', grid, persistent=False)  # (768, 2) crop heights from the center
 
     def maps(self, crops: Tensor) -> Maps:
         """All that one look at crops gives."""
@@ -231,7 +231,7 @@ def _backwards(count: int) -> list[int]:
 
 
 class EmbeddedCliff(nn.Module):
-    """The embedded CLIFF. Crops (B, 3, 128, 96) normalised, bbox_info (B, 3) -> rotations, betas, camera."""
+    """The embedded CLIFF. Crops (B, 3, 128, 96) normalized, bbox_info (B, 3) -> rotations, betas, camera."""
 
     dialect = 'embedded'
     name = 'cliff_embedded'
@@ -248,7 +248,7 @@ class EmbeddedCliff(nn.Module):
         self.regressor = LiftingRegressor(**(regressor or {}))
 
     @staticmethod
-    def normalise(crops: Tensor) -> Tensor:
+    def normalize(crops: Tensor) -> Tensor:
         """(B, h, w, 3) 0..255 RGB -> (B, 3, h, w) about unit deviation."""
         return (crops.permute(0, 3, 1, 2).float() - 118) / 62
 

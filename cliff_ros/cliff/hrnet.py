@@ -101,7 +101,7 @@ class HRNetTrunk(nn.Module):
 
 
 class HRNetW48(HRNetTrunk):
-    """The ImageNet classification form, without its classifier: (B, 3, h, w) normalised -> (B, 2048)."""
+    """The ImageNet classification form, without its classifier: (B, 3, h, w) normalized -> (B, 2048)."""
 
     num_features = 2048
 

@@ -48,7 +48,7 @@ class Cliff(nn.Module):
         form = self.conventions
         return CropSpec(*form.crop, form.margin, form.antialias, form.integer_rectangle)
 
-    def normalise(self, crops: Tensor) -> Tensor:
+    def normalize(self, crops: Tensor) -> Tensor:
         """Crops (B, h, w, 3) uint8 RGB -> (B, 3, h, w) float32, as ``forward`` takes them."""
         form = self.conventions
         mean, std = (crops.new_tensor(values, dtype=torch.float32) for values in (form.mean, form.std))
@@ -63,7 +63,7 @@ class Cliff(nn.Module):
 
         Parameters
         ----------
-        crops: (B, 3, h, w) normalised
+        crops: (B, 3, h, w) normalized
         bbox_info: (B, 3) in the dialect's form
 
         Returns

@@ -1,4 +1,4 @@
-"""The embedded detector: a small network that marks the centres of people (in the manner of CenterNet)."""
+"""The embedded detector: a small network that marks the centers of people (in the manner of CenterNet)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class HeatmapDetector:
     """Runs a detector graph.
 
     Input ``image`` uint8 (1, h, w, 3) RGB, h and w multiples of 32. Outputs ``heatmap`` (1, 1, h/8, w/8),
-    scores that are 0 wherever a neighbour is higher, and ``ltrb`` (1, 4, h/8, w/8), distances [px] from the
+    scores that are 0 wherever a neighbor is higher, and ``ltrb`` (1, 4, h/8, w/8), distances [px] from the
     middle of the cell, ``8 (x + 0.5)`` where the first pixel begins at 0, to the sides of the box.
 
     threshold: smallest score of a person; None: THRESHOLD. max_overlap: largest IoU of two people.

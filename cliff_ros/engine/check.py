@@ -46,7 +46,7 @@ def disagreement(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> fl
 
 
 def probes(spec: CropSpec, people: int) -> tuple[np.ndarray, np.ndarray]:
-    """Crops (N, h, w, 3) uint8 of soft colours, and location (N, 3) float32; always the same."""
+    """Crops (N, h, w, 3) uint8 of soft colors, and location (N, 3) float32; always the same."""
     rng = np.random.default_rng(0)
     crops = np.stack(
         [

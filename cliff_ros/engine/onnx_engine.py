@@ -23,7 +23,7 @@ def providers() -> list[str]:
 
 
 def open_session(model: str | Path | bytes, threads: int = 0, on: Sequence[str] = ()) -> ort.InferenceSession:
-    """An ONNX Runtime session on the best provider there is, a good neighbour to the ROS threads.
+    """An ONNX Runtime session on the best provider there is, a good neighbor to the ROS threads.
 
     model: a file or its content.
     threads: 0 takes the cores this process may use, at most 4 (more gain little on networks of this

@@ -35,7 +35,7 @@ def build(
     progress: Progress | None = None,
     calibration: Calibration | None = None,
 ) -> bytes:
-    """Build an engine; returns what TensorRT serialises.
+    """Build an engine; returns what TensorRT serializes.
 
     content: of the runtime graph, path: where it came from; spec: its crops.
     Raises InputError for INT8 without calibration, ModelError for what TensorRT cannot build.

@@ -85,7 +85,7 @@ class TorchEngine:
         return {name: part.reshape(shapes[name]) for name, part in zip(names, parts, strict=True)}
 
     def _features(self, crops: Tensor) -> Tensor:
-        pixels = self._module.normalise(crops.float())
+        pixels = self._module.normalize(crops.float())
         with torch.autocast(self._device.type, torch.float16, enabled=self._half):
             features = self._module.encoder(pixels)
         return features.float()

@@ -47,7 +47,7 @@ class Network(Protocol):
     def half_encoder(self) -> bool: ...  # whether it may compute in float16 on a GPU
     @property
     def num_betas(self) -> int: ...
-    def normalise(self, crops: Tensor) -> Tensor: ...
+    def normalize(self, crops: Tensor) -> Tensor: ...
     def inference_head(self) -> Any: ...
     def eval(self) -> Self: ...
 
@@ -59,7 +59,7 @@ class RuntimeGraph(nn.Module):
         super().__init__()
         self.encoder: nn.Module = model.encoder
         self.head: Any = model.inference_head()
-        self.normalise: Callable[[Tensor], Tensor] = model.normalise
+        self.normalize: Callable[[Tensor], Tensor] = model.normalize
         self.half_encoder: bool = model.half_encoder
         num_betas = min(body.num_betas, model.num_betas)
         self.num_betas = num_betas
@@ -69,7 +69,7 @@ class RuntimeGraph(nn.Module):
     def forward(self, crops: Tensor, location: Tensor) -> tuple[Tensor, ...]:
         """Crops (B, h, w, 3) uint8, location (B, 3) -> the outputs in the order of `GraphMetadata.outputs`."""
         # TensorRT takes uint8 at the door only: whatever a network does first, it does to floats.
-        return self.after(self.encoder(self.normalise(crops.float())), location)
+        return self.after(self.encoder(self.normalize(crops.float())), location)
 
     def after(self, features: Tensor, location: Tensor, vertices: bool = True) -> tuple[Tensor, ...]:
         """All that comes after the encoder, which must not be computed in less than float32."""

@@ -1,10 +1,10 @@
 """The runtime graph: the one ONNX file that goes from crops to people.
 
-Written by ``cliff export``; run by every engine. It holds normalisation, encoder, regressor, 6D to
+Written by ``cliff export``; run by every engine. It holds normalization, encoder, regressor, 6D to
 rotation matrices, the body and the crop camera, so that all engines give the same numbers.
 
 Inputs: ``crops`` uint8 (N, h, w, 3) RGB; ``location`` float32 (N, 3), the paper's Eq. 5.
-Outputs, float32, in the frame of the view the crop was taken from, metres: see `OUTPUTS`. A network that can
+Outputs, float32, in the frame of the view the crop was taken from, meters: see `OUTPUTS`. A network that can
 tell whether a crop shows a person at all adds ``presence`` (N,), a probability.
 """
 

@@ -1,7 +1,7 @@
 """Training crops of single people, rendered directly at the network's size.
 
 A crop is drawn with the shifted and scaled camera of the crop rectangle: the same picture as cropping a
-rendered frame, at a fiftieth of the cost. Everything is in a normalised camera (f = 1), because CLIFF's
+rendered frame, at a fiftieth of the cost. Everything is in a normalized camera (f = 1), because CLIFF's
 location feature (cx/f, cy/f, b/f) is all that the network and its losses know of the real one.
 """
 
@@ -35,7 +35,7 @@ LABEL = np.dtype(
         ('rotations', 'f4', (24, 3, 3)),
         ('translation', 'f4', 3),
         ('location', 'f4', 3),
-        ('keypoints', 'f4', (29, 2)),  # (p - centre) / crop height: x in +-0.375, y in +-0.5 inside the crop
+        ('keypoints', 'f4', (29, 2)),  # (p - center) / crop height: x in +-0.375, y in +-0.5 inside the crop
         ('visible', 'f4'),  # share of the person's pixels that nothing hides
         ('present', 'f4'),  # 1: the box is a person's or of a part of them; 0: nobody's, and nothing else here counts
         ('seen', 'u1', 29),  # the keypoint is in the crop and in the camera's image, and nothing is in front of it
@@ -77,7 +77,7 @@ class _Composed:
 
 
 class CropSampler:
-    """Endless labelled crops, deterministic for its arguments.
+    """Endless labeled crops, deterministic for its arguments.
 
     size: (height, width) [px] of the crops, of the embedded network's shape 4:3 or any other.
     fov: horizontal field of view of the cameras [deg], uniform in between.
@@ -89,7 +89,7 @@ class CropSampler:
     everyday: common poses, few things and people in front, milder camera effects.
     look: 'rich': people dressed from the wardrobe in real places; 'unseen': as rich, of garments and places that are
         kept from training; 'plain': colors and offsets only.
-    device: where torch draws ('cuda', 'cpu'); '' for the rasteriser on the CPU. Crops that are drawn together are not
+    device: where torch draws ('cuda', 'cpu'); '' for the rasterizer on the CPU. Crops that are drawn together are not
         those that come one by one, but as good.
     """
 
@@ -235,7 +235,7 @@ class CropSampler:
         return _Composed(scene, placed, center, height, height * placed.pixels / self.height, present)
 
     def _rectangle(self, placed: _Placed) -> tuple[np.ndarray, float] | None:
-        """Centre and height of a crop that shows this person; None where a few tries gave none."""
+        """Center and height of a crop that shows this person; None where a few tries gave none."""
         rng, aspect = self.rng, self.height / self.width
         for _ in range(6):
             kind = framing.loose if not self.whole and rng.random() < framing.LOOSE else framing.tight

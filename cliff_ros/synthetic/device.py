@@ -84,7 +84,7 @@ def finish(canvases: Sequence[DeviceCanvas]) -> list[tuple[np.ndarray, np.ndarra
 
 
 def _gather(there: Sequence[tuple[int, _Drawn]], device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """All meshes as one: vertices, faces, lit colours, and the image of each vertex."""
+    """All meshes as one: vertices, faces, lit colors, and the image of each vertex."""
     vertices, faces, colors, owner, middle, start = [], [], [], [], [], 0
     for i, drawn in there:
         for mesh, triangles, unlit, _ in drawn.meshes:

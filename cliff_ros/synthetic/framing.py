@@ -1,6 +1,6 @@
 """How much of a person an image shows and how a box lies around them: what robots meet, near and cut.
 
-Everything is in a normalised camera (f = 1, optical axis at the origin): an image reaches to +-half.
+Everything is in a normalized camera (f = 1, optical axis at the origin): an image reaches to +-half.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def covered(points: np.ndarray, quadrilateral: np.ndarray) -> np.ndarray:
 def tight(
     rng: np.random.Generator, low: np.ndarray, high: np.ndarray, aspect: float, margin: float
 ) -> tuple[np.ndarray, float]:
-    """Centre (2,) and height of the crop of a good detector's box; aspect: height over width of the crop."""
+    """Center (2,) and height of the crop of a good detector's box; aspect: height over width of the crop."""
     height = margin * max(high[1] - low[1], (high[0] - low[0]) * aspect)
     center = (low + high) / 2 + rng.normal(0, 0.03, 2).clip(-0.08, 0.08) * height
     return center, height * np.exp(np.clip(rng.normal(0.01, 0.07), -0.18, 0.2))

@@ -79,7 +79,7 @@ def _hidden(camera: np.ndarray, joints: np.ndarray, boards: list) -> float:
 
 
 def _seat(rng: np.random.Generator, top: float, floor: float) -> list:
-    """Boards (centre, size) about the pelvis, axes sideways, down, ahead: a chair, a stool, a sofa, a box."""
+    """Boards (center, size) about the pelvis, axes sideways, down, ahead: a chair, a stool, a sofa, a box."""
     wide, deep, kind = rng.uniform(0.4, 0.6), rng.uniform(0.38, 0.55), rng.integers(4)
     if kind == 3:
         wide = rng.uniform(0.9, 2.0)

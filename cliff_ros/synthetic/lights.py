@@ -45,7 +45,7 @@ class Light:
         )
 
     def __call__(self, colors: np.ndarray, normals: np.ndarray, points: np.ndarray) -> np.ndarray:
-        """Lit colours (V, 3) float32; points (V, 3) about the person's middle [m]."""
+        """Lit colors (V, 3) float32; points (V, 3) about the person's middle [m]."""
         if self.sky is not None:
             return self._under_sky(colors, normals, points)
         shade = (

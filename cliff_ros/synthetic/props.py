@@ -128,7 +128,7 @@ def windows(image: np.ndarray, rng: np.random.Generator, x: float, y: float, siz
 
 
 def box(image: np.ndarray, rng: np.random.Generator, x: float, y: float, size: float) -> None:
-    """A cupboard, a crate, a car's side: a cuboid seen from a corner, three tones of a colour."""
+    """A cupboard, a crate, a car's side: a cuboid seen from a corner, three tones of a color."""
     color = natural_color(rng)
     wide, high, deep = size * rng.uniform([0.3, 0.3, 0.05], [0.9, 1.0, 0.3])
     skew = rng.choice([-1, 1]) * deep

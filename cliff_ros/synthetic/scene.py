@@ -157,7 +157,7 @@ class Extras:
 class Canvas:
     """An image under construction: pixels, depth and who is where, drawn at `supersample` times the size.
 
-    fx, fy, cx, cy: pinhole of the final image [px], pixel centres at integers.
+    fx, fy, cx, cy: pinhole of the final image [px], pixel centers at integers.
     alone: pixels of whoever was drawn first, before others came in front [px of the final image].
     """
 

@@ -1,4 +1,4 @@
-"""Colours and textures, made from noise: nothing is taken from photographs."""
+"""Colors and textures, made from noise: nothing is taken from photographs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ TEXTURE_SIZE = 256
 
 
 def natural_color(rng: np.random.Generator) -> np.ndarray:
-    """(3,) RGB, 0..255, as clothes and walls are: often grey, seldom saturated."""
+    """(3,) RGB, 0..255, as clothes and walls are: often gray, seldom saturated."""
     if rng.random() < 0.35:
         level = rng.choice([rng.uniform(5, 60), rng.uniform(60, 180), rng.uniform(180, 250)])
         color = np.full(3, level) + rng.normal(0, 6, 3)

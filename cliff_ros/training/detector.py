@@ -32,7 +32,7 @@ RATE, BATCH = {'cpu': 3e-3, 'cuda': 4e-3}, {'cpu': 16, 'cuda': 64}
 
 
 class PersonDetector(nn.Module):
-    """Normalised image (B, 3, h, w) -> heatmap logits (B, 1, h/8, w/8), log distances (B, 4, h/8, w/8)."""
+    """Normalized image (B, 3, h, w) -> heatmap logits (B, 1, h/8, w/8), log distances (B, 4, h/8, w/8)."""
 
     def __init__(self, widths: Sequence[int] = WIDTHS, dilations: Sequence[int] = DILATIONS) -> None:
         super().__init__()
@@ -68,13 +68,13 @@ class DetectorGraph(nn.Module):
         self.network = network
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        heat, distance = self.network(normalise(image))
+        heat, distance = self.network(normalize(image))
         heat = torch.sigmoid(heat)
         peak = (heat >= F.max_pool2d(heat, 3, 1, 1)).to(heat.dtype)
         return heat * peak, torch.exp(distance.clamp(max=6)) * 4
 
 
-def normalise(image: Tensor) -> Tensor:
+def normalize(image: Tensor) -> Tensor:
     """(B, h, w, 3) uint8 -> (B, 3, h, w) about unit deviation."""
     return (image.permute(0, 3, 1, 2).float() - 118) / 62
 
@@ -141,7 +141,7 @@ def targets(boxes: Tensor, width: int, height: int) -> tuple[Tensor, Tensor, Ten
     device, w, h = boxes.device, width // STRIDE, height // STRIDE
     x = (torch.arange(w, device=device) * STRIDE + STRIDE / 2)[None, None, None]
     y = (torch.arange(h, device=device) * STRIDE + STRIDE / 2)[None, None, :, None]
-    # pixel centres to the edge-based grid of the cells
+    # pixel centers to the edge-based grid of the cells
     x0, y0, x1, y1 = (boxes[..., k, None, None] + 0.5 for k in range(4))
     kind = boxes[..., 4, None, None]
     asked = kind > 0.5
@@ -187,7 +187,7 @@ def detector_loss(
 
 
 def loss_on(network: PersonDetector, images: Tensor, boxes: Tensor, looks: float = 1.0) -> Tensor:
-    """Of frames (B, h, w, 3) uint8 and boxes (B, M, 5), mirrored and in other colours at random."""
+    """Of frames (B, h, w, 3) uint8 and boxes (B, M, 5), mirrored and in other colors at random."""
     height, width = images.shape[1:3]
     with torch.no_grad():
         flip = torch.rand(len(images), device=images.device) < 0.5
@@ -208,7 +208,7 @@ def validate(network: PersonDetector, pool: StillPool, threshold: float = 0.35) 
     asked = found = right = said = 0
     for images, boxes in pool.once(32):
         with half_precision(pool.device):
-            heat, distance = network(channels_last(normalise(images)))
+            heat, distance = network(channels_last(normalize(images)))
         heat = torch.sigmoid(heat.float())
         heat = heat * (heat >= F.max_pool2d(heat, 3, 1, 1))
         reach = torch.exp(distance.float().clamp(max=6)) * 4

@@ -111,7 +111,7 @@ def validate(encoder: KeypointEncoder, pool: CropPool, parts: bool = False, most
             if parts:
                 x, truth = augment(images, truth, turns=False, parts=1.0, looks=0.0, flips=0.0)
             else:
-                x = EmbeddedCliff.normalise(images)
+                x = EmbeddedCliff.normalize(images)
             with half_precision(device):
                 maps = encoder.maps(channels_last(x))
             keypoints, _, depth, confidence = encoder.read(maps.float())
@@ -155,7 +155,7 @@ def learn_outside(encoder: KeypointEncoder, pool: CropPool) -> None:
     """Start an encoder that never said what is outside of its crop where it says so of one keypoint in twenty."""
     if (encoder.outside.bias == NEVER).all():
         images, _ = pool.batch(256)
-        heatmaps = encoder.maps(channels_last(EmbeddedCliff.normalise(images))).heatmaps
+        heatmaps = encoder.maps(channels_last(EmbeddedCliff.normalize(images))).heatmaps
         encoder.outside.bias.copy_(heatmaps.float().logsumexp(-1).mean(0) - 3)
 
 

@@ -38,7 +38,7 @@ def extract(
     batch: int = 0,
     until: Callable[[], bool] | None = None,
 ) -> tuple[Tensor, dict]:
-    """Features (N, F) of every crop with a person, in new colours, if `mirrored` also of its mirror image, on the
+    """Features (N, F) of every crop with a person, in new colors, if `mirrored` also of its mirror image, on the
     model's device.
 
     parts: share of crops of a part of the person; until: whether to stop with what there is.

@@ -1,6 +1,6 @@
 """CLIFF's losses: SMPL parameters, 3D joints, and 2D reprojection in the full frame (paper section 3).
 
-Everything is in the normalised camera (f = 1), where location = (cx/f, cy/f, b/f) of the crop.
+Everything is in the normalized camera (f = 1), where location = (cx/f, cy/f, b/f) of the crop.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def losses(
 def mirror(truth: dict[str, Tensor], flip: Tensor) -> dict[str, Tensor]:
     """The truth of mirrored images, for the samples where flip (B,) is set; exact for a symmetric body.
 
-    The crop's centre mirrors about the optical axis with it, so the location does too (CameraHMR's trap).
+    The crop's center mirrors about the optical axis with it, so the location does too (CameraHMR's trap).
     """
     device = flip.device
     m = constant(device, (-1.0, 1.0, 1.0))

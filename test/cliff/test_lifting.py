@@ -35,7 +35,7 @@ def skeleton():
 
 
 def place(location):
-    """bbox_info's centre and size, shaped as the regressor's methods want them."""
+    """bbox_info's center and size, shaped as the regressor's methods want them."""
     return location[:, None, :2], location[:, None, 2:]
 
 

@@ -49,7 +49,7 @@ def test_the_shipped_graph_agrees_with_pytorch_and_the_body():
         out = engine(crops, location)
         with torch.no_grad():
             rotations, betas, camera = model(
-                model.normalise(torch.from_numpy(crops)), model.bbox_info(torch.from_numpy(location))
+                model.normalize(torch.from_numpy(crops)), model.bbox_info(torch.from_numpy(location))
             )
         assert np.abs(out['rotations'] - rotations.numpy()).max() < 1e-4
         assert np.abs(out['betas'] - betas.numpy()).max() < 1e-4
@@ -124,7 +124,7 @@ def test_the_loss_of_the_truth_is_zero_and_mirroring_twice_is_nothing():
     flip = torch.ones(n, dtype=torch.bool)
     back = mirror(mirror(truth, flip), flip)
     assert all(torch.allclose(back[name], truth[name], atol=1e-6) for name in truth)
-    # a mirrored person's joints are the mirrored joints (the body is symmetric to a few millimetres)
+    # a mirrored person's joints are the mirrored joints (the body is symmetric to a few millimeters)
     mirrored = mirror(truth, flip)
     from cliff_ros.body import MIRROR
 

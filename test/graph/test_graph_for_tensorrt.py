@@ -290,7 +290,7 @@ def test_int8_quantises_the_inner_convolutions_symmetrically(shipped, in_int8):
     before = {n.name: n for n in shipped.graph.node if not n.name.startswith(ENCODER_PREFIX)}
     after = {n.name: n for n in graph.node}
     assert all(after[name].input == node.input for name, node in before.items())
-    # Soft colours are no people, but not noise either: most answers stay near.
+    # Soft colors are no people, but not noise either: most answers stay near.
     crops, location = inputs(assets.NETWORK, 8)
     reference, given = run(shipped, crops, location), run(quantised, crops, location)
     assert 1e-4 < disagreement(given, reference) < 1.0 and np.isfinite(given['joints']).all()

@@ -111,7 +111,7 @@ def test_without_location_the_network_stays_blind() -> None:
     near, far = (model.inference_head()(features, torch.tensor([[x, 0, 0.4]] * 2)) for x in (0.0, 0.7))
     assert all(torch.equal(a, b) for a, b in zip(near, far, strict=True))
     # training with zeros in place of the location keeps it so
-    model.normalise = lambda crops: crops.float()[:, :, None, None]  # features in place of crops
+    model.normalize = lambda crops: crops.float()[:, :, None, None]  # features in place of crops
     trainee = Trainee(model, location=False)
     optimizer = torch.optim.Adam(model.regressor.parameters(), 1e-2)
     for _ in range(2):
@@ -229,7 +229,7 @@ def test_a_training_learns_stops_goes_on_and_leaves_a_graph(tmp_path, shards, mo
 
     with torch.no_grad():
         rotations, _, _ = round_to_half(model.eval())(
-            model.normalise(torch.from_numpy(crops)), model.bbox_info(torch.from_numpy(location))
+            model.normalize(torch.from_numpy(crops)), model.bbox_info(torch.from_numpy(location))
         )
     np.testing.assert_allclose(result['rotations'], rotations, atol=2e-3)
     report = json.loads((tmp_path / 'whole' / 'report.json').read_text())
@@ -280,7 +280,7 @@ def test_people_rendered_while_training_are_those_of_shards(tmp_path, monkeypatc
         joints = truth['joints'].astype(np.float64)
         seen = (joints[:, :2] / joints[:, 2:] - truth['location'][:2]) / truth['location'][2]
         np.testing.assert_allclose(seen, truth['keypoints'][:24], atol=1e-4)
-    # turned about its centre, a crop shows what it showed
+    # turned about its center, a crop shows what it showed
     turned, truth = shard.crop(
         0, np.random.default_rng(0), Augmentation(flip=1.0, rotation=1e-3, rotation_probability=1.0, color=0.0)
     )

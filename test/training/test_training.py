@@ -231,7 +231,7 @@ def test_labels_of_changed_crops_are_of_what_they_show(crops, skeleton, parts):
 
 
 def test_changed_crops_show_what_their_keypoints_say():
-    """A picture whose colours say where each pixel is, turned, mirrored, cut: colours at keypoints stay."""
+    """A picture whose colors say where each pixel is, turned, mirrored, cut: colors at keypoints stay."""
     torch.manual_seed(0)
     y, x = torch.meshgrid(torch.arange(128.0), torch.arange(96.0), indexing='ij')
     images = torch.stack([x, y, 0 * x], -1).to(torch.uint8).expand(200, -1, -1, -1)
@@ -339,7 +339,7 @@ def test_detector_targets_are_of_the_smallest_box_that_is_near():
     boxes[0, 2] = torch.tensor([96, 0, 127, 31, 0.0])
     heat, distance, mask, counts = detector.targets(boxes, 128, 96)
     assert heat.shape == (1, 1, 12, 16) and (heat >= 0.999).sum() == 2
-    row, column = 6, 7  # of the small one's centre (60, 50)
+    row, column = 6, 7  # of the small one's center (60, 50)
     assert heat[0, 0, row, column] == 1 and mask[0, 0, row, column] == 1
     at = torch.tensor([column, row]) * 8.0 + 4
     wanted = torch.log(torch.tensor([at[0] - 40.5, at[1] - 30.5, 79.5 - at[0], 69.5 - at[1]]) / 4)

@@ -137,7 +137,7 @@ def blind(model: Cliff) -> None:
 class Trainee(nn.Module):
     """The network in training: uint8 crops and plain location in; the encoder in half precision, the rest not.
 
-    Half precision on the camera would mean steps of centimetres in depth.
+    Half precision on the camera would mean steps of centimeters in depth.
     """
 
     def __init__(self, model: Cliff | EmbeddedCliff, location: bool, precision: torch.dtype = torch.float32) -> None:
@@ -149,7 +149,7 @@ class Trainee(nn.Module):
         """Crops (B, h, w, 3) uint8, location (B, 3) -> rotations, betas, camera."""
         model = self.model
         info = model.bbox_info(location) if self.location else torch.zeros_like(location)
-        x = model.normalise(crops).contiguous(memory_format=torch.channels_last)
+        x = model.normalize(crops).contiguous(memory_format=torch.channels_last)
         with torch.autocast(x.device.type, self.precision, enabled=self.precision != torch.float32):
             features = model.encoder(x)
         return model.features_to_parameters(features.float(), info)

@@ -1,6 +1,6 @@
 """CLIFF's loss (Li et al., ECCV 2022, section 3): SMPL parameters, 3D joints, 2D joints in the full frame.
 
-Also what the paper compares with: the same in the crop, as HMR and SPIN do. Everything is in the normalised camera
+Also what the paper compares with: the same in the crop, as HMR and SPIN do. Everything is in the normalized camera
 (f = 1), and whatever a sample does not know is masked.
 """
 
