@@ -27,8 +27,8 @@ from cliff_ros.training.published.config import TrainingConfig
 from cliff_ros.training.published.logs import Scalars
 from cliff_ros.training.published.networks import Trainee, make_network, write_network
 from cliff_ros.training.published.objective import Keypoints, objective
+from cliff_ros.training.published.process_group import ProcessGroup, process_group
 from cliff_ros.training.published.sources import Bodies, open_source
-from cliff_ros.training.published.team import Team, joined
 from cliff_ros.training.published.validation import ValidationSet
 
 CHECKPOINT = 'checkpoint.pt'
@@ -43,8 +43,8 @@ def train(config: TrainingConfig) -> Path | None:
     """
     if config.threads:
         torch.set_num_threads(config.threads)
-    with joined(config.device) as team:
-        return Training(config, team).train()
+    with process_group(config.device) as group:
+        return Training(config, group).train()
 
 
 def rate_factor(config: TrainingConfig, step: int) -> float:
@@ -61,9 +61,9 @@ class Training(Stage[Cliff | EmbeddedCliff]):
 
     name, key, decay, least = 'training', 'model', None, 0
 
-    def __init__(self, config: TrainingConfig, team: Team) -> None:
-        self.config, self.team, self.device = config, team, team.device
-        parts = team.size * config.accumulate
+    def __init__(self, config: TrainingConfig, group: ProcessGroup) -> None:
+        self.config, self.group, self.device = config, group, group.device
+        parts = group.size * config.accumulate
         if config.batch % parts:
             raise InputError(
                 f"'batch' is {config.batch}: it must be a multiple of {parts}, the number of processes "
@@ -78,10 +78,10 @@ class Training(Stage[Cliff | EmbeddedCliff]):
         self.keypoints = Keypoints(self.bodies.neutral).to(self.device)
         self.following = AveragedWeights(model, config.average)
         precision = _precision(config.precision, self.device)
-        if config.sync_batch_norm and team.size > 1 and self.device.type == 'cuda':
+        if config.sync_batch_norm and group.size > 1 and self.device.type == 'cuda':
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
         self.network: nn.Module = Trainee(model, config.location, precision)
-        if team.size > 1:
+        if group.size > 1:
             self.network = DistributedDataParallel(
                 self.network, [self.device.index] if self.device.type == 'cuda' else None
             )
@@ -100,12 +100,12 @@ class Training(Stage[Cliff | EmbeddedCliff]):
         self.logs: Scalars | None = None
         self._sums: dict[str, Tensor] = {}
         self._since = (0, time.monotonic())
-        torch.manual_seed(config.seed + 1 + team.rank)  # dropout differs between processes
+        torch.manual_seed(config.seed + 1 + group.rank)  # dropout differs between processes
         torch.backends.cudnn.benchmark = self.device.type == 'cuda'
 
     def train(self) -> Path | None:
         """Train to the last step; returns the file of the network."""
-        config, team, spec = self.config, self.team, self.module.spec
+        config, group, spec = self.config, self.group, self.module.spec
         saved = state.load(self.output / CHECKPOINT, config) if self.resumes else None
         self._open_sources(spec, saved['step'] if saved else 0)
         lengths = [len(source) for source in self.sources]
@@ -122,14 +122,14 @@ class Training(Stage[Cliff | EmbeddedCliff]):
             steps=config.steps,
             seed=config.seed,
             start=self.count,
-            process=team.rank,
-            processes=team.size,
+            process=group.rank,
+            processes=group.size,
         )
         batches = loader(
             Mixture(self.sources, config.augmentation, config.seed), plan, config.workers, self.device.type == 'cuda'
         )
         self.batches = iter(in_sentences(batches))
-        if not team.leads:
+        if not group.is_main:
             with tqdm(disable=True) as self.bar:
                 self._run()
             return None
@@ -152,17 +152,17 @@ class Training(Stage[Cliff | EmbeddedCliff]):
     def _open_sources(self, spec, start: int) -> None:
         """The first process before the others: it renders what is missing."""
         for first in (True, False):
-            if self.team.leads == first:
+            if self.group.is_main == first:
                 self.sources = [
-                    open_source(source, self.config, spec, self.bodies, self.team.rank, start)
+                    open_source(source, self.config, spec, self.bodies, self.group.rank, start)
                     for source in self.config.data
                 ]
-            self.team.wait()
+            self.group.barrier()
 
     def _run(self) -> None:
         self._since = (self.count, time.monotonic())
         # Several processes would stop at different steps.
-        with asking() if self.team.size == 1 else nullcontext(StopRequest()) as self._stop:
+        with asking() if self.group.size == 1 else nullcontext(StopRequest()) as self._stop:
             self.run()
 
     @property
@@ -183,7 +183,7 @@ class Training(Stage[Cliff | EmbeddedCliff]):
         size = len(images) // count
         for i in range(count):
             rows = slice(i * size, (i + 1) * size)
-            waits = self.team.size > 1 and i < count - 1
+            waits = self.group.size > 1 and i < count - 1
             with (
                 self.network.no_sync() if waits and isinstance(self.network, DistributedDataParallel) else nullcontext()
             ):
@@ -264,8 +264,8 @@ class Training(Stage[Cliff | EmbeddedCliff]):
     def _save(self) -> None:
         """All processes come here; the first writes the checkpoint."""
         self._check()
-        random = self.team.gather(state.random_state(self.device))
-        if self.team.leads:
+        random = self.group.all_gather(state.random_state(self.device))
+        if self.group.is_main:
             state.save(
                 self.output / CHECKPOINT,
                 dict(
@@ -285,8 +285,8 @@ class Training(Stage[Cliff | EmbeddedCliff]):
         self.scheduler.load_state_dict(saved['scheduler'])
         self.scaler.load_state_dict(saved['scaler'])
         self.following.restore(saved['average'], self.count)
-        if len(saved['random']) == self.team.size:
-            state.restore_random_state(saved['random'][self.team.rank], self.device)
+        if len(saved['random']) == self.group.size:
+            state.restore_random_state(saved['random'][self.group.rank], self.device)
 
     def _introduce(self, logs: Scalars) -> None:
         board = (
@@ -299,7 +299,7 @@ class Training(Stage[Cliff | EmbeddedCliff]):
             for source, length in zip(self.config.data, map(len, self.sources), strict=True)
         )
         print(
-            f'{self.config.network} on {self.device}, {self.team.size} process(es), from step {self.count}\n'
+            f'{self.config.network} on {self.device}, {self.group.size} process(es), from step {self.count}\n'
             f'people: {people}\nlogs: {board} in {self.output}',
             flush=True,
         )
