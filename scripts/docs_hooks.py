@@ -13,7 +13,7 @@ from griffe import Extension, Object
 
 _OUTSIDE = re.compile(r'\[([^\]]+)\]\(\.\./[^)]*\)')
 _SECTION = re.compile(r'^(\w+)\n-{3,}\n', re.MULTILINE)
-_ITEM = re.compile(r'^(\*{0,2}\w+(?:, \*{0,2}\w+)*): ')
+_ITEM = re.compile(r'^(?![A-Z][a-z])(\*{0,2}\w+(?:, \*{0,2}\w+)*): ')  # 'Frames: ...' is a sentence
 
 
 def on_page_markdown(markdown: str, page: Any, **_: object) -> str:

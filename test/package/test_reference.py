@@ -32,7 +32,7 @@ def test_lines_of_a_docstring_become_a_list():
     spec = importlib.util.spec_from_file_location('docs_hooks', path)
     hooks = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(hooks)
-    text = 'What it does.\n\nParameters\n----------\na: one\n    and on\nb, c: two\n\nRaises an error: always.'
+    text = 'What it does.\n\nParameters\n----------\na: one\n    and on\nb, c: two\n\nFrames: a sentence.'
     assert hooks.as_markdown(text) == (
-        'What it does.\n\n**Parameters**\n\n- `a`: one\n    and on\n- `b, c`: two\n\nRaises an error: always.'
+        'What it does.\n\n**Parameters**\n\n- `a`: one\n    and on\n- `b, c`: two\n\nFrames: a sentence.'
     )
