@@ -41,6 +41,7 @@ from cliff_ros.crop.views import CropSpec
 from cliff_ros.errors import ModelError
 
 CROP_HEIGHT, CROP_WIDTH = 128, 96
+GRAY, CONTRAST = 118, 62  # mean and deviation of pixels, for this network and the detector beside it
 WIDTHS, BLOCKS = (16, 48, 80, 160, 240), (1, 2, 2, 2)
 WINDOW = 0.09  # [crop heights] radius around the heatmap's peak that the soft-argmax sees: other modes do not pull
 LOG_SPREAD_UNIT = 0.02
@@ -250,7 +251,7 @@ class EmbeddedCliff(nn.Module):
     @staticmethod
     def normalize(crops: Tensor) -> Tensor:
         """(B, h, w, 3) 0..255 RGB -> (B, 3, h, w) about unit deviation."""
-        return (crops.permute(0, 3, 1, 2).float() - 118) / 62
+        return (crops.permute(0, 3, 1, 2).float() - GRAY) / CONTRAST
 
     @staticmethod
     def bbox_info(location: Tensor) -> Tensor:

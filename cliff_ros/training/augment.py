@@ -14,6 +14,7 @@ from torch import Tensor
 
 from cliff_ros.body import MIRROR
 from cliff_ros.body.tensors import constant, index
+from cliff_ros.cliff.embedded import CONTRAST, GRAY
 from cliff_ros.cliff.lifting import MIRROR_KEYPOINTS
 from cliff_ros.training.losses import mirror
 
@@ -66,7 +67,7 @@ def augment(
 
     x = _warp(images, to_input, shift, half)
     x = recolor(x, looks)
-    return (x - 118) / 62, truth | dict(keypoints=keypoints, depths=depths / scale[:, None], location=location)
+    return (x - GRAY) / CONTRAST, truth | dict(keypoints=keypoints, depths=depths / scale[:, None], location=location)
 
 
 def _parts(truth: dict[str, Tensor], scale: Tensor, shift: Tensor, half: Tensor, share: float) -> tuple[Tensor, Tensor]:

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cliff_ros.boxes import iou
-from cliff_ros.cliff.embedded import Residual, conv
+from cliff_ros.cliff.embedded import CONTRAST, GRAY, Residual, conv
 from cliff_ros.files import write_bytes
 from cliff_ros.graph.export import halve
 from cliff_ros.training.augment import recolor
@@ -76,7 +76,7 @@ class DetectorGraph(nn.Module):
 
 def normalize(image: Tensor) -> Tensor:
     """(B, h, w, 3) uint8 -> (B, 3, h, w) about unit deviation."""
-    return (image.permute(0, 3, 1, 2).float() - 118) / 62
+    return (image.permute(0, 3, 1, 2).float() - GRAY) / CONTRAST
 
 
 def read_stills(path: Path) -> list[tuple[Tensor, Tensor]]:
@@ -193,7 +193,7 @@ def loss_on(network: PersonDetector, images: Tensor, boxes: Tensor, looks: float
         flip = torch.rand(len(images), device=images.device) < 0.5
         x = images.permute(0, 3, 1, 2).float()
         x = torch.where(flip[:, None, None, None], x.flip(3), x)
-        x = (recolor(x, looks) - 118) / 62
+        x = (recolor(x, looks) - GRAY) / CONTRAST
         x0, y0, x1, y1, kind = boxes.unbind(2)
         turned = torch.stack([width - 1 - x1, y0, width - 1 - x0, y1, kind], 2)
         wanted = targets(torch.where(flip[:, None, None], turned, boxes), width, height)
