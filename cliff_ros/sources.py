@@ -209,7 +209,8 @@ class DeviceSource(Source):
             ok, image = self._capture.read()
             if not ok:
                 return
-            yield Frame(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), self.camera, stamp=time.time())
+            picture = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+            yield Frame(picture, self.camera, stamp=time.time())
 
     def close(self) -> None:
         self._capture.release()

@@ -36,7 +36,7 @@ class _Markers:
         self._shown: tuple[str, frozenset[int]] = ('', frozenset())
         self._template = lru_cache(maxsize=2)(self._make_template)  # a mesh is 1 MB per person
 
-    def serialise(self, batch: Batch) -> bytes:
+    def serialize(self, batch: Batch) -> bytes:
         """The bytes of a MarkerArray that adds or updates everyone."""
         template = self._template(batch.frame_id, batch.ids)
         template.fill('stamp', np.array(batch.stamp, STAMP))
@@ -79,7 +79,8 @@ class MeshMarkers(_Markers):
         self._corners = np.ascontiguousarray(faces, np.intp).reshape(-1)
 
     def _write(self, template: Template, batch: Batch, n: int) -> None:
-        vertices = np.asarray(batch.people[n].vertices, np.float64)
+        assert batch.people.vertices is not None  # of nobody, none are written
+        vertices = batch.people.vertices[n].astype(np.float64)
         # mode 'clip': 'raise' would make numpy buffer the output; the faces are known to be in range
         np.take(vertices, self._corners, axis=0, out=template.views['points'][n], mode='clip')
 
@@ -100,8 +101,8 @@ class SkeletonMarkers(_Markers):
     namespaces = ('smpl_bones', 'smpl_joints')
 
     def _write(self, template: Template, batch: Batch, n: int) -> None:
-        template.views['bones'][n][:] = batch.joints[n][_BONES]
-        template.views['joints'][n][:] = batch.joints[n]
+        template.views['bones'][n][:] = batch.people.joints[n][_BONES]
+        template.views['joints'][n][:] = batch.people.joints[n]
 
     def _make_template(self, frame_id: str, ids: tuple[int, ...]) -> Template:
         bones = [_marker('smpl_bones', frame_id, person, Marker.LINE_LIST, 0.02) for person in ids]
@@ -151,7 +152,7 @@ class _MarkersOutput(Output):
         gone = self._markers.farewell(processed.batch)
         if gone:
             self.publisher.publish(gone)
-        self.publisher.publish(self._markers.serialise(processed.batch))
+        self.publisher.publish(self._markers.serialize(processed.batch))
 
     def clear(self, header: Header) -> None:
         gone = self._markers.farewell()
