@@ -92,7 +92,7 @@ class GraphMetadata:
             num_betas=self.num_betas,
             presence=self.presence,
         )
-        return stored | ({'licence': self.licence} if self.licence else {}) | dict(self.more) | dict(shared=self.shared)
+        return stored | ({'licence': self.licence} if self.licence else {}) | dict(self.more) | dict(shared=dict(self.shared))
 
     def outputs(self, vertices: bool = True) -> tuple[str, ...]:
         """Names of the outputs to compute."""

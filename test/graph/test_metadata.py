@@ -47,7 +47,7 @@ def test_what_older_versions_did_not_say_is_what_held_then():
 def test_what_others_wrote_into_it_stays():
     metadata = GraphMetadata.from_json(OLDEST | {'note': [1, 2], 'presence': True}, 'cd' * 32)
     assert metadata.more == {'note': [1, 2]} and metadata.sha256 == 'cd' * 32
-    again = GraphMetadata.from_json(json.loads(json.dumps(metadata.as_json(), default=dict)))
+    again = GraphMetadata.from_json(json.loads(json.dumps(metadata.as_json())))
     assert replace(again, sha256=metadata.sha256) == metadata
 
 
