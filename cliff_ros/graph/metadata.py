@@ -92,7 +92,8 @@ class GraphMetadata:
             num_betas=self.num_betas,
             presence=self.presence,
         )
-        return stored | ({'licence': self.licence} if self.licence else {}) | dict(self.more) | dict(shared=dict(self.shared))
+        licence = {'licence': self.licence} if self.licence else {}
+        return stored | licence | dict(self.more) | {'shared': dict(self.shared)}
 
     def outputs(self, vertices: bool = True) -> tuple[str, ...]:
         """Names of the outputs to compute."""
