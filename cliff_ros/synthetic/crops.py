@@ -170,8 +170,8 @@ class CropSampler:
         if rng.random() < framing.COVERED:
             cover = framing.cover(rng, placed.low, placed.high)
             visible = project(placed.actor.skin[::7] + placed.translation)
-            visible = visible[framing.within(visible, framing.MIDDLE, placed.half) & ~framing.covered(visible, cover)]
-            joints = self._in_image(placed) & ~framing.covered(placed.keypoints, cover)
+            visible = visible[framing.in_image(visible, placed.half) & ~framing.covered(visible, cover)]
+            joints = framing.in_image(placed.keypoints, placed.half) & ~framing.covered(placed.keypoints, cover)
             if len(visible) < 20 or not framing.shows_person(joints):
                 cover = None
             elif rng.random() < 0.6:
@@ -251,12 +251,8 @@ class CropSampler:
     def _visible(self, placed: _Placed, center: np.ndarray, height: float) -> np.ndarray:
         """(29,) bool: the keypoints inside the crop and the camera's image that no furniture covers."""
         extent = np.array([height * self.width / self.height, height]) / 2
-        inside = framing.within(placed.keypoints, center, extent) & self._in_image(placed)
+        inside = framing.within(placed.keypoints, center, extent) & framing.in_image(placed.keypoints, placed.half)
         return inside if placed.cover is None else inside & ~framing.covered(placed.keypoints, placed.cover)
-
-    @staticmethod
-    def _in_image(placed: _Placed) -> np.ndarray:
-        return framing.within(placed.keypoints, framing.MIDDLE, placed.half)
 
     def _pinhole(self, center: np.ndarray, height: float) -> tuple[float, float, float]:
         """f, cx, cy [px] of a crop."""

@@ -40,6 +40,11 @@ def within(points: np.ndarray, center: np.ndarray, extent: np.ndarray) -> np.nda
     return (np.abs(points - center) < extent).all(1)
 
 
+def in_image(points: np.ndarray, half: np.ndarray) -> np.ndarray:
+    """(N,) bool: points (N, 2) of the plane z = 1 in an image that reaches to +-half (2,)."""
+    return within(points, MIDDLE, half)
+
+
 def near(rng: np.random.Generator, keypoints: np.ndarray, half: np.ndarray) -> np.ndarray:
     """SMPL translation (3,) of somebody too near for the image to hold, keypoints (29, 3) about the origin."""
     z = 1.7 / (2 * half[1] * np.exp(rng.uniform(np.log(0.95), np.log(TALLEST))))
