@@ -138,3 +138,8 @@ def test_only_the_edge_knows_ros():
         if ROS.match(name) or name.startswith(f'{PACKAGE}.msg')
     ]
     assert not found
+
+
+def test_no_module_is_longer_than_400_lines():
+    lengths = {path: len(path.read_text().splitlines()) for path in (ROOT / PACKAGE).rglob('*.py')}
+    assert not [str(path) for path, length in lengths.items() if length > 400]
