@@ -251,7 +251,7 @@ def main(args: list[str] | None = None) -> int:
         if node is not None:
             node.close()
         if player is not None:
-            player.join(1.0)
+            player.join(0.5)
         for sentence in failure:
             rclpy.logging.get_logger('camera').error(sentence)
         rclpy.try_shutdown()

@@ -41,7 +41,7 @@ from cliff_ros.ros.outputs.publishers import Outputs
 from cliff_ros.ros.outputs.timing_message import timing_message
 from cliff_ros.ros.runtime.complaints import Complaints, harmless, sentence_of
 from cliff_ros.ros.runtime.core_log import CoreLog
-from cliff_ros.ros.runtime.diagnostics import Diagnostics, State
+from cliff_ros.ros.runtime.diagnostics import LOOK, Diagnostics, State
 from cliff_ros.ros.runtime.guard import Guarded
 from cliff_ros.ros.runtime.neighbors import Namesakes
 from cliff_ros.ros.runtime.parameters import Parameters
@@ -93,7 +93,9 @@ class CliffNode(Guarded, LifecycleNode):
         self._processed = 0
         settings = self.parameters.current()
         # On steady time: without /clock, simulated time stands still, and that is one of the things to be said.
-        self.create_timer(1.0 / settings.diagnostics_rate, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._period = 1.0 / settings.diagnostics_rate
+        look = min(self._period, LOOK)
+        self.create_timer(look, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     # ---- lifecycle
 
@@ -198,7 +200,7 @@ class CliffNode(Guarded, LifecycleNode):
         self.outputs.publish_body()
         self.inputs = Inputs(self, self.parameters.current(), self.worker.mailbox.put, self.complain)
         self.inputs.open()
-        self.watchdog = Watchdog(self, self.inputs, self.complain)
+        self.watchdog = Watchdog(self, self.inputs, self.worker.mailbox, self.complain)
 
     def _stop(self) -> None:
         self._lifecycle = 'inactive'
@@ -325,7 +327,7 @@ class CliffNode(Guarded, LifecycleNode):
         self.namesakes.check()
         doing = self._doing
         seconds = f'{doing[0]} ({time.monotonic() - doing[1]:.0f} s)' if doing else ''
-        self.diagnostics.publish(State(self._lifecycle, self._failure, seconds, self._facts()))
+        self.diagnostics.publish(State(self._lifecycle, self._failure, seconds, self._facts()), self._period)
 
     def _facts(self) -> tuple[tuple[str, str], ...]:
         facts = [('restarts', str(self.restarts.count))]

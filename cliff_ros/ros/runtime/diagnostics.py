@@ -14,7 +14,8 @@ from std_msgs.msg import Header
 from cliff_ros.ros.runtime.complaints import Complaints
 
 WINDOW = 10.0  # [s] over which rates and percentiles are taken
-RECENT = 5.0  # [s] a complaint counts after it occurred last
+RECENT = 1.5  # [s] a complaint counts after it occurred last
+LOOK = 0.25  # [s] between looks: what is new is published at once, what is not when its time has come
 MOST_SENTENCES = 8  # in the status itself
 
 
@@ -59,14 +60,21 @@ class Diagnostics:
         self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', 10)
         self.processed = Rate()
         self.people = 0
+        self._said: tuple | None = None
+        self._due = 0.0  # time.monotonic() of the next one if nothing changes
 
     def reset(self) -> None:
         self.processed = Rate()
         self.people = 0
 
-    def publish(self, state: State) -> None:
-        rate, latencies = self.processed.recent()
+    def publish(self, state: State, period: float = 0.0) -> None:
+        """Say it, if that is new or was said ``period`` seconds ago. In the executor's thread."""
         recent = self._complaints.recent(RECENT)
+        now, says = time.monotonic(), (state.lifecycle, state.failure, frozenset(c.kind for c in recent))
+        if says == self._said and now < self._due:
+            return
+        self._said, self._due = says, now + period - LOOK / 2
+        rate, latencies = self.processed.recent()
         if state.failure:
             level, message = DiagnosticStatus.ERROR, state.failure
         elif recent:
