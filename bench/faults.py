@@ -197,13 +197,15 @@ def killed(*transitions: str) -> Script:
         (starts / 'starts').unlink(missing_ok=True)
         env = restarts.environment(starts, bring_up=True)
         world.start(SECOND, 'cliff_ros.ros.node', env)
+        # Services of the one before are still in the graph: a request must not go to those alone.
+        if not world.until(lambda: bool(world.said[SECOND]), PATIENCE):
+            raise TimeoutError('the node says nothing')
+        world.spin(0.5)
         for transition in transitions:
             if transition.endswith('...'):
                 _begin(world, transition[:-3])
             elif not world.change(transition, SECOND):
                 raise RuntimeError(f'{transition} failed')
-        if not transitions:
-            world.lifecycle(SECOND)
         world.kill(SECOND)
         world.start(SECOND, 'cliff_ros.ros.node', env)
         yield

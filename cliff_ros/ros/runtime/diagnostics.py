@@ -14,7 +14,7 @@ from std_msgs.msg import Header
 from cliff_ros.ros.runtime.complaints import Complaints
 
 WINDOW = 10.0  # [s] over which rates and percentiles are taken
-RECENT = 1.5  # [s] a complaint counts after it occurred last
+RECENT = 1.25  # [s] a complaint counts after it occurred last
 LOOK = 0.25  # [s] between looks: what is new is published at once, what is not when its time has come
 MOST_SENTENCES = 8  # in the status itself
 
@@ -61,6 +61,8 @@ class Diagnostics:
         self.processed = Rate()
         self.people = 0
         self._said: tuple | None = None
+        self._since = time.monotonic()
+        self._heard: float | None = None  # when somebody first listened
         self._due = 0.0  # time.monotonic() of the next one if nothing changes
 
     def reset(self) -> None:
@@ -69,8 +71,13 @@ class Diagnostics:
 
     def publish(self, state: State, period: float = 0.0) -> None:
         """Say it, if that is new or was said ``period`` seconds ago. In the executor's thread."""
-        recent = self._complaints.recent(RECENT)
-        now, says = time.monotonic(), (state.lifecycle, state.failure, frozenset(c.kind for c in recent))
+        now = time.monotonic()
+        if self._heard is None and self._publisher.get_subscription_count():
+            self._heard = now
+        # What was said before anybody listened is said to those who came.
+        at_start = self._heard is None or now - self._heard < RECENT
+        recent = self._complaints.recent(now - self._since if at_start else RECENT)
+        says = (state.lifecycle, state.failure, frozenset(c.kind for c in recent))
         if says == self._said and now < self._due:
             return
         self._said, self._due = says, now + period - LOOK / 2
