@@ -34,6 +34,7 @@ _BEGINNING = 4096  # bytes
 GIANT = 32 << 20  # [bytes] of a message for which room is not kept ...
 SMALLER = 15  # ... when so many in a row need less than half of it
 _UNKNOWN = '_NODE_NAME_UNKNOWN_'  # rmw's
+_ENDLESS = 1 << 63  # [ns] 0 in a profile of ours, a large number in one of the graph
 
 
 @dataclass(frozen=True)
@@ -292,7 +293,11 @@ def _policy(offered: QoSProfile, asked: QoSProfile) -> str:
     """Which of the policies of two incompatible profiles it is."""
     if offered.reliability == BEST_EFFORT and asked.reliability == RELIABLE:
         return 'reliability'
-    return 'durability' if offered.durability == VOLATILE and asked.durability == LATCHED else 'deadline or liveliness'
+    if offered.durability == VOLATILE and asked.durability == LATCHED:
+        return 'durability'
+    if 0 < asked.deadline.nanoseconds < (offered.deadline.nanoseconds or _ENDLESS):
+        return 'deadline'
+    return 'liveliness'
 
 
 def _overrides(node: Node, topic: str) -> frozenset[str]:

@@ -60,10 +60,10 @@ class Diagnostics:
         self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', 10)
         self.processed = Rate()
         self.people = 0
-        self._said: tuple | None = None
+        self._said: tuple | None = None  # what was said last, and when
+        self._when = 0.0
         self._since = time.monotonic()
         self._heard: float | None = None  # when somebody first listened
-        self._due = 0.0  # time.monotonic() of the next one if nothing changes
 
     def reset(self) -> None:
         self.processed = Rate()
@@ -78,9 +78,9 @@ class Diagnostics:
         at_start = self._heard is None or now - self._heard < RECENT
         recent = self._complaints.recent(now - self._since if at_start else RECENT)
         says = (state.lifecycle, state.failure, frozenset(c.kind for c in recent))
-        if says == self._said and now < self._due:
+        if says == self._said and now - self._when < period - LOOK / 2:
             return
-        self._said, self._due = says, now + period - LOOK / 2
+        self._said, self._when = says, now
         rate, latencies = self.processed.recent()
         if state.failure:
             level, message = DiagnosticStatus.ERROR, state.failure
