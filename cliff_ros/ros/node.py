@@ -21,6 +21,7 @@ import traceback
 from collections.abc import Callable
 
 import rclpy
+from rclpy._rclpy_pybind11 import RCLError
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -43,6 +44,7 @@ from cliff_ros.ros.runtime.complaints import Complaints, harmless, sentence_of
 from cliff_ros.ros.runtime.core_log import CoreLog
 from cliff_ros.ros.runtime.diagnostics import LOOK, Diagnostics, State
 from cliff_ros.ros.runtime.guard import Guarded
+from cliff_ros.ros.runtime.middleware import unmakeable
 from cliff_ros.ros.runtime.neighbors import Namesakes
 from cliff_ros.ros.runtime.parameters import Parameters
 from cliff_ros.ros.runtime.patience import Abandoned, serve_until_done
@@ -359,9 +361,14 @@ class CliffNode(Guarded, LifecycleNode):
 
 def main(args: list[str] | None = None) -> int:
     stop = StopRequest().listen()
-    # rclpy's own handlers would take the context away before the node could clear up.
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    node = CliffNode(stop, note_start(os.environ))
+    try:
+        # rclpy's own handlers would take the context away before the node could clear up.
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+        node = CliffNode(stop, note_start(os.environ))
+    except RCLError as error:
+        rclpy.logging.get_logger('cliff').fatal(unmakeable(error))
+        rclpy.try_shutdown()
+        return 1
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     try:

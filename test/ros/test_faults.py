@@ -164,10 +164,7 @@ def test_an_engine_that_fails_and_one_that_is_lost(world, monkeypatch):
     run = onnxruntime.InferenceSession.run
     for error, words in (  # in the detector, too, which comes first
         (ort_errors.Fail('[ONNXRuntimeError] : 1 : FAIL : Gemm'), 'could not run the detector: [ONNX'),
-        (
-            ort_errors.RuntimeException('bad allocation: Failed to allocate memory'),
-            'too little memory to run',
-        ),
+        (ort_errors.RuntimeException('bad allocation: Failed to allocate memory'), 'too little memory to run'),
         (MemoryError(), 'too little memory to run'),
     ):
         monkeypatch.setattr(onnxruntime.InferenceSession, 'run', failing(error))

@@ -81,6 +81,15 @@ def beside_the_network(env: dict[str, str], folder: Path) -> dict[str, str]:
     return {profile_variable(env): _write(folder, segment=segment, message='', udp=_UDP, used=['shared_memory', 'udp'])}
 
 
+def unmakeable(error: Exception) -> str:
+    """The sentence for a node that the middleware refuses to make."""
+    reason = ' '.join(str(error).split()).rstrip('.')
+    return (
+        f'The middleware cannot make the node: {reason}. Check ROS_SECURITY_ENABLE and the other variables of SROS 2, '
+        'whether RMW_IMPLEMENTATION was built with security, and the names and remappings given.'
+    )
+
+
 def profile_variable(env: Mapping[str, str]) -> str:
     """The name of the variable that names Fast DDS's profile file."""
     old = env.get('ROS_DISTRO') in _OLD_NAME
