@@ -74,7 +74,7 @@ class Soak:
             self.bring_up()
             self._alive = True
         world.late, began = 0.0, time.monotonic()
-        row['well_before'] = world.until(lambda: world.well_at(MAIN, began) is not None, PATIENCE)
+        row['well_before'] = world.until(lambda: world.well_at(MAIN, began) is not None, PERIOD / 4)
         script = fault.script(world)
         try:
             next(script)

@@ -33,6 +33,10 @@ class Namesakes:
         self._due = now + self.PERIOD
         name, namespace = self._node.get_name(), self._node.get_namespace()
         count = sum(other == (name, namespace) for other in self._node.get_node_names_and_namespaces())
+        if count > 1:
+            # The name of one that is gone may stay in the graph for ever (seen with Fast DDS), its publishers do not.
+            found = self._node.get_publishers_info_by_topic('/parameter_events')
+            count = min(count, sum((one.node_name, one.node_namespace) == (name, namespace) for one in found))
         age = now - self._since
         if age < self.STARTING:
             self._at_start = max(self._at_start, count)
