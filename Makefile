@@ -2,9 +2,13 @@
 # make test    set everything up and run the tests
 # make weights train the embedded network and detector anew: hours
 # make bench   the node against an obvious one, and where its time goes (docs/performance.md); takes minutes
-# make soak    half an hour at camera rate: does its memory grow? (SOAK_SECONDS=1800)
+# make soak    half an hour at camera rate with a fault every 20 s: is each named and overcome in 2 s, does memory
+#              grow? (SOAK_SECONDS=1800, SOAK_RATE=30 Hz); make soak-memory without faults, more people
+# make signals programs told to end at 200 random moments: does each end cleanly within 2 s? (SIGNALS=200)
 # make fuzz    ten minutes of damaged input for everything that reads what others wrote (FUZZ_SECONDS=600)
 # make lint    check style and types
+# make sbom    what is installed, as a software bill of materials (CycloneDX) in out/sbom.cdx.json
+# make audit   what is known of faults in it; needs the network (OSV_URL: a mirror)
 # make clean   remove everything that make made
 #
 # Needs Python >= 3.10 (with venv), gcc and make. The environment is .venv; what was done once is not done again.
@@ -13,10 +17,14 @@ PYTHON       ?= python3
 DEMO_SECONDS ?= 20
 DEMO_OUTPUT  ?= out/demo
 SOAK_SECONDS ?= 1800
+SOAK_RATE    ?= 30
 FUZZ_SECONDS ?= 600
+SIGNALS      ?= 200
+OSV_URL      ?=
 PYTEST_ARGS  ?=
 
 VENV := .venv
+COMMA := ,
 RUN  := $(VENV)/bin/python
 LOG  := $(VENV)/install.log
 PIP  := $(RUN) -m pip install --disable-pip-version-check --no-input --progress-bar off
@@ -32,7 +40,7 @@ if { $(2); } >>$(LOG) 2>&1; then echo "$$(( $$(date +%s) - start )) s"; \
 else echo 'failed:'; tail -n 25 $(LOG); echo 'All of it is in $(LOG).'; exit 1; fi
 endef
 
-.PHONY: demo test weights bench soak fuzz lint clean FORCE
+.PHONY: demo test weights bench soak soak-memory signals fuzz lint sbom audit clean FORCE
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/installed
@@ -49,7 +57,13 @@ bench: $(VENV)/tools
 	@$(RUN) -m bench.run --output out/bench
 
 soak: $(VENV)/tools
+	@$(RUN) -m bench.fault_soak --output out/soak --seconds $(SOAK_SECONDS) --rate $(SOAK_RATE)
+
+soak-memory: $(VENV)/tools
 	@$(RUN) -m bench.soak --output out/bench --seconds $(SOAK_SECONDS)
+
+signals: $(VENV)/tools
+	@$(RUN) -m bench.signals --output out/signals --count $(SIGNALS)
 
 fuzz: $(VENV)/tools
 	@$(RUN) -m bench.fuzz --output out/fuzz --seconds $(FUZZ_SECONDS)
@@ -58,6 +72,15 @@ lint: $(VENV)/linters
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
 	@$(RUN) -m mypy
+
+sbom: $(VENV)/auditors
+	@mkdir -p out
+	@$(VENV)/audit/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+	  --output-file out/sbom.cdx.json $(RUN)
+	@echo out/sbom.cdx.json
+
+audit: $(VENV)/auditors
+	@$(RUN) scripts/audit.py $(VENV)/audit/bin/pip-audit $(RUN) out/audit.json $(if $(OSV_URL),--osv-url $(OSV_URL))
 
 clean:
 	rm -rf $(VENV) build out *.egg-info .hypothesis .pytest_cache .ruff_cache .mypy_cache
@@ -93,4 +116,11 @@ $(VENV)/tools: $(VENV)/installed
 # mypy reads the types of what is installed: torch and onnx come with the tools.
 $(VENV)/linters: $(VENV)/tools
 	$(call step,Installing what checks style and types,$(PIP) 'cliff_ros[lint]')
+	@touch $@
+
+# In an environment of their own: what they need is no part of what they look at.
+$(VENV)/auditors: $(VENV)/installed
+	$(call step,Installing what looks at packages,\
+	  $(RUN) -m venv $(VENV)/audit && $(VENV)/audit/bin/python -m pip install --disable-pip-version-check --no-input \
+	  --progress-bar off 'cyclonedx-bom>=7$(COMMA)<8' 'pip-audit>=2.9$(COMMA)<3')
 	@touch $@
