@@ -1,8 +1,8 @@
 """What it costs a frame that nothing received is believed: `python -m bench.guard`.
 
-All that happens to an image and its CameraInfo in the executor's thread, from the bytes to the mailbox, and the check of
-the calibration in the worker: guarded callbacks, lengths, texts, stamps, pairing, bookkeeping. An upper bound of what the
-guard costs, since pairing would be there without it. Prints the median and the 95th percentile of the CPU time [ms].
+All that happens to an image and its CameraInfo in the executor's thread, from the bytes to the mailbox, and the check
+of the calibration in the worker: guarded callbacks, lengths, texts, stamps, pairing, bookkeeping. An upper bound of
+what the guard costs, since pairing would be there without it. Prints median and 95th percentile of the CPU time.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     python scripts/audit.py PIP_AUDIT PYTHON REPORT.json [--osv-url URL]
 
-Needs that database: its service, or a mirror of it with the same interface. Exit status: 0 nothing is known, 1 something
-is, 2 the database cannot be reached or the check failed, and one sentence says so.
+Needs that database: its service, or a mirror of it with the same interface. Exit status: 0 nothing is known, 1
+something is, 2 the database cannot be reached or the check failed, and one sentence says so.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ def main() -> int:
         lines = done.stderr.strip().splitlines() or [f'exit status {done.returncode}']
         if any(word in done.stderr for word in UNREACHABLE):
             print(
-                'make audit: the database of known faults cannot be reached, so nothing was checked: run it where there '
-                'is a network, or name a mirror of OSV (make audit OSV_URL=...). ' + lines[-1][:300],
+                'make audit: the database of known faults cannot be reached, so nothing was checked: run it where '
+                'there is a network, or name a mirror of OSV (make audit OSV_URL=...). ' + lines[-1][:300],
                 file=sys.stderr,
             )
         else:

@@ -13,6 +13,7 @@ import json
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 import traceback
@@ -49,6 +50,7 @@ SKELETONS, DETECTOR = (0.0, 0.2), (0.2, 0.9)
 GOING_ON = 0.6  # of the encoder's learning rate, for one that was trained before
 EARLY = (0.35, 0.55)  # when the network is also written before it is finished
 PARTS = (0.0, 0.6)  # of the regressor's crops, each of which is seen so often, the share that shows a part of a person
+PATIENCE = 0.4  # [s] with the other processes, when somebody waits for the end
 MOST_FILE = 15 << 20  # bytes of a file of weights; larger ones are written as several
 CROP_BYTES = 128 * 96 * 3 + 315 * 4
 
@@ -169,11 +171,15 @@ class _Run:
             self._keep_time()
             for feeder in feeders:
                 feeder.close()
-            if renderers:
-                renderers.stop(5)
+            patience = PATIENCE if isinstance(sys.exc_info()[1], KeyboardInterrupt) else 5.0
             if beside.is_alive():
                 beside.terminate()
-                beside.join(5)
+            if renderers:
+                renderers.stop(patience)
+            beside.join(patience)
+            if beside.is_alive():  # what it writes is whole or absent
+                beside.kill()
+                beside.join()
         self.log('finished' if not self.failed else 'finished, but not all of it: see above')
         return not self.failed
 
@@ -348,6 +354,13 @@ def _beside(settings: Settings, began: float) -> None:
     """The process beside: the regressor learns skeletons, then the detector learns stills."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent tells when to stop
     signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        _learn_beside(settings, began)
+    except KeyboardInterrupt:
+        raise SystemExit(128 + signal.SIGTERM) from None
+
+
+def _learn_beside(settings: Settings, began: float) -> None:
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     clock, device = Clock(settings.seconds, began), settings.torch_device
     log = Log(clock, settings.record / 'training_beside.log')

@@ -96,9 +96,14 @@ class Renderers:
         deadline = time.monotonic() + wait
         for process in self._processes:
             process.join(max(0.0, deadline - time.monotonic()))
+        late = [process for process in self._processes if process.is_alive()]
+        for process in late:
+            process.terminate()
+        for process in late:
+            process.join(0.5)
             if process.is_alive():
-                process.terminate()
-                process.join(5)
+                process.kill()
+                process.join()
 
 
 @contextlib.contextmanager
