@@ -15,7 +15,9 @@ import numpy as np
 import pytest
 from places import ROOT
 
-from cliff_ros import signals
+from cliff_ros import cli, signals
+from cliff_ros.commands import doctor
+from cliff_ros.errors import InputError
 
 NOISE = ('Traceback', 'terminate called', 'Fatal Python error', 'Exception ignored', 'core dumped')
 
@@ -161,3 +163,17 @@ def test_killed_a_command_leaves_rows_that_are_whole_and_a_video_that_can_be_pla
     assert rows and len(lines) - len(rows) <= 1 and all(len(row['joints']) == 24 for row in rows)
     assert frames_of(out / 'overlay.partial.avi') > 0
     assert not (out / 'report.json').exists() and not (out / 'people.npz').exists()  # nothing that looks finished
+
+
+@pytest.mark.parametrize('error', [ImportError('numpy failed to import'), InputError('no room')])
+def test_an_interruption_that_became_another_error_ends_as_one(monkeypatch, capsys, error):
+    def run(args):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+        except KeyboardInterrupt:
+            raise error from None
+
+    monkeypatch.setattr(doctor, 'run', run)
+    assert cli.main(['doctor']) == 128 + signal.SIGTERM
+    assert ('no room' if isinstance(error, InputError) else 'interrupted') in capsys.readouterr().err
