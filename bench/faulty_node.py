@@ -19,6 +19,7 @@ from bench import vision
 from cliff_ros import signals
 from cliff_ros.errors import EngineError
 from cliff_ros.ros import node
+from cliff_ros.ros.active import Active
 from cliff_ros.ros.inputs.subscriptions import Incoming
 
 CLIFF = node.CliffNode
@@ -45,16 +46,19 @@ class FaultyNode(CLIFF):
             return run(session, *arguments, **options)
 
         onnxruntime.InferenceSession.run = faulty
+        process = Active.process
+
+        def process_faulty(active: Active, incoming: Incoming) -> None:
+            if self.fault == 'lost':
+                raise EngineError('the GPU is gone: look at its driver, then configure the node again', lost=True)
+            time.sleep(self.delay)
+            process(active, incoming)
+
+        Active.process = process_faulty
 
     def _on_fault(self, message: String) -> None:
         self.fault, _, number = message.data.partition(' ')
         self.delay = float(number or 0.0)
-
-    def _process(self, incoming: Incoming) -> None:
-        if self.fault == 'lost':
-            raise EngineError('the GPU is gone: look at its driver, then configure the node again', lost=True)
-        time.sleep(self.delay)
-        super()._process(incoming)
 
 
 if __name__ == '__main__':

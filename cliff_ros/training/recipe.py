@@ -23,6 +23,7 @@ from pathlib import Path
 
 import torch
 
+from cliff_ros import signals
 from cliff_ros.body import load_body
 from cliff_ros.cliff.embedded import (
     BLOCKS,
@@ -352,7 +353,7 @@ class _Run:
 
 def _beside(settings: Settings, began: float) -> None:
     """The process beside: the regressor learns skeletons, then the detector learns stills."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent tells when to stop
+    signals.leave_interrupts_to_parent()
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         _learn_beside(settings, began)

@@ -79,9 +79,9 @@ def test_what_the_camera_does(world):
         world.recover(name)
     for name, change in CAMERA_CHANGES.items():
         world.camera = Camera(**change)
-        before = world.node._counts()[1]
+        before = world.node.active.counts()[1]
         world.recover(name)
-        assert world.until(lambda before=before: world.node._counts()[1] > before + 3), name
+        assert world.until(lambda before=before: world.node.active.counts()[1] > before + 3), name
         world.camera = Camera()
         world.recover(name)
     # It goes and another comes, which sends with best effort and can be had no other way.
@@ -144,7 +144,7 @@ def test_a_detector_that_dies(world, vision):
 
 def test_an_engine_that_fails_and_one_that_is_lost(world, monkeypatch):
     world = world()
-    observer, works = world.node.pipeline._observer, world.node.pipeline._observer.understand
+    observer, works = world.node.configured.pipeline._observer, world.node.configured.pipeline._observer.understand
 
     def failing(error: Exception):
         def understand(*args):
@@ -180,7 +180,7 @@ def test_an_engine_that_fails_and_one_that_is_lost(world, monkeypatch):
 
 def test_twice_as_many_images_as_can_be_worked_on(world):
     world = world()
-    observer, works = world.node.pipeline._observer, world.node.pipeline._observer.understand
+    observer, works = world.node.configured.pipeline._observer, world.node.configured.pipeline._observer.understand
 
     def slow(*args):
         time.sleep(0.2)  # the camera sends five in that time
@@ -191,7 +191,7 @@ def test_twice_as_many_images_as_can_be_worked_on(world):
     del world.people[:]
     assert world.until(lambda: len(world.people) > 5)  # the newest are answered all the same
     assert all(len(message.people) == 1 for message in world.people)
-    assert world.node.worker.mailbox.dropped > 5
+    assert world.node.configured.worker.mailbox.dropped > 5
     observer.understand = works
     world.recover('overload')
 
@@ -327,7 +327,7 @@ def test_room_for_a_giant_image_is_not_kept(world, monkeypatch):
 
     monkeypatch.setattr(delivery, 'GIANT', 2_000_000)
     world = world()
-    images = world.node.inputs.images
+    images = world.node.active.inputs.images
     before = images._subscription
     giant = np.zeros((4 * HEIGHT, 4 * WIDTH, 3), np.uint8)
     world.camera = Camera(pixels=giant, info_size=(4 * WIDTH, 4 * HEIGHT), focal=4 * FOCAL)
@@ -337,8 +337,8 @@ def test_room_for_a_giant_image_is_not_kept(world, monkeypatch):
     world.recover('giant')
     assert world.until(lambda: images._subscription is not before and images._handover is None)
     world.recover('another subscription')
-    received, largest = world.node.inputs.received, images._largest
-    assert world.until(lambda: world.node.inputs.received > received + 20)
+    received, largest = world.node.active.inputs.received, images._largest
+    assert world.until(lambda: world.node.active.inputs.received > received + 20)
     assert largest < 2_000_000
     assert len({s for s in world.node.subscriptions if s.topic_name == '/image'}) == 1
 

@@ -60,7 +60,7 @@ class Diagnostics:
         self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', 10)
         self.processed = Rate()
         self.people = 0
-        self._said: tuple | None = None  # what was said last, and when
+        self._said: tuple[str, str, frozenset[str]] | None = None  # what was said last, and when
         self._when = 0.0
         self._since = time.monotonic()
         self._heard: float | None = None  # when somebody first listened

@@ -81,22 +81,13 @@ def beside_the_network(env: dict[str, str], folder: Path) -> dict[str, str]:
     return {profile_variable(env): _write(folder, segment=segment, message='', udp=_UDP, used=['shared_memory', 'udp'])}
 
 
-def unmakeable(error: Exception) -> str:
-    """The sentence for a node that the middleware refuses to make."""
-    reason = ' '.join(str(error).split()).rstrip('.')
-    return (
-        f'The middleware cannot make the node: {reason}. Check ROS_SECURITY_ENABLE and the other variables of SROS 2, '
-        'whether RMW_IMPLEMENTATION was built with security, and the names and remappings given.'
-    )
-
-
 def profile_variable(env: Mapping[str, str]) -> str:
     """The name of the variable that names Fast DDS's profile file."""
     old = env.get('ROS_DISTRO') in _OLD_NAME
     return 'FASTRTPS_DEFAULT_PROFILES_FILE' if old else 'FASTDDS_DEFAULT_PROFILES_FILE'
 
 
-def _write(folder: Path, used: list[str], **values) -> str:
+def _write(folder: Path, used: list[str], **values: object) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     profile = folder / 'fastdds.xml'
     transports = ''.join(f'<transport_id>{name}</transport_id>' for name in used)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 from cliff_ros.ros.inputs.mailbox import Mailbox
 
@@ -15,7 +16,7 @@ AT_LEAST = 5  # images in the window: fewer say nothing
 class Overload:
     """Watches how many images the mailbox lets go."""
 
-    def __init__(self, mailbox: Mailbox, complain: Callable[[str, str], None]) -> None:
+    def __init__(self, mailbox: Mailbox[Any], complain: Callable[[str, str], None]) -> None:
         self._mailbox = mailbox
         self._complain = complain
         self._looks: deque[tuple[float, int, int]] = deque(maxlen=1000)  # when, received, dropped

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo
 
-from cliff_ros.ros.inputs.delivery import type_name
 from cliff_ros.ros.inputs.loss import check_losses, explain_silence
 from cliff_ros.ros.inputs.mailbox import Mailbox
+from cliff_ros.ros.inputs.offers import type_name
 from cliff_ros.ros.inputs.subscriptions import Inputs
 from cliff_ros.ros.runtime.overload import Overload
 from cliff_ros.ros.runtime.settings import CliffSettings
@@ -20,7 +21,7 @@ from cliff_ros.ros.runtime.silence import ClockWatch, check_boxes
 class Watchdog:
     """Checks the inputs of the active node, and whether its worker keeps up with its mailbox."""
 
-    def __init__(self, node: Node, inputs: Inputs, mailbox: Mailbox, complain: Callable[[str, str], None]) -> None:
+    def __init__(self, node: Node, inputs: Inputs, mailbox: Mailbox[Any], complain: Callable[[str, str], None]) -> None:
         self._node = node
         self._inputs = inputs
         self._complain = complain
@@ -54,7 +55,7 @@ class Watchdog:
                     + ' Or set uncalibrated_fallback to true, and live with wrong distances.'
                 ),
             )
-        elif inputs.pairs_came and now - inputs.last_info >= settings.watchdog_timeout:
+        elif inputs.pairs_came and inputs.last_info is not None and now - inputs.last_info >= settings.watchdog_timeout:
             self._complain(
                 'camera_info stopped',
                 (
