@@ -220,6 +220,10 @@ class World:
         """When a node first said on /diagnostics that all is well and people are found."""
         return self.said_at(name, OK, ' people, ', since)
 
+    def gone_at(self, name: str, words: str, since: float) -> float | None:
+        """When a node first said something on /diagnostics, and that no more."""
+        return next((s.when for s in self.said[name] if s.when >= since and words not in s.message), None)
+
     def seen_at(self, name: str, since: float) -> float | None:
         """When everybody was first seen in an image that was taken since a moment."""
         taken = time.time() - time.monotonic() + since

@@ -124,13 +124,21 @@ def _faults(report: dict) -> str:
     for row in report['rows']:
         by_name.setdefault(row['fault'], []).append(row)
     return table(
-        ['fault', 'times', 'named after [s]', 'everybody seen after [s]', 'all well after [s]'],
+        [
+            'fault',
+            'times',
+            'named after [s]',
+            'everybody seen after [s]',
+            'sentence gone after [s]',
+            'all well after [s]',
+        ],
         [
             [
                 name,
                 len(rows),
                 slowest(rows, 'named_s') if 'named_s' in rows[0] else '',
                 slowest(rows, 'seen_s'),
+                slowest(rows, 'gone_s') if 'gone_s' in rows[0] else '',
                 slowest(rows, 'well_s'),
             ]
             for name, rows in sorted(by_name.items())

@@ -29,7 +29,7 @@ GOOD = {
     'deaths': 0,
     'memory_mb': [100.0, 100.1],
     'rows': [
-        {'fault': 'camera stops', 'named_s': 1.5, 'seen_s': 0.2, 'well_s': 1.4},
+        {'fault': 'camera stops', 'named_s': 1.5, 'seen_s': 0.2, 'gone_s': 1.3, 'well_s': 1.4},
         {'fault': 'encoding changes', 'seen_s': 0.1, 'well_s': 1.0},
     ],
 }
@@ -45,8 +45,9 @@ def test_a_bar_that_is_missed_is_said(change):
 
 def test_in_time_is_within_two_seconds_and_a_restart_may_be_talked_of():
     assert fault_soak.in_time(2.0, 0.1) and not fault_soak.in_time(2.1) and not fault_soak.in_time(0.1, None)
-    row = {'fault': 'engine raises', 'seen_s': 1.0, 'well_s': 5.0}
-    assert not fault_soak.recovered(row) and fault_soak.recovered(row | {'well_s': 1.0})
+    row = {'fault': 'engine raises', 'seen_s': 1.0, 'gone_s': 5.0}
+    assert not fault_soak.recovered(row) and fault_soak.recovered(row | {'gone_s': 1.0})
+    assert fault_soak.recovered({'fault': 'encoding changes', 'seen_s': 1.0})
     assert fault_soak.recovered(row | {'fault': 'killed active'})
     assert not fault_soak.recovered({'fault': 'killed active', 'seen_s': None})
 
