@@ -114,8 +114,10 @@ def attempt(name: str, program: Program, folder: Path, rng: random.Random) -> di
             child.wait()
         log.seek(0)
         said = log.read()
-    time.sleep(0.05)
-    stay = _group(child.pid)
+    stay, end = _group(child.pid), time.monotonic() + 1.0
+    while stay and time.monotonic() < end:  # some notice a moment later
+        time.sleep(0.05)
+        stay = _group(child.pid)
     for pid in stay:
         os.kill(pid, signal.SIGKILL)
     status = child.returncode

@@ -124,14 +124,7 @@ def _faults(report: dict) -> str:
     for row in report['rows']:
         by_name.setdefault(row['fault'], []).append(row)
     return table(
-        [
-            'fault',
-            'times',
-            'named after [s]',
-            'everybody seen after [s]',
-            'sentence gone after [s]',
-            'all well after [s]',
-        ],
+        ['fault', 'times', 'named [s]', 'everybody seen [s]', 'sentence gone [s]', 'all well [s]'],
         [
             [
                 name,

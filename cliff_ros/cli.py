@@ -19,6 +19,7 @@ from cliff_ros.commands import COMMANDS
 from cliff_ros.errors import CliffError
 from cliff_ros.private import private_files
 
+LOOK_ONLY = ('doctor',)  # these have nothing to lose: a signal ends them at once
 SHOW_PEOPLE = ('demo', 'video')  # what these write is for the user's eyes only
 
 
@@ -37,7 +38,8 @@ def main(argv: list[str] | None = None) -> int:
     request = signals.StopRequest()  # not told of anything yet
     try:
         private = args.command in SHOW_PEOPLE and not args.readable
-        with private_files() if private else nullcontext(), signals.interrupting() as request:
+        heed = signals.loading if args.command in LOOK_ONLY else signals.interrupting
+        with private_files() if private else nullcontext(), heed() as request:
             # Interrupted, a command writes what it has so far.
             return module.run(args)
     except KeyboardInterrupt:

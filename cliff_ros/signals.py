@@ -99,6 +99,21 @@ def asking() -> Iterator[StopRequest]:
 
 
 @contextmanager
+def loading() -> Iterator[StopRequest]:
+    """A signal ends the process at once, with 128 + its number: for a time in which nothing is written.
+
+    An interruption while a library is imported becomes whatever error that makes of it, or an abort. Handlers are put
+    back in the end. In the main thread.
+    """
+
+    def end(sign: int, frame: FrameType | None) -> None:
+        os._exit(128 + sign)
+
+    with _handled(end):
+        yield StopRequest()
+
+
+@contextmanager
 def _handled(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
     before = {sign: signal.getsignal(sign) for sign in SIGNALS}
     _handle(handler)

@@ -16,7 +16,7 @@ import pytest
 from places import ROOT
 
 from cliff_ros import cli, signals
-from cliff_ros.commands import doctor
+from cliff_ros.commands import convert
 from cliff_ros.errors import InputError
 
 NOISE = ('Traceback', 'terminate called', 'Fatal Python error', 'Exception ignored', 'core dumped')
@@ -174,6 +174,6 @@ def test_an_interruption_that_became_another_error_ends_as_one(monkeypatch, caps
         except KeyboardInterrupt:
             raise error from None
 
-    monkeypatch.setattr(doctor, 'run', run)
-    assert cli.main(['doctor']) == 128 + signal.SIGTERM
+    monkeypatch.setattr(convert, 'run', run)
+    assert cli.main(['convert', 'a', 'b']) == 128 + signal.SIGTERM
     assert ('no room' if isinstance(error, InputError) else 'interrupted') in capsys.readouterr().err

@@ -9,6 +9,7 @@ import contextlib
 import itertools
 import multiprocessing
 import os
+import signal
 import time
 import traceback
 from collections.abc import Iterator
@@ -143,6 +144,7 @@ def jobs(index: int, count: int) -> Iterator[tuple[str, int]]:
 
 def _render(plan: Plan, index: int, count: int, stop: Event) -> None:
     signals.leave_interrupts_to_parent()
+    signals.end_with_parent(signal.SIGKILL)  # what it writes is whole or absent
     with contextlib.suppress(OSError):
         os.nice(plan.nice)
     import cv2
