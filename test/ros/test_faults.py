@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 
 import numpy as np
 import onnxruntime
@@ -378,3 +379,13 @@ class Listened:
 
     def __init__(self, said: list, count: int = 1) -> None:
         self.publish, self.get_subscription_count = said.append, lambda: count
+
+
+def test_what_was_loaded_is_freed_with_the_configuration(cliff, peer):
+    """Networks take much memory, and a node that lost its engine again and again must not keep them all."""
+    node = cliff()
+    peer.bring_up()
+    loaded = weakref.ref(node.configured.pipeline), weakref.ref(node.configured.pipeline.engine)
+    node.configured.worker.call(lambda: node._refuse(EngineError('the GPU is gone', lost=True)))
+    assert peer.until(lambda: node.lifecycle_state[1] == 'unconfigured')
+    assert peer.until(lambda: [one() for one in loaded] == [None, None], 5.0)
