@@ -107,6 +107,9 @@ def loading() -> Iterator[StopRequest]:
     """
 
     def end(sign: int, frame: FrameType | None) -> None:
+        if 'multiprocessing' in sys.modules:  # whose processes would look for their parent only when they are up
+            for child in sys.modules['multiprocessing'].active_children():
+                child.kill()
         os._exit(128 + sign)
 
     with _handled(end):

@@ -81,7 +81,7 @@ class Renderers:
         context = multiprocessing.get_context('spawn')
         self._stop = context.Event()
         self._processes = [
-            context.Process(target=_render, args=(plan, index, count, self._stop), daemon=True)
+            context.Process(target=_render, args=(plan, index, count, self._stop, os.getpid()), daemon=True)
             for index in range(count)
         ]
         with _one_thread():
@@ -142,7 +142,7 @@ def jobs(index: int, count: int) -> Iterator[tuple[str, int]]:
             yield 'crops', (k // 4 * 3 + (k % 4 > 1) * (k % 4 - 1)) * count + index
 
 
-def _render(plan: Plan, index: int, count: int, stop: Event) -> None:
+def _render(plan: Plan, index: int, count: int, stop: Event, parent: int) -> None:
     signals.leave_interrupts_to_parent()
     signals.end_with_parent(signal.SIGKILL)  # what it writes is whole or absent
     with contextlib.suppress(OSError):
@@ -150,7 +150,6 @@ def _render(plan: Plan, index: int, count: int, stop: Event) -> None:
     import cv2
 
     cv2.setNumThreads(1)
-    parent = os.getppid()
 
     def over() -> bool:
         return stop.is_set() or os.getppid() != parent
