@@ -18,23 +18,27 @@ import struct
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+from geometry_msgs.msg import Point, Vector3
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import MarkerArray
 
+from cliff_ros.arrays import Floats
 from cliff_ros.camera import Camera
 from cliff_ros.demo.recording import COUNTERS, STEPS, Messages, Recording
 from cliff_ros.errors import OutputError
-from cliff_ros.msg import Smpl, SmplArray, SmplInfo, Timing
-from cliff_ros.people import Person, TrackState
-from cliff_ros.ros.inputs.wire import read_image
+from cliff_ros.msg import SmplArray, SmplInfo, Timing
+from cliff_ros.people import People
+from cliff_ros.ros.inputs.wire import RawImage, read_image
 from cliff_ros.ros.runtime.program import ros
 
 _JPEG_QUALITY = 92
@@ -50,7 +54,7 @@ class Recorder(Node):
     def __init__(self, camera: str, node: str) -> None:
         super().__init__('cliff_recorder')
         self.tapes: dict[str, list[tuple[int, bytes]]] = {}
-        self.images: dict[int, Future] = {}
+        self.images: dict[int, Future[bytes]] = {}
         self.meshes: list[tuple[int, int]] = []
         # One thread, so that compressing never keeps a message waiting to be noted.
         self._compressor = ThreadPoolExecutor(1)
@@ -110,7 +114,7 @@ class Recorder(Node):
             images={stamp: jpeg.result() for stamp, jpeg in self.images.items()},
         )
 
-    def _messages(self, name: str, message_type: type) -> list[tuple[int, object]]:
+    def _messages(self, name: str, message_type: type[Any]) -> list[tuple[int, Any]]:
         return [(received, deserialize_message(raw, message_type)) for received, raw in self.tapes[name]]
 
     def _people(self, name: str) -> Messages:
@@ -119,50 +123,53 @@ class Recorder(Node):
             stamps=np.array([_nanoseconds(message.header) for _, message in messages], np.int64),
             frame_ids=[message.header.frame_id for _, message in messages],
             received=np.array([received for received, _ in messages], np.int64),
-            people=[[_person(smpl) for smpl in message.people] for _, message in messages],
+            people=[_people(message) for _, message in messages],
         )
 
 
-def _person(smpl: Smpl) -> Person:
-    """The message back as a Person, without vertices."""
-    quaternions = np.array([(q.x, q.y, q.z, q.w) for q in smpl.rotations])
-    return Person(
-        id=smpl.id,
-        score=smpl.score,
-        box=np.array(smpl.box),
-        betas=np.array(smpl.betas),
+def _people(message: SmplArray) -> People:
+    """The people of a message, without vertices."""
+    everybody = message.people
+    if not everybody:
+        return People.empty()
+    quaternions = np.array([[(q.x, q.y, q.z, q.w) for q in smpl.rotations] for smpl in everybody])
+    return People(
+        id=np.array([smpl.id for smpl in everybody]),
+        score=np.array([smpl.score for smpl in everybody]),
+        box=np.array([smpl.box for smpl in everybody]),
+        betas=np.array([smpl.betas for smpl in everybody]),
         rotations=_matrices(quaternions),
-        translation=np.array(_xyz(smpl.translation)),
-        joints=np.array([_xyz(point) for point in smpl.joints]),
-        joints2d=np.reshape(smpl.joints2d, (24, 2)),
-        track_state=TrackState(smpl.track_state),
-        velocity=np.array(_xyz(smpl.velocity)),
-        age=smpl.age,
+        translation=np.array([_xyz(smpl.translation) for smpl in everybody]),
+        joints=np.array([[_xyz(point) for point in smpl.joints] for smpl in everybody]),
+        joints2d=np.array([smpl.joints2d for smpl in everybody]).reshape(-1, 24, 2),
+        track_state=np.array([smpl.track_state for smpl in everybody], np.uint8),
+        velocity=np.array([_xyz(smpl.velocity) for smpl in everybody]),
+        age=np.array([smpl.age for smpl in everybody]),
     )
 
 
-def _matrices(quaternions: np.ndarray) -> np.ndarray:
-    """(N, 4) x y z w -> (N, 3, 3)."""
-    axis, w = quaternions[:, :3], quaternions[:, 3]
-    x, y, z = axis.T
+def _matrices(quaternions: Floats) -> Floats:
+    """(..., 4) x y z w -> (..., 3, 3)."""
+    axis, w = quaternions[..., :3], quaternions[..., 3]
+    x, y, z = np.moveaxis(axis, -1, 0)
     zero = np.zeros_like(x)
-    cross = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).reshape(-1, 3, 3)
-    return np.eye(3) + 2 * w[:, None, None] * cross + 2 * cross @ cross
+    cross = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).reshape(*x.shape, 3, 3)
+    matrices: Floats = np.eye(3) + 2 * w[..., None, None] * cross + 2 * cross @ cross
+    return matrices
 
 
-def _jpeg(image) -> bytes:
-    pixels = np.frombuffer(image.data, np.uint8).reshape(image.height, image.step)[:, : image.width * 3]
-    pixels = pixels.reshape(image.height, image.width, 3)
-    if image.encoding == 'rgb8':
-        pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
-    return cv2.imencode('.jpg', pixels, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1].tobytes()
+def _jpeg(image: RawImage) -> bytes:
+    rows = np.frombuffer(image.data, np.uint8).reshape(image.height, image.step)[:, : image.width * 3]
+    pixels = rows.reshape(image.height, image.width, 3)
+    bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR) if image.encoding == 'rgb8' else pixels
+    return cv2.imencode('.jpg', bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1].tobytes()
 
 
-def _nanoseconds(header) -> int:
-    return header.stamp.sec * 10**9 + header.stamp.nanosec
+def _nanoseconds(header: Header) -> int:
+    return int(header.stamp.sec * 10**9 + header.stamp.nanosec)
 
 
-def _xyz(vector) -> tuple[float, float, float]:
+def _xyz(vector: Vector3 | Point) -> tuple[float, float, float]:
     return vector.x, vector.y, vector.z
 
 
