@@ -20,6 +20,7 @@ from typing import NoReturn
 
 INTERRUPT = int(signal.SIGINT)
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+PATIENCE = 1.2  # [s] for what was begun when somebody asked for the end
 _PR_SET_PDEATHSIG = 1  # of Linux's prctl
 
 
@@ -83,9 +84,8 @@ def interrupting() -> Iterator[StopRequest]:
 
 @contextmanager
 def asking() -> Iterator[StopRequest]:
-    """The first signal is remembered, the second raises KeyboardInterrupt. Handlers are put back in the end.
-
-    In the main thread.
+    """The first signal is remembered. A second raises KeyboardInterrupt, and so does time: ``PATIENCE`` [s] after the
+    first, unless whoever remembers has said that it is `heard`. Handlers are put back in the end. In the main thread.
     """
     request = StopRequest()
 
@@ -93,9 +93,23 @@ def asking() -> Iterator[StopRequest]:
         if request:
             raise KeyboardInterrupt
         request.sign = sign
+        signal.setitimer(signal.ITIMER_REAL, PATIENCE)
 
-    with _handled(ask):
-        yield request
+    def lose_patience(sign: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, lose_patience)
+    try:
+        with _handled(ask):
+            yield request
+    finally:
+        heard()
+        signal.signal(signal.SIGALRM, before)
+
+
+def heard() -> None:
+    """What `asking` remembers is being answered: no impatience any more."""
+    signal.setitimer(signal.ITIMER_REAL, 0.0)
 
 
 @contextmanager

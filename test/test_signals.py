@@ -178,3 +178,19 @@ def test_an_interruption_that_became_another_error_ends_as_one(monkeypatch, caps
     monkeypatch.setattr(convert, 'run', run)
     assert cli.main(['convert', 'a', 'b']) == 128 + signal.SIGTERM
     assert ('no room' if isinstance(error, InputError) else 'interrupted') in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('answered', [True, False])
+def test_who_is_asked_to_end_has_only_so_much_time_to_notice(monkeypatch, answered):
+    monkeypatch.setattr(signals, 'PATIENCE', 0.2)
+    before, interrupted = signal.getsignal(signal.SIGALRM), False
+    try:
+        with signals.asking() as stop:
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert stop
+            if answered:
+                signals.heard()
+            time.sleep(0.6)
+    except KeyboardInterrupt:
+        interrupted = True
+    assert interrupted != answered and signal.getsignal(signal.SIGALRM) is before

@@ -155,6 +155,8 @@ class Training:
                     self._log(bar, logs)
                 if validation and self.step % config.validation.every == 0 and not last:
                     self._validate(validation, bar, logs)
+                if stop:
+                    signals.heard()
                 if self.step % config.checkpoint_every == 0 or last or stop:
                     self._save()
                 if stop and not last:
