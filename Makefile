@@ -1,5 +1,6 @@
 # make demo    set everything up and run the main job for real: camera and node, over DDS
 # make test    set everything up and run the tests
+# make test-oldest PYTHON=python3.10   the tests with the libraries of Ubuntu 22.04 (ROS 2 Humble)
 # make weights train the embedded network and detector anew: hours
 # make bench   the node against an obvious one, and where its time goes (docs/performance.md); takes minutes
 # make soak    half an hour at camera rate with a fault every 20 s: is each named and overcome in 2 s, does memory
@@ -9,6 +10,7 @@
 # make lint    check style and types
 # make sbom    what is installed, as a software bill of materials (CycloneDX) in out/sbom.cdx.json
 # make audit   what is known of faults in it; needs the network (OSV_URL: a mirror)
+# make docs    the pages of docs/ and the API reference, in out/docs
 # make clean   remove everything that make made
 #
 # Needs Python >= 3.10 (with venv), gcc and make. The environment is .venv; what was done once is not done again.
@@ -23,11 +25,12 @@ SIGNALS      ?= 200
 OSV_URL      ?=
 PYTEST_ARGS  ?=
 
-VENV := .venv
-COMMA := ,
-RUN  := $(VENV)/bin/python
-LOG  := $(VENV)/install.log
-PIP  := $(RUN) -m pip install --disable-pip-version-check --no-input --progress-bar off
+VENV       := .venv
+TEST_EXTRA := test
+COMMA      := ,
+RUN        := $(VENV)/bin/python
+LOG        := $(VENV)/install.log
+PIP        := $(RUN) -m pip install --disable-pip-version-check --no-input --progress-bar off
 
 # What is compiled or copied by the installation.
 SOURCES := CMakeLists.txt package.xml pyproject.toml setup.py \
@@ -40,7 +43,7 @@ if { $(2); } >>$(LOG) 2>&1; then echo "$$(( $$(date +%s) - start )) s"; \
 else echo 'failed:'; tail -n 25 $(LOG); echo 'All of it is in $(LOG).'; exit 1; fi
 endef
 
-.PHONY: demo test weights bench soak soak-memory signals fuzz lint sbom audit clean FORCE
+.PHONY: demo test test-oldest weights bench soak soak-memory signals fuzz lint sbom audit docs clean FORCE
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/installed
@@ -48,6 +51,10 @@ demo: $(VENV)/installed
 
 test: $(VENV)/tools
 	@$(RUN) -m pytest -n 2 --dist loadgroup $(PYTEST_ARGS)
+
+# In an environment of its own. torch and onnx need a newer NumPy: tests of training and export are left out.
+test-oldest:
+	@PIP_CONSTRAINT=$(CURDIR)/scripts/oldest.txt $(MAKE) --no-print-directory test VENV=.venv-oldest TEST_EXTRA=test-base
 
 # Renders and trains in out/train; a second start goes on where the first was stopped.
 weights: $(VENV)/tools
@@ -82,6 +89,10 @@ sbom: $(VENV)/auditors
 audit: $(VENV)/auditors
 	@$(RUN) scripts/audit.py $(VENV)/audit/bin/pip-audit $(RUN) out/audit.json $(if $(OSV_URL),--osv-url $(OSV_URL))
 
+docs: $(VENV)/writers
+	@$(RUN) -m mkdocs build --strict --quiet
+	@echo 'out/docs/index.html'
+
 clean:
 	rm -rf $(VENV) build out *.egg-info .hypothesis .pytest_cache .ruff_cache .mypy_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -110,7 +121,7 @@ $(VENV)/installed: $(VENV)/requirements $(VENV)/sources.txt $(SOURCES)
 # torch may not exist for this Python yet; the tests that need it skip then, and say so.
 $(VENV)/tools: $(VENV)/installed
 	$(call step,Installing what the tests need,\
-	  $(PIP) 'cliff_ros[test]' || { echo 'Going on without torch'; $(PIP) 'cliff_ros[test-base]'; })
+	  $(PIP) 'cliff_ros[$(TEST_EXTRA)]' || { echo 'Going on without torch'; $(PIP) 'cliff_ros[test-base]'; })
 	@touch $@
 
 # mypy reads the types of what is installed: torch and onnx come with the tools.
@@ -123,4 +134,8 @@ $(VENV)/auditors: $(VENV)/installed
 	$(call step,Installing what looks at packages,\
 	  $(RUN) -m venv $(VENV)/audit && $(VENV)/audit/bin/python -m pip install --disable-pip-version-check --no-input \
 	  --progress-bar off 'cyclonedx-bom>=7$(COMMA)<8' 'pip-audit>=2.9$(COMMA)<3')
+	@touch $@
+
+$(VENV)/writers: $(VENV)/installed
+	$(call step,Installing what builds the pages,$(PIP) 'cliff_ros[docs]')
 	@touch $@

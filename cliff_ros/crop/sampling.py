@@ -1,6 +1,6 @@
 """Small images cut from a large one along a given path; black outside it. Knows no cameras.
 
-Pixel centres lie at integers. Every function takes (H, W, 3) uint8, possibly a view with padded rows, and
+Pixel centers lie at integers. Every function takes (H, W, 3) uint8, possibly a view with padded rows, and
 writes to ``out`` (h, w, 3), contiguous, where given.
 """
 
@@ -22,14 +22,16 @@ def rectangle(
     """Whole pixels ``begin`` to ``end`` (x, y; exclusive), then resized to (w, h) without antialiasing.
 
     To the letter what CLIFF's authors do, in floating point as they do: cv2.resize of whole numbers cuts
-    off, and is 0.13 grey levels too dark on average. cv2.warpAffine weighs pixels with still less
-    precision: on sharp images it is several grey levels off.
+    off, and is 0.13 gray levels too dark on average. cv2.warpAffine weighs pixels with still less
+    precision: on sharp images it is several gray levels off.
     """
     (left, top), (right, bottom) = begin.tolist(), end.tolist()
     height, width = image.shape[:2]
     inside = image[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)]
-    if not inside.size:
-        return cv2.resize(np.zeros((1, 1, 3), np.uint8), size, dst=out)
+    if not inside.size or (end - begin == 1).all():  # OpenCV 4.5.4, of Ubuntu 22.04, takes no image of one pixel
+        resized = np.empty((size[1], size[0], 3), np.uint8) if out is None else out
+        resized[:] = inside[0, 0] if inside.size else 0
+        return resized
     border = (max(-top, 0), max(bottom - height, 0), max(-left, 0), max(right - width, 0))
     if any(border):
         inside = cv2.copyMakeBorder(inside, *border, cv2.BORDER_CONSTANT)
@@ -63,7 +65,7 @@ def remap(image: np.ndarray, path: np.ndarray, antialias: bool = False, out: np.
         nodes = path[np.ix_(_some(height), _some(width))]
         image, to_small = _shrink(image, nodes, (width, height))
         path = cv2.transform(path, to_small[:2])
-    return cv2.remap(image, path, None, cv2.INTER_LINEAR, dst=out)
+    return cv2.remap(image, path, None, cv2.INTER_LINEAR, dst=out)  # type: ignore[call-overload]  # None is right
 
 
 @lru_cache
@@ -103,7 +105,7 @@ def _blocks(path: np.ndarray, size: tuple[int, int], shape: tuple[int, int]) -> 
     read = path[path[..., 0] > NOWHERE]
     begin, end = np.zeros(2, int), np.zeros(2, int)
     for axis, length in enumerate(shape[::-1]):
-        # One block more than is read on each side, as bilinear sampling reaches for the neighbours.
+        # One block more than is read on each side, as bilinear sampling reaches for the neighbors.
         first, last = np.clip([read[:, axis].min() - factor, read[:, axis].max() + factor + 1], 0, length)
         blocks = min(int(np.ceil((last - first) / factor)), length // factor)
         begin[axis] = min(int(first), length - blocks * factor)
@@ -119,7 +121,7 @@ def _shrink(image: np.ndarray, path: np.ndarray, size: tuple[int, int]) -> tuple
     """
     blocks = _blocks(path, size, image.shape[:2])
     if blocks is None:
-        return np.zeros((1, 1, 3), np.uint8), np.eye(3)
+        return np.zeros((2, 2, 3), np.uint8), np.eye(3)
     factor, begin, end = blocks.factor, blocks.begin, blocks.end
     if factor == 1:
         return image, np.eye(3)
@@ -133,4 +135,6 @@ def _shrink(image: np.ndarray, path: np.ndarray, size: tuple[int, int]) -> tuple
         else:  # the same averages in less time: INTER_AREA is fast at halving only
             middle = slice(factor // 2, None, factor)
             small, factor = np.ascontiguousarray(cv2.blur(small, (factor, factor))[middle, middle]), 1
+    if small.shape[:2] == (1, 1):  # OpenCV 4.5.4 takes no image of one pixel; beyond its edge there is black anyway
+        small = np.pad(small, ((0, 1), (0, 1), (0, 0)))
     return small, to_small

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from std_msgs.msg import Header
 
-from cliff_ros.body import EMBEDDED, BodyModel
+from cliff_ros import assets
+from cliff_ros.body import BodyModel
+from cliff_ros.graph.metadata import GraphMetadata
 from cliff_ros.msg import SmplInfo
 from cliff_ros.ros.outputs.output import Output, Processed, Setup
 
 
-def info_message(header: Header, body: BodyModel, metadata: Mapping[str, Any], engine: str) -> SmplInfo:
+def info_message(header: Header, body: BodyModel, metadata: GraphMetadata, engine: str) -> SmplInfo:
     """Describe the body, the network (``metadata`` of its graph) and what runs it."""
     return SmplInfo(
         header=header,
-        model=str(metadata.get('model', '')),
-        model_sha256=str(metadata.get('sha256', '')),
+        model=metadata.model,
+        model_sha256=metadata.sha256,
         engine=engine,
         body=body.name,
         body_sha256=body.sha256,
@@ -36,7 +36,7 @@ def info_message(header: Header, body: BodyModel, metadata: Mapping[str, Any], e
 
 def _shareable_file(body: BodyModel) -> bytes:
     """The file of the embedded body, which is CC0; nothing of any other."""
-    file = EMBEDDED.read_bytes()
+    file = assets.BODY.read_bytes()
     return file if hashlib.sha256(file).hexdigest() == body.sha256 else b''
 
 

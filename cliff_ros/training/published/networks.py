@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from cliff_ros import assets
 from cliff_ros.body import BodyModel
 from cliff_ros.cliff import load_model
 from cliff_ros.cliff.checkpoints import read_tensors, write_model
+from cliff_ros.cliff.embedded import EmbeddedCliff, load_embedded, round_to_half
 from cliff_ros.cliff.network import Cliff, build
 from cliff_ros.errors import ModelError
+from cliff_ros.graph.export import export_graph
 from cliff_ros.training.published.config import TrainingConfig
 
 # What ImageNet files hold besides the encoder, and what old ones lack.
@@ -23,14 +27,18 @@ _OPTIONAL = '.num_batches_tracked'
 LICENCE = 'unknown: decided by the training data'
 
 
-def make_network(config: TrainingConfig) -> nn.Module:
+def make_network(config: TrainingConfig) -> Cliff | EmbeddedCliff:
     """The network of a configuration, with its first weights, in the official dialect; or the embedded one."""
     if config.network == 'embedded':
         return _embedded(config.initial_network)
     licence = LICENCE
     if config.initial_network:
         model = load_model(config.initial_network)
-        if (model.dialect, model.name, model.body) != ('official', f'cliff_{config.network}', 'smpl'):
+        if not isinstance(model, Cliff) or (model.dialect, model.name, model.body) != (
+            'official',
+            f'cliff_{config.network}',
+            'smpl',
+        ):
             raise ModelError(
                 f"'{config.initial_network}' is {model.name} for {model.body} in the {model.dialect} "
                 f'dialect: training {config.network} goes on from official SMPL checkpoints of it'
@@ -51,9 +59,7 @@ def make_network(config: TrainingConfig) -> nn.Module:
     return model
 
 
-def _embedded(source: str) -> nn.Module:
-    from cliff_ros.cliff.embedded import EmbeddedCliff, load_embedded
-
+def _embedded(source: str) -> EmbeddedCliff:
     if not source:
         return EmbeddedCliff()
     return load_embedded() if source == 'embedded' else load_embedded(Path(source).expanduser())
@@ -131,30 +137,28 @@ def blind(model: Cliff) -> None:
 class Trainee(nn.Module):
     """The network in training: uint8 crops and plain location in; the encoder in half precision, the rest not.
 
-    Half precision on the camera would mean steps of centimetres in depth.
+    Half precision on the camera would mean steps of centimeters in depth.
     """
 
-    def __init__(self, model: nn.Module, location: bool, precision: torch.dtype = torch.float32) -> None:
+    def __init__(self, model: Cliff | EmbeddedCliff, location: bool, precision: torch.dtype = torch.float32) -> None:
         super().__init__()
-        self.model, self.location, self.precision = model, location, precision
+        self.model: Any = model  # whose attributes PyTorch types as Tensor | Module
+        self.location, self.precision = location, precision
 
     def forward(self, crops: Tensor, location: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Crops (B, h, w, 3) uint8, location (B, 3) -> rotations, betas, camera."""
         model = self.model
         info = model.bbox_info(location) if self.location else torch.zeros_like(location)
-        x = model.normalise(crops).contiguous(memory_format=torch.channels_last)
+        x = model.normalize(crops).contiguous(memory_format=torch.channels_last)
         with torch.autocast(x.device.type, self.precision, enabled=self.precision != torch.float32):
             features = model.encoder(x)
         return model.features_to_parameters(features.float(), info)
 
 
-def write_network(model: nn.Module, body: BodyModel, folder: Path) -> Path:
+def write_network(model: Cliff | EmbeddedCliff, body: BodyModel, folder: Path) -> Path:
     """Write weights (on the CPU) for ``cliff export``; the embedded network becomes a runtime graph at once."""
-    if model.dialect == 'embedded':
-        from cliff_ros.cliff.embedded import round_to_half
-        from cliff_ros.graph.export import export_graph
-
-        path = folder / 'cliff_embedded.onnx'
+    if isinstance(model, EmbeddedCliff):
+        path = folder / assets.NETWORK.name
         export_graph(round_to_half(model), body, path, licence=LICENCE)
         return path
     path = folder / f'{model.name}.safetensors'

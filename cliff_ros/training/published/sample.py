@@ -1,7 +1,7 @@
 """What every source of training data speaks: one person in one image, and what is known of them.
 
 Keypoints are 29 everywhere: SMPL's joints, then nose, left eye, right eye, left ear, right ear. Pixels have their
-centres at integers, as in the rest of the package.
+centers at integers, as in the rest of the package.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from cliff_ros.body import MIRROR, NUM_JOINTS, BodyModel
 from cliff_ros.camera import Camera
 from cliff_ros.cliff.lifting import MIRROR_KEYPOINTS
 from cliff_ros.errors import InputError
-from cliff_ros.synthetic.scene import FACE_VERTICES
+from cliff_ros.synthetic.actor import FACE_VERTICES
 
 NUM_KEYPOINTS = NUM_JOINTS + len(FACE_VERTICES)
 NUM_VERTICES = 6890  # SMPL's
 NUM_BETAS = 10
-# Enough of the surface to find the extents of a person to a centimetre, and the five points of the face.
+# Enough of the surface to find the extents of a person to a centimeter, and the five points of the face.
 _OUTLINE = np.concatenate([FACE_VERTICES, np.arange(0, NUM_VERTICES, 10)])
 
 # The truth of one crop. Lengths [m] in the frame of the view that it was taken from; what is not known is zero.
@@ -35,7 +35,7 @@ TRUTH = np.dtype(
         ('joints_known', 'f4', NUM_JOINTS),
         ('placed', 'f4'),  # 1: joints are where they are in the view; 0: only relative to each other
         ('location', 'f4', 3),  # (cx/f, cy/f, b/f) of the crop
-        ('keypoints', 'f4', (NUM_KEYPOINTS, 2)),  # [crop heights] from the crop's centre
+        ('keypoints', 'f4', (NUM_KEYPOINTS, 2)),  # [crop heights] from the crop's center
         ('confidence', 'f4', NUM_KEYPOINTS),
     ]
 )
@@ -120,9 +120,9 @@ def outline(
 
 
 def rolled(truth: np.ndarray, degrees: float) -> np.ndarray:
-    """The truth of a crop that was turned clockwise about its centre: the view turns about its optical axis.
+    """The truth of a crop that was turned clockwise about its center: the view turns about its optical axis.
 
-    Turning an image about a crop's centre and turning the camera about its axis give the same crop, but only the
+    Turning an image about a crop's center and turning the camera about its axis give the same crop, but only the
     latter is something that a camera can see: so the place of the crop in the full frame turns too, and every
     label stays exact.
     """

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from cliff_ros.crop.translation import full_translation
 from cliff_ros.evaluation import metrics
 from cliff_ros.training.data import VALIDATION_SHARD
-from cliff_ros.training.losses import full_translation
 from cliff_ros.training.published.batches import collate
 from cliff_ros.training.published.config import DataSource, TrainingConfig
 from cliff_ros.training.published.networks import Trainee
 from cliff_ros.training.published.objective import Keypoints, residual
-from cliff_ros.training.published.sources import Bodies, Rendered, open_source, render_missing
+from cliff_ros.training.published.sources import Bodies, Rendered, Source, open_source, render_missing
 
 _BATCH = 64
 
@@ -26,7 +26,9 @@ class ValidationSet:
         samples = config.validation.samples
         if source.kind == 'synthetic':
             folder = Path(config.output) / f'validation_{spec.height}x{spec.width}_{samples}'
-            people = Rendered(render_missing(folder, [VALIDATION_SHARD], samples, spec, 1), spec, bodies.neutral)
+            people: Source = Rendered(
+                render_missing(folder, [VALIDATION_SHARD], samples, spec, 1), spec, bodies.neutral
+            )
         else:
             people = open_source(source, config, spec, bodies)
         count = min(samples, len(people))
