@@ -7,6 +7,8 @@ import os
 import sys
 from pathlib import Path
 
+from cliff_ros.commands import evaluate_benchmark
+from cliff_ros.evaluation.benchmarks.registry import BENCHMARKS
 from cliff_ros.evaluation.datasets import DATASETS
 
 TRUTH = 'truth'
@@ -17,10 +19,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     parser.add_argument(
         '--dataset',
-        choices=DATASETS,
+        choices=(*DATASETS, *BENCHMARKS),
         default='synthetic',
         help='; '.join(
-            f'{name} (default): {what}' if name == 'synthetic' else f'{name}: {what}' for name, what in DATASETS.items()
+            [f'{name} (default): {what}' for name, what in DATASETS.items()]
+            + [f'{benchmark.name}: {benchmark.text}' for benchmark in BENCHMARKS.values()]
         ),
     )
     parser.add_argument('--seed', type=int, default=0, help='of the scenes (default: 0)')
@@ -57,6 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--engine', default='auto', choices=ENGINES)
     parser.add_argument('--sheet', metavar='FILE', type=Path, help='draw 12 of the images, truth in white (.png)')
     parser.add_argument('--report', metavar='FILE', type=Path, help='write all measures as JSON')
+    evaluate_benchmark.add_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -64,6 +68,10 @@ def run(args: argparse.Namespace) -> int:
     from cliff_ros.evaluation.datasets import open_dataset
     from cliff_ros.files import make_folder, write_json
 
+    if args.dataset in BENCHMARKS:
+        return evaluate_benchmark.run(args)
+    if args.root:
+        raise InputError(f'--root belongs to a published benchmark: name one as --dataset ({", ".join(BENCHMARKS)})')
     if args.sheet and args.sheet.suffix.lower() != '.png':
         raise InputError(f"--sheet is '{args.sheet}': name it *.png")
     dataset = open_dataset(args.dataset, args.seed, args.frames, args.size, args.look, args.visible)

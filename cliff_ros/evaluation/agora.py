@@ -72,7 +72,9 @@ def _overlap(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return shared / (area_a[:, None] + area_b[None] - shared)
 
 
-def summary(matches: Sequence[Matches], mpjpe: Sequence[float], mve: Sequence[float]) -> dict[str, float]:
+def summary(
+    matches: Sequence[Matches], mpjpe: Sequence[float] | np.ndarray, mve: Sequence[float] | np.ndarray
+) -> dict[str, float]:
     """AGORA's table, of the matches of every image and the errors [mm] of everybody who was matched.
 
     ``f1``, ``precision`` and ``recall`` are rounded to two digits, as the official code does before it divides by

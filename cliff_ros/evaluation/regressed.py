@@ -7,7 +7,8 @@ import numpy as np
 from cliff_ros.body import BodyModel
 from cliff_ros.errors import ModelError
 
-# Of Human3.6M's 17: ankles, knees, hips (right, left), wrists, elbows, shoulders, neck, top of the head (LSP's order).
+# Of the regressor's 17: right leg from the ankle up, left leg down, right arm from the wrist up, left arm down, neck,
+# head (LSP's order).
 J14 = (6, 5, 4, 1, 2, 3, 16, 15, 14, 11, 12, 13, 8, 10)
 PELVIS = 0  # of the 17
 

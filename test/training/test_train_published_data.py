@@ -15,6 +15,11 @@ torch = pytest.importorskip('torch')
 
 from cliff_ros.body import load_body  # noqa: E402
 from cliff_ros.cliff.features import CropSpec  # noqa: E402
+from cliff_ros.datasets.bedlam import Bedlam  # noqa: E402
+from cliff_ros.datasets.cameras import Cameras  # noqa: E402
+from cliff_ros.datasets.cliff_gt import CliffGT  # noqa: E402
+from cliff_ros.datasets.sample import Sample, face_of  # noqa: E402
+from cliff_ros.datasets.threedpw import ThreeDPW  # noqa: E402
 from cliff_ros.errors import InputError  # noqa: E402
 from cliff_ros.synthetic.poses import euler_to_matrix, sample_poses  # noqa: E402
 from cliff_ros.synthetic.scene import FACE_VERTICES, FACING_CAMERA  # noqa: E402
@@ -23,8 +28,7 @@ from cliff_ros.training import losses  # noqa: E402
 from cliff_ros.training.published.augment import box_of  # noqa: E402
 from cliff_ros.training.published.batches import BatchPlan, Mixture, collate  # noqa: E402
 from cliff_ros.training.published.config import Augmentation  # noqa: E402
-from cliff_ros.training.published.readers import Bedlam, CliffGT, ThreeDPW  # noqa: E402
-from cliff_ros.training.published.sample import MIRROR_KEYPOINTS, Sample, face_of, mirrored  # noqa: E402
+from cliff_ros.training.published.sample import MIRROR_KEYPOINTS, mirrored  # noqa: E402
 from cliff_ros.training.published.sources import Bodies, Photographs, truth_of_label  # noqa: E402
 
 SIZE = WIDTH, HEIGHT = 250, 190  # a pixel's colour says where it is
@@ -321,13 +325,42 @@ def test_cliff_gt(image, tmp_path) -> None:
     _, truth = source.crop(1, np.random.default_rng(0), None)
     assert np.flatnonzero(truth['confidence']).tolist() == [2, 16, 17, 24, 25]
     assert not truth['rotations_known'].any() and not truth['placed']
-    assert np.flatnonzero(truth['joints_known']).tolist() == [1, 2, 4, 5, 7, 8]
+    # nor their hips in 3D, which are not SMPL's: such people are compared about the mean of their other joints
+    assert np.flatnonzero(truth['joints_known']).tolist() == [4, 5, 7, 8]
     # without 2D joints, those of the body
     np.savez(tmp_path / 'bare.npz', **{k: v for k, v in content.items() if k not in ('part', 'has_smpl', 'S')})
     _, truth = Photographs(CliffGT(tmp_path / 'bare.npz', image.parent), OFFICIAL, Bodies(load_body())).crop(
         1, np.random.default_rng(0), None
     )
     np.testing.assert_allclose(project(truth), truth['keypoints'][:24], atol=1e-4)
+
+
+def test_focal_lengths_are_known_given_or_refused(tmp_path) -> None:
+    names = ['images/S9_Posing.60457274_000001.jpg', 'S1/Seq1/imageFrames/video_4/frame_000001.jpg']
+    content = dict(imgname=np.array(names), center=np.zeros((2, 2)), scale=np.ones(2), part=np.ones((2, 24, 3)))
+    np.savez(tmp_path / 'spin.npz', **content)
+    with pytest.raises(InputError, match=r"nothing of focal lengths.*'S1/Seq1.*'cameras'.*'focal'"):
+        CliffGT(tmp_path / 'spin.npz', tmp_path)
+    (tmp_path / 'cameras.yaml').write_text('S1/Seq1/imageFrames/video_4: [1500, 1501, 1000, 1010]\n')
+    people = CliffGT(tmp_path / 'spin.npz', tmp_path, 0, Cameras.read(tmp_path / 'cameras.yaml'))
+    assert people[0].K[0, 0] == pytest.approx(1145.5, abs=0.1)  # not the diagonal, 1415.6
+    np.testing.assert_array_equal(people[1].K, [[1500, 0, 1000], [0, 1501, 1010], [0, 0, 1]])
+    assert CliffGT(tmp_path / 'spin.npz', tmp_path, 0, Cameras.read(focal='900'))[1].camera(100, 100).f == 900
+    guess = CliffGT(tmp_path / 'spin.npz', tmp_path, 0, Cameras.read(focal='diagonal'))[1]
+    assert guess.camera(300, 400).f == 500
+    # a label that says it is believed, whatever is given
+    np.savez(tmp_path / 'said.npz', **content, focal_l=np.full(2, 777.0))
+    assert [p.camera(100, 100).f for p in CliffGT(tmp_path / 'said.npz', tmp_path, 0, Cameras.read(focal='9'))] == [
+        777.0
+    ] * 2
+    with pytest.raises(InputError, match='nothing says'):
+        Sample(tmp_path / 'a.jpg').camera(100, 100)
+    for wrong in ('0', '-3', 'long'):
+        with pytest.raises(InputError, match='focal'):
+            Cameras.read(focal=wrong)
+    (tmp_path / 'cameras.yaml').write_text('a: [1500, 1501, 1000]\n')
+    with pytest.raises(InputError, match='list of cameras'):
+        Cameras.read(tmp_path / 'cameras.yaml')
 
 
 def test_3dpw(image, tmp_path) -> None:

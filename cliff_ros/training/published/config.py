@@ -70,6 +70,8 @@ class DataSource:
     labels: str = option('', '.npz file (bedlam, cliff_gt), or folder of .pkl files (3dpw)')
     images: str = option('', 'folder that the image names in the labels start from')
     turn: int = option(0, 'degrees by which stored images are turned clockwise before the labels fit them', (0, 270))
+    cameras: str = option('', 'YAML file of intrinsics by part of the image name, for labels that have none')
+    focal: str = option('', "of all other images whose labels have none [px]; diagonal: the guess of CLIFF's authors")
     shards: str = option('', 'synthetic: folder of rendered crops; empty: render while training')
     num_shards: int = option(15, 'synthetic: files in that folder; those that are missing are rendered', (1, 100_000))
     shard_size: int = option(4000, 'synthetic: crops per file', (1, 100_000))

@@ -19,17 +19,21 @@ from tqdm import tqdm
 from cliff_ros.body import NUM_JOINTS, BodyModel, load_body
 from cliff_ros.camera import Camera
 from cliff_ros.cliff.features import CropSpec, View, crop, view_of
+from cliff_ros.datasets.bedlam import Bedlam
+from cliff_ros.datasets.cameras import Cameras
+from cliff_ros.datasets.cliff_gt import CliffGT
+from cliff_ros.datasets.sample import Sample, face_of, outline
+from cliff_ros.datasets.threedpw import ThreeDPW
 from cliff_ros.errors import InputError
 from cliff_ros.files import read_image
 from cliff_ros.people import Box
 from cliff_ros.synthetic import crops
 from cliff_ros.training.data import VALIDATION_SHARD, load_shard, render_shard, shard_path
-from cliff_ros.training.published import readers
 from cliff_ros.training.published.augment import angle_of, box_of, change_pixels, rolled_pixels, rolled_view
 from cliff_ros.training.published.config import Augmentation, DataSource, TrainingConfig
-from cliff_ros.training.published.sample import TRUTH, Sample, face_of, mirrored, outline, rolled
+from cliff_ros.training.published.sample import TRUTH, mirrored, rolled
 
-READERS = {'bedlam': readers.Bedlam, 'cliff_gt': readers.CliffGT, '3dpw': readers.ThreeDPW}
+READERS = {'bedlam': Bedlam, 'cliff_gt': CliffGT, '3dpw': ThreeDPW}
 _TURNS = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
 _NEAREST = 0.05  # [m] points nearer to the camera, or behind it, are not in the image
 _SMALLEST = 16.0  # [px] side of what is left of a box inside the image
@@ -288,7 +292,12 @@ def open_source(
     process, start: which process of how far a training asks; streams of rendered crops differ by them.
     """
     if source.kind != 'synthetic':
-        reader = READERS[source.kind](Path(source.labels).expanduser(), Path(source.images).expanduser(), source.turn)
+        reader = READERS[source.kind](
+            Path(source.labels).expanduser(),
+            Path(source.images).expanduser(),
+            source.turn,
+            Cameras.read(source.cameras, source.focal),
+        )
         return Photographs(reader, spec, bodies)
     if source.shards:
         paths = render_missing(

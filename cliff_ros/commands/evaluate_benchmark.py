@@ -1,0 +1,155 @@
+"""``cliff evaluate --dataset 3dpw --root DIR``: a network on a published benchmark."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cliff_ros.evaluation.benchmarks.run import Runner
+    from cliff_ros.evaluation.bodies import BodyFolder
+    from cliff_ros.pipeline import Pipeline
+
+_CHECKPOINTS = ('.pt', '.pth', '.ckpt', '.safetensors')
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    from cliff_ros.evaluation.benchmarks.registry import BOXES, FOCALS
+
+    group = parser.add_argument_group('published benchmarks (docs/evaluation.md); --body may be a folder of bodies')
+    group.add_argument(
+        '--root', metavar='DIR', type=Path, help='where the data set was unpacked, as its authors lay it out'
+    )
+    group.add_argument(
+        '--boxes', choices=BOXES, help="where people are: from the labels, or the detector's (default: as the paper)"
+    )
+    group.add_argument(
+        '--focal',
+        metavar='RULE',
+        help=f'that the network is told: {", ".join(FOCALS)}, or pixels (default: as the paper)',
+    )
+    group.add_argument('--split', default='', help='of the data set, where it has several (default: its test set)')
+    group.add_argument('--limit', metavar='N', type=int, default=0, help='images, evenly chosen (default: all)')
+    group.add_argument('--cameras', metavar='YAML', default='', help='intrinsics by part of the image name')
+    group.add_argument(
+        '--skip-damaged', action='store_true', help='go on without files and images that cannot be read, and name them'
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    from cliff_ros.datasets.cameras import Cameras
+    from cliff_ros.errors import InputError, OutputError, keeping, raise_all
+    from cliff_ros.evaluation.benchmarks.registry import BENCHMARKS, open_labels
+    from cliff_ros.evaluation.benchmarks.report import render, report
+    from cliff_ros.evaluation.benchmarks.run import Runner
+    from cliff_ros.evaluation.bodies import BodyFolder
+    from cliff_ros.files import make_folder, write_json
+
+    if args.root is None:
+        raise InputError(f"'{args.dataset}' has to be unpacked somewhere: give that folder as --root")
+    if args.report:  # said before an hour of work, not after it
+        make_folder(args.report.parent)
+    benchmark, damaged = BENCHMARKS[args.dataset], []
+
+    def note(error: InputError) -> None:
+        damaged.append(str(error))
+        print(f'cliff evaluate: {error}', file=sys.stderr)
+
+    labels = open_labels(
+        args.dataset,
+        args.root.expanduser(),
+        args.split,
+        Cameras.read(args.cameras),
+        note if args.skip_damaged else None,
+    )
+    boxes, focal = args.boxes or benchmark.boxes, args.focal or benchmark.focal
+    bodies = BodyFolder(args.body)
+    pipeline = open_pipeline(args, bodies, boxes == 'detector')
+    engine = pipeline.engine
+    runner = Runner(benchmark, labels, pipeline, bodies, boxes, focal)
+    runner.choose(args.limit)
+    print(
+        f'{benchmark.text}: {len(labels)} people in {len(runner.images)} images; boxes: {boxes}; '
+        f'focal length: {focal}; model {args.model}; engine {engine.name}'
+    )
+    result, done, complete = _go(runner, args.skip_damaged, note)
+    dialect = str(engine.metadata.get('dialect', ''))
+    found: dict[str, Any] = {
+        'dataset': args.dataset,
+        'root': str(args.root),
+        'complete': complete,
+        'images': done,
+        'boxes': boxes,
+        'focal': focal,
+        'model': args.model,
+        'model_name': engine.metadata['model'],
+        'dialect': dialect,
+        'model_sha256': engine.metadata.get('sha256'),
+        'body': pipeline.body.name,
+        'engine': engine.name,
+        'damaged': damaged,
+        **report(benchmark, result, engine.metadata['model'], dialect),
+    }
+    print(render(found))
+    unwritten: list[OutputError] = []
+    if args.report:
+        with keeping(unwritten):
+            write_json(args.report, found)
+            print(f'\nNumbers:  {args.report}')
+    if damaged:
+        print(f'cliff evaluate: {len(damaged)} files could not be read, the first: {damaged[0]}', file=sys.stderr)
+    if not complete:
+        print(f'cliff evaluate: interrupted after {done} of {len(runner.images)} images', file=sys.stderr)
+    raise_all(unwritten)
+    return 0 if complete else 1
+
+
+def open_pipeline(args: argparse.Namespace, bodies: BodyFolder, detects: bool) -> Pipeline:
+    """The network of --model with the body in the folder that it was exported with."""
+    from cliff_ros.engine.graph import find_graph, read_metadata
+    from cliff_ros.engine.onnx_file import OnnxFile
+    from cliff_ros.pipeline import Pipeline
+
+    engine, model = args.engine, args.model
+    if Path(model).suffix.lower() in _CHECKPOINTS:
+        from cliff_ros.cliff import load_model
+
+        engine, body = 'torch', bodies.file('neutral', load_model(model).body)
+    elif Path(model).suffix == '.onnx' or model == 'embedded':
+        graph = find_graph(model)
+        body = bodies.of_sha256(str(read_metadata(OnnxFile(graph), graph)['body_sha256']))
+    else:
+        body = bodies.file()
+    return Pipeline(
+        model=model,
+        body=body,
+        engine=engine,
+        detector=args.detector if detects else 'none',
+        smoothing=False,
+        smooth_boxes=False,
+    )
+
+
+def _go(runner: Runner, skip: bool, note: Any) -> tuple[Any, int, bool]:
+    """Results of all images, how many, and whether it was not interrupted: what was done until then still counts."""
+    from tqdm import tqdm
+
+    from cliff_ros.evaluation.benchmarks.run import Result, failures
+
+    results = []
+    complete = True
+    try:
+        # Without a terminal a bar would fill a log file with carriage returns: one line every 10 s is enough.
+        every = 0.1 if sys.stderr.isatty() else 10.0
+        with tqdm(total=len(runner.images), unit='image', mininterval=every) as bar:
+            for result, error in failures(runner, skip):
+                if error is not None:
+                    note(error)
+                else:
+                    results.append(result)
+                bar.update()
+    except KeyboardInterrupt:
+        complete = False
+    return Result.merge([result for result in results if result is not None]), len(results), complete
