@@ -16,10 +16,10 @@ import numpy as np
 from bench.agreement import assign
 from cliff_ros.body.outline import Outline
 from cliff_ros.boxes import iou
-from cliff_ros.cliff.features import crops, views_of
+from cliff_ros.crop.views import crops, views_of
 from cliff_ros.detect import load_detector
 from cliff_ros.engine import load_engine
-from cliff_ros.engine.graph import PRESENCE
+from cliff_ros.graph.metadata import PRESENCE
 from cliff_ros.people import Frame
 from cliff_ros.track import same_as
 

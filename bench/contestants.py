@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench.driver import Driver, Link, NoAnswer
 from cliff_ros.demo.processes import Processes, ros_environment
-from cliff_ros.ros.middleware import for_large_messages
+from cliff_ros.ros.runtime.middleware import for_large_messages
 
 OURS, NAIVE, MEASURED = 'cliff_ros.ros.node', 'bench.naive_node', 'bench.measured_node'
 ROOT = Path(__file__).resolve().parents[1]

@@ -60,7 +60,7 @@ def cost(graph: str | Path, people: int) -> Cost:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from cliff_ros.engine.torch import load
+    from cliff_ros.engine.torch_engine import load
 
     module, metadata = load(graph, load_body())
     height, width = metadata['crop']

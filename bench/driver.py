@@ -19,9 +19,9 @@ from visualization_msgs.msg import MarkerArray
 
 from cliff_ros.camera import Camera
 from cliff_ros.msg import SmplArray, Timing
-from cliff_ros.ros import qos
 from cliff_ros.ros.camera_node import image_message, info_message
-from cliff_ros.ros.cdr import SENTINEL_STAMP, STAMP, Template, stamp_slot
+from cliff_ros.ros.outputs.cdr import SENTINEL_STAMP, STAMP, Template, stamp_slot
+from cliff_ros.ros.runtime import qos
 
 FRAME_ID = 'camera_optical_frame'
 OUTPUTS = {'people': (SmplArray, 'cliff/people'), 'tf': (TFMessage, 'tf'), 'mesh': (MarkerArray, 'cliff/mesh')}

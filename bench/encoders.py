@@ -19,7 +19,7 @@ import torch
 
 from cliff_ros.body import load_body
 from cliff_ros.cliff.embedded import CROP_HEIGHT, CROP_WIDTH, KeypointEncoder
-from cliff_ros.engine.onnx import open_session
+from cliff_ros.engine.onnx_engine import open_session
 from cliff_ros.training import keypoints
 from cliff_ros.training.losses import Skeleton
 from cliff_ros.training.pool import of_folder

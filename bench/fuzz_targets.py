@@ -103,7 +103,7 @@ class Cdr:
 
 
 def images() -> list[bytes]:
-    from cliff_ros.ros.images import _ENCODINGS
+    from cliff_ros.ros.inputs.images import _ENCODINGS
 
     pixels = np.random.default_rng(0).integers(0, 255, 16 * 8 * 8, np.uint8).tobytes()
     return [
@@ -179,7 +179,7 @@ def clocks() -> list[bytes]:
 
 
 def read_frames(raw: bytes) -> None:
-    from cliff_ros.ros.frame_names import parents_and_children
+    from cliff_ros.ros.outputs.frame_names import parents_and_children
 
     parents_and_children(raw)
 
@@ -203,7 +203,7 @@ def from_file(name: str, read: Callable[[Path], object]) -> Callable[[bytes], ob
 
 def camera_files() -> list[bytes]:
     from cliff_ros.camera import Camera
-    from cliff_ros.ros.wire import read_camera_info
+    from cliff_ros.ros.inputs.wire import read_camera_info
 
     path, out = folder() / 'good.yaml', []
     for raw in camera_infos()[:4]:
@@ -284,7 +284,7 @@ METADATA = {
 
 def onnx_file(metadata: bytes) -> bytes:
     """A runtime graph without operations, in protocol buffers."""
-    from cliff_ros.engine import graph
+    from cliff_ros.graph import metadata as graph
 
     def field(number: int, value: bytes | int) -> bytes:
         if isinstance(value, int):
@@ -302,8 +302,8 @@ def onnx_file(metadata: bytes) -> bytes:
 
 
 def read_graph(path: Path) -> None:
-    from cliff_ros.engine import graph
-    from cliff_ros.engine.onnx_file import OnnxFile
+    from cliff_ros.graph import metadata as graph
+    from cliff_ros.graph.onnx_file import OnnxFile
 
     file = OnnxFile(path)
     list(file.nodes())
@@ -329,7 +329,7 @@ def read_checkpoint(path: Path) -> None:
 
 
 def parameter_values() -> list[bytes]:
-    from cliff_ros.ros.settings import CliffSettings
+    from cliff_ros.ros.runtime.settings import CliffSettings
 
     return [
         name.encode() + b'\0' + bytes([kind]) + value
@@ -345,8 +345,8 @@ class _Parameters:
         import rclpy
         from rclpy.parameter import Parameter
 
-        from cliff_ros.ros.parameters import Parameters
-        from cliff_ros.ros.settings import CliffSettings
+        from cliff_ros.ros.runtime.parameters import Parameters
+        from cliff_ros.ros.runtime.settings import CliffSettings
 
         if self.node is None:
             rclpy.init(args=['--ros-args', '--log-level', 'fatal'])

@@ -58,7 +58,7 @@ def engines(graph: str, device: Device) -> dict:
     """[ms] per call of each engine, and the floor, by the number of people."""
     import torch
 
-    from cliff_ros.engine.torch import TorchEngine
+    from cliff_ros.engine.torch_engine import TorchEngine
 
     kinds: dict[str, Callable] = {
         'PyTorch fp32': lambda: TorchEngine(graph, half=False),

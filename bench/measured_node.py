@@ -21,8 +21,8 @@ import onnxruntime
 
 from cliff_ros.people import Frame
 from cliff_ros.ros import node
-from cliff_ros.ros.batch import Batch
-from cliff_ros.ros.inputs import Incoming
+from cliff_ros.ros.inputs.subscriptions import Incoming
+from cliff_ros.ros.outputs.batch import Batch
 
 
 class Stopwatch:

@@ -23,15 +23,15 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from cliff_ros.cliff.features import CropSpec, crops, views_of
+from cliff_ros.crop.views import CropSpec, crops, views_of
 from cliff_ros.errors import InputError
 from cliff_ros.people import Box
-from cliff_ros.ros.calibration import Calibration
-from cliff_ros.ros.detections import Detections, Placement
-from cliff_ros.ros.guard import read_clock
-from cliff_ros.ros.images import to_array
-from cliff_ros.ros.settings import CliffSettings
-from cliff_ros.ros.wire import read_compressed_image, read_detections, read_image
+from cliff_ros.ros.inputs.calibration import Calibration
+from cliff_ros.ros.inputs.detections import Detections, Placement
+from cliff_ros.ros.inputs.images import to_array
+from cliff_ros.ros.inputs.wire import read_compressed_image, read_detections, read_image
+from cliff_ros.ros.runtime.guard import read_clock
+from cliff_ros.ros.runtime.settings import CliffSettings
 
 LENGTHS = [0, 1, 2, 3, 255, 256, 65535, 65536, (1 << 31) - 1, 1 << 31, (1 << 32) - 1, 1 << 30]
 NUMBERS = [0.0, -0.0, 1.0, -1.0, float('nan'), float('inf'), float('-inf'), 1e17, 1e300, -1e300, 1e-300, 1e-20, 5e8]

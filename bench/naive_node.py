@@ -29,7 +29,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 import cliff_ros
 from cliff_ros.body import EMBEDDED, JOINT_NAMES, PARENTS
-from cliff_ros.cliff.features import full_translation
+from cliff_ros.crop.views import full_translation
 from cliff_ros.detect import load_detector
 from cliff_ros.msg import Smpl, SmplArray
 

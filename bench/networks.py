@@ -20,7 +20,7 @@ def random_resnet50(folder: Path) -> tuple[Path, Path]:
     from cliff_ros.body import load_body
     from cliff_ros.cliff.checkpoints import write_model
     from cliff_ros.cliff.network import build
-    from cliff_ros.engine.export import export_graph
+    from cliff_ros.graph.export import export_graph
 
     checkpoint, graph = folder / 'resnet50.safetensors', folder / 'resnet50.onnx'
     if not (checkpoint.is_file() and graph.is_file()):

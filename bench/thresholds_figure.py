@@ -12,7 +12,7 @@ from pathlib import Path
 import matplotlib
 
 matplotlib.use('Agg')
-import matplotlib.pyplot as plt  # noqa: E402
+import matplotlib.pyplot as plt
 
 COLORS = ('#0b6e4f', '#5aa9e6', '#e59500', '#b3001b')
 

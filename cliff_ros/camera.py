@@ -5,7 +5,7 @@ is REP-103's: x right, y down, z forward.
 
 Everything downstream thinks in the *virtual pinhole*: same optical centre and axes, square pixels
 (``f = sqrt(fx fy)``), principal point of K, no distortion. Nothing is ever rectified as a whole: points go
-through ``undistort`` and ``distort``, crops are sampled through the lens (``cliff_ros.cliff.features``).
+through ``undistort`` and ``distort``, crops are sampled through the lens (``cliff_ros.crop.views``).
 """
 
 from __future__ import annotations

@@ -12,9 +12,9 @@ from cliff_ros.body import BodyModel
 from cliff_ros.body.outline import Outline
 from cliff_ros.boxes import iou
 from cliff_ros.camera import Camera
-from cliff_ros.cliff.features import View, crops, views_of
+from cliff_ros.crop.views import View, crops, views_of
 from cliff_ros.engine import Engine
-from cliff_ros.engine.graph import PRESENCE
+from cliff_ros.graph.metadata import PRESENCE
 from cliff_ros.people import Box, Frame
 
 NEAREST = 0.1  # [m] a pelvis closer to the camera than this is a failure of the network

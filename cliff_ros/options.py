@@ -1,7 +1,7 @@
 """How people are found and followed: the options that the pipeline, the node's parameters and the commands share.
 
 An option is named here once, with its default, its bounds and what it does. Whoever offers it takes all of that from
-here: ``cliff_ros.ros.settings`` as a ROS parameter, :func:`add_arguments` as an option of a command.
+here: ``cliff_ros.ros.runtime.settings`` as a ROS parameter, :func:`add_arguments` as an option of a command.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from cliff_ros.body import load_body
-from cliff_ros.cliff.features import View
+from cliff_ros.crop.views import View
 from cliff_ros.detect import load_detector
 from cliff_ros.detect.upright import turned, turned_back
 from cliff_ros.engine import Engine, load_engine

@@ -21,8 +21,8 @@ from launch_ros.event_handlers import OnStateTransition
 from launch_ros.events.lifecycle import ChangeState
 from lifecycle_msgs.msg import Transition
 
-from cliff_ros.ros import restarts
-from cliff_ros.ros.middleware import beside_the_network
+from cliff_ros.ros.runtime import restarts
+from cliff_ros.ros.runtime.middleware import beside_the_network
 
 CONFIG = Path(__file__).resolve().parents[1] / 'config'
 

@@ -22,7 +22,7 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
-from cliff_ros.ros.middleware import beside_the_network
+from cliff_ros.ros.runtime.middleware import beside_the_network
 
 CLIFF = Path(__file__).resolve().parent / 'cliff.launch.py'
 TRUE_OR_FALSE = ['true', 'false', 'True', 'False']

@@ -18,8 +18,8 @@ from pathlib import Path
 
 os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')  # as the installed programs do
 
-import numpy as np  # noqa: E402
-import pytest  # noqa: E402
+import numpy as np
+import pytest
 from places import ROOT
 
 SIZE = WIDTH, HEIGHT = 640, 480
@@ -310,7 +310,7 @@ def cliff(ros, tiny_files):
     from rclpy.parameter import Parameter
 
     from cliff_ros.ros.node import CliffNode
-    from cliff_ros.ros.spinning import spin_once
+    from cliff_ros.ros.runtime.spinning import spin_once
 
     nodes = []
 

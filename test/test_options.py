@@ -95,7 +95,7 @@ def test_a_command_takes_every_option_by_its_name():
 
 def test_the_parameters_of_the_node_are_the_options_by_the_same_names():
     pytest.importorskip('rclpy', reason='ROS 2 is not installed')
-    from cliff_ros.ros.settings import OF_PIPELINE, CliffSettings
+    from cliff_ros.ros.runtime.settings import OF_PIPELINE, CliffSettings
 
     assert set(options.NAMES) - set(OF_PIPELINE) == {'smooth_boxes'}
     assert CliffSettings().pipeline_options() == PipelineOptions(score_threshold=0.3)

@@ -15,7 +15,7 @@ from cliff_ros.pipeline import STAGES, Pipeline
 from cliff_ros.track import OneEuroOptions, SmootherOptions
 
 pytest.importorskip('onnx', reason='the tiny graphs of these tests are built with onnx')
-from graphs import runtime_graph  # noqa: E402
+from graphs import runtime_graph
 
 WIDTH, HEIGHT = 640, 480
 CAMERA = Camera(WIDTH, HEIGHT, [[500, 0, 320], [0, 500, 240], [0, 0, 1]])

@@ -26,7 +26,6 @@ from torch import Tensor, nn
 
 from cliff_ros import assets
 from cliff_ros.body.tensors import constant, index
-from cliff_ros.cliff.features import CropSpec
 from cliff_ros.cliff.lifting import (
     CONFIDENCE,
     GLOBAL_FEATURES,
@@ -38,6 +37,7 @@ from cliff_ros.cliff.lifting import (
     LiftingRegressor,
     pack_features,
 )
+from cliff_ros.crop.views import CropSpec
 from cliff_ros.errors import ModelError
 
 EMBEDDED = assets.NETWORK
@@ -289,7 +289,7 @@ class EmbeddedHead(nn.Module):
 
 def load_embedded(path: Path = EMBEDDED) -> EmbeddedCliff:
     """The trained embedded network, in eval mode, out of its runtime graph."""
-    from cliff_ros.engine.export import read_weights
+    from cliff_ros.graph.export import read_weights
 
     if not path.is_file():
         raise ModelError(f"the embedded network's graph is missing at '{path}': reinstall cliff_ros")

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from cliff_ros.cliff.dialects import DIALECTS, Dialect
-from cliff_ros.cliff.features import CropSpec
 from cliff_ros.cliff.hrnet import HRNetW48, HRNetW48Pose
 from cliff_ros.cliff.regressor import Regressor
 from cliff_ros.cliff.resnet import ResNet50
 from cliff_ros.cliff.rotation import matrix_from_6d
+from cliff_ros.crop.views import CropSpec
 
 NUM_JOINTS = 24
 ENCODERS = {'resnet50': ResNet50, 'hrnet_w48': HRNetW48, 'hrnet_w48_pose': HRNetW48Pose}

@@ -8,10 +8,10 @@ import time
 from importlib.util import find_spec
 from pathlib import Path
 
-from cliff_ros.engine.graph import ENGINE_SUFFIX
-from cliff_ros.engine.precision import CALIBRATION_CROPS, PRECISIONS
 from cliff_ros.errors import InputError, MissingExtra
 from cliff_ros.files import make_folder, read_image, unwritable
+from cliff_ros.graph.metadata import ENGINE_SUFFIX
+from cliff_ros.graph.precision import CALIBRATION_CROPS, PRECISIONS
 
 SECONDS_BETWEEN = 0.5 if sys.stderr.isatty() else 10.0
 PICTURES = ('.png', '.jpg', '.jpeg', '.bmp')
@@ -57,9 +57,9 @@ def run(args: argparse.Namespace) -> int:
         raise InputError('--max-people must be at least 1')
     if args.precision == 'int8' and not args.output:
         raise InputError('an int8 engine is one of many, as calibrated: say with --output where to write it')
-    from cliff_ros.engine.graph import find_graph, read_metadata
-    from cliff_ros.engine.onnx_file import OnnxFile
     from cliff_ros.engine.trial import check_graph
+    from cliff_ros.graph.metadata import find_graph, read_metadata
+    from cliff_ros.graph.onnx_file import OnnxFile
 
     path = find_graph(args.model)
     check_graph(path)
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     if find_spec('tensorrt') is None:
         raise MissingExtra('Building an engine', 'tensorrt')
     from cliff_ros.engine import cache
-    from cliff_ros.engine.tensorrt import TensorRTEngine
+    from cliff_ros.engine.tensorrt_engine import TensorRTEngine
 
     with _Bar() as bar:
         calibration = calibration_crops(args.calibration, metadata) if args.precision == 'int8' else None
@@ -88,7 +88,7 @@ def calibration_crops(source: str, metadata: dict):
     """Crops (N, h, w, 3) and location (N, 3) to calibrate INT8 with."""
     import numpy as np
 
-    from cliff_ros.engine.precision import Calibration
+    from cliff_ros.graph.precision import Calibration
 
     height, width = metadata['crop']
     if source == 'rendered':

@@ -58,7 +58,7 @@ def how_to_export(model: str, body: str) -> str:
     """The command that makes a graph of a checkpoint; with another body where the one at hand does not fit."""
     from cliff_ros.body import load_body
     from cliff_ros.cliff import load_model
-    from cliff_ros.engine.export import fits
+    from cliff_ros.graph.export import fits
 
     network = load_model(model)
     if not fits(network, load_body(body)):
@@ -67,11 +67,11 @@ def how_to_export(model: str, body: str) -> str:
 
 
 def describe_graph(model: str) -> str:
-    from cliff_ros.engine.graph import find_graph
-    from cliff_ros.engine.onnx import OnnxEngine
-    from cliff_ros.engine.onnx_file import OnnxFile
-    from cliff_ros.engine.support import readers
+    from cliff_ros.engine.onnx_engine import OnnxEngine
     from cliff_ros.engine.trial import check_graph
+    from cliff_ros.graph.metadata import find_graph
+    from cliff_ros.graph.onnx_file import OnnxFile
+    from cliff_ros.graph.support import readers
 
     path = find_graph(model)
     check_graph(path)
@@ -95,8 +95,8 @@ def describe_graph(model: str) -> str:
 def check_pair(model: str, body: str) -> str:
     """Whether a runtime graph and a body belong together, as ``Pipeline`` will ask."""
     from cliff_ros.body import load_body
-    from cliff_ros.engine.graph import find_graph, read_metadata
-    from cliff_ros.engine.onnx_file import OnnxFile
+    from cliff_ros.graph.metadata import find_graph, read_metadata
+    from cliff_ros.graph.onnx_file import OnnxFile
 
     path = find_graph(model)
     metadata = read_metadata(OnnxFile(path), path)

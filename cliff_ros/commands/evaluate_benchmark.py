@@ -108,8 +108,8 @@ def run(args: argparse.Namespace) -> int:
 
 def open_pipeline(args: argparse.Namespace, bodies: BodyFolder, detects: bool) -> Pipeline:
     """The network of --model with the body in the folder that it was exported with."""
-    from cliff_ros.engine.graph import find_graph, read_metadata
-    from cliff_ros.engine.onnx_file import OnnxFile
+    from cliff_ros.graph.metadata import find_graph, read_metadata
+    from cliff_ros.graph.onnx_file import OnnxFile
     from cliff_ros.pipeline import Pipeline
 
     engine, model = args.engine, args.model

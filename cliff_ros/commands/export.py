@@ -29,15 +29,15 @@ def run(args: argparse.Namespace) -> int:
     except ImportError:
         raise MissingExtra('exporting a graph', 'torch') from None
     model, body = load_model(args.model), load_body(args.body)
-    from cliff_ros.engine.export import export_graph
+    from cliff_ros.graph.export import export_graph
 
     metadata = export_graph(model, body, args.output, licence=model.licence)
     print(
         f"{args.output}: {metadata['model']} ({metadata['dialect']}) with body '{metadata['body']}', "
         f'{args.output.stat().st_size / 1e6:.1f} MB'
     )
-    from cliff_ros.engine.onnx_file import OnnxFile
-    from cliff_ros.engine.support import readers
+    from cliff_ros.graph.onnx_file import OnnxFile
+    from cliff_ros.graph.support import readers
 
     for version, found in readers(OnnxFile(args.output))[1].items():
         print(f'TensorRT {version} cannot read it: {"; ".join(found)}')

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from cliff_ros.ros.middleware import SHARED_MEMORY
+from cliff_ros.ros.runtime.middleware import SHARED_MEMORY
 
 _PR_SET_PDEATHSIG = 1
 # First UDP port of DDS domain 0, ports per domain, and the offset of the first participant's own port

@@ -36,7 +36,7 @@ from cliff_ros.demo.recording import COUNTERS, STEPS, Messages, Recording
 from cliff_ros.errors import OutputError
 from cliff_ros.msg import Smpl, SmplArray, SmplInfo, Timing
 from cliff_ros.people import Person, TrackState
-from cliff_ros.ros.wire import read_image
+from cliff_ros.ros.inputs.wire import read_image
 
 _JPEG_QUALITY = 92
 _EVERYTHING = QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE)

@@ -12,7 +12,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from cliff_ros.demo.processes import Processes, ros_environment
-from cliff_ros.ros.middleware import for_large_messages
+from cliff_ros.ros.runtime.middleware import for_large_messages
 
 CAMERA, NODE, RECORDER = 'camera', 'cliff', 'recorder'
 _PREPARATION = 300.0  # [s] at most until the first image; the first run also compiles the rasteriser
@@ -168,4 +168,4 @@ def _bar(label: str, total: int) -> tqdm:
 
 
 def _advance(bar: tqdm, value: int) -> None:
-    bar.update(min(value, bar.total) - bar.n)
+    bar.update(min(value, bar.total or value) - bar.n)

@@ -66,6 +66,6 @@ def detector_kind(path: str | Path) -> type:
     """The class that runs the detector in this ONNX file."""
     from cliff_ros.detect.heatmap import OUTPUTS, HeatmapDetector
     from cliff_ros.detect.yolo import YoloDetector
-    from cliff_ros.engine.onnx_file import OnnxFile
+    from cliff_ros.graph.onnx_file import OnnxFile
 
     return HeatmapDetector if set(OUTPUTS) <= set(OnnxFile(path).outputs) else YoloDetector

@@ -16,7 +16,7 @@ import numpy as np
 
 from cliff_ros.boxes import nms
 from cliff_ros.detect.letterbox import Letterbox
-from cliff_ros.engine.onnx import open_session
+from cliff_ros.engine.onnx_engine import open_session
 from cliff_ros.errors import ModelError
 from cliff_ros.people import Box
 

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from cliff_ros.cliff.features import CropSpec
+from cliff_ros.crop.views import CropSpec
 from cliff_ros.engine.build_plan import Progress
-from cliff_ros.engine.graph import ENGINE_SUFFIX, find_graph
 from cliff_ros.errors import CliffError, InputError, MissingExtra
+from cliff_ros.graph.metadata import ENGINE_SUFFIX, find_graph
 
 if TYPE_CHECKING:
     from cliff_ros.body import BodyModel
-    from cliff_ros.cliff.features import View
+    from cliff_ros.crop.views import View
     from cliff_ros.people import Frame
 
 ENGINES = ('auto', 'onnx', 'tensorrt', 'torch')
@@ -40,7 +40,7 @@ class Engine(Protocol):
         """Run the network and the body on N people.
 
         crops: (N, h, w, 3) uint8 RGB; location: (N, 3) float32.
-        Returns float32 arrays by the names of `cliff_ros.engine.graph.wanted`, without ``vertices``
+        Returns float32 arrays by the names of `cliff_ros.graph.metadata.wanted`, without ``vertices``
         (which is then not computed) where that is False. Raises EngineError when a device fails.
         """
         ...
@@ -101,7 +101,7 @@ def _best(graph: Path, max_people: int, threads: int, progress: Progress | None,
             reason = f'TensorRT cannot be used: {error}'
     if not _driver_answers():
         return _onnx(graph, threads, reason)
-    from cliff_ros.engine.onnx import providers
+    from cliff_ros.engine.onnx_engine import providers
 
     if providers()[0] == 'CPUExecutionProvider' and find_spec('torch') is not None:
         import torch
@@ -124,7 +124,7 @@ def _driver_answers() -> bool:
 
 
 def _onnx(graph: Path, threads: int, reason: str) -> Engine:
-    from cliff_ros.engine.onnx import OnnxEngine
+    from cliff_ros.engine.onnx_engine import OnnxEngine
 
     return _announce(OnnxEngine(graph, threads, reason))
 
@@ -132,7 +132,7 @@ def _onnx(graph: Path, threads: int, reason: str) -> Engine:
 def _tensorrt(graph: Path, max_people: int, progress: Progress | None, reason: str) -> Engine:
     if find_spec('tensorrt') is None:
         raise MissingExtra('The TensorRT engine', 'tensorrt')
-    from cliff_ros.engine.tensorrt import TensorRTEngine
+    from cliff_ros.engine.tensorrt_engine import TensorRTEngine
 
     return _announce(TensorRTEngine(graph, max_people, progress, reason))
 
@@ -144,7 +144,7 @@ def _torch(path: str | Path, threads: int, reason: str, body: BodyModel | None) 
         import torch  # noqa: F401
     except ImportError:
         raise MissingExtra('The PyTorch engine', 'torch') from None
-    from cliff_ros.engine.torch import TorchEngine
+    from cliff_ros.engine.torch_engine import TorchEngine
 
     return _announce(TorchEngine(path, threads, reason, body))
 

@@ -18,9 +18,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from cliff_ros.engine.graph import ENGINE_SUFFIX
 from cliff_ros.errors import ModelError
 from cliff_ros.files import check_regular
+from cliff_ros.graph.metadata import ENGINE_SUFFIX
 
 FORMAT = 2
 logger = logging.getLogger(__name__)

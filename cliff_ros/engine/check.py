@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from cliff_ros.cliff.features import CropSpec
+from cliff_ros.crop.views import CropSpec
 from cliff_ros.errors import ModelError
 
 # Largest difference of an entry of a rotation matrix, of the middle one of some crops: on pictures of nothing a
@@ -21,7 +21,7 @@ def check_against(engine, path: Path, precision: str) -> float:
 
     Raises ModelError where that is more than the precision excuses.
     """
-    from cliff_ros.engine.onnx import OnnxEngine
+    from cliff_ros.engine.onnx_engine import OnnxEngine
 
     crops, location = probes(engine.spec, min(CROPS, engine.max_people))
     reference = OnnxEngine(path, on=['CPUExecutionProvider'])

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import tensorrt as trt
 
-from cliff_ros.cliff.features import CropSpec
-from cliff_ros.engine import precision as precisions
+from cliff_ros.crop.views import CropSpec
 from cliff_ros.engine.build_plan import WHAT, Phases, Progress, belongs, profile
-from cliff_ros.engine.precision import Calibration
-from cliff_ros.engine.simplify import simplify
 from cliff_ros.errors import InputError, ModelError
+from cliff_ros.graph import precision as precisions
+from cliff_ros.graph.precision import Calibration
+from cliff_ros.graph.simplify import simplify
 
 WORKSPACE = 1 << 30  # bytes a layer may use for itself; a Jetson shares its memory with everyone
 logger = logging.getLogger(__name__)

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from cliff_ros.engine.graph import EMBEDDED, crop_spec, read_metadata, sha256
-from cliff_ros.engine.onnx_file import OnnxFile
 from cliff_ros.errors import CliffError, ModelError
 from cliff_ros.files import check_regular
+from cliff_ros.graph.metadata import EMBEDDED, crop_spec, read_metadata, sha256
+from cliff_ros.graph.onnx_file import OnnxFile
 from cliff_ros.sandbox import Limits, run_limited
 
 LIMITS = Limits(result=1 << 20)
@@ -55,7 +55,7 @@ def _check(function: str, path: Path, embedded: Path) -> None:
 
 def try_graph(path: str) -> dict[str, np.ndarray]:
     """Load a runtime graph and run it on two crops, with the mesh and without."""
-    from cliff_ros.engine.onnx import OnnxEngine
+    from cliff_ros.engine.onnx_engine import OnnxEngine
 
     file = OnnxFile(path)
     spec = crop_spec(read_metadata(file, path))

@@ -29,15 +29,15 @@ from std_msgs.msg import Header
 from cliff_ros.camera import Camera
 from cliff_ros.errors import CliffError
 from cliff_ros.msg import SmplArray
-from cliff_ros.ros import qos
-from cliff_ros.ros.batch import Batch
-from cliff_ros.ros.complaints import Complaints
-from cliff_ros.ros.guard import Guarded
-from cliff_ros.ros.images import to_message_array
-from cliff_ros.ros.parameters import Parameters, When, parameter
-from cliff_ros.ros.people import PeopleMessage
+from cliff_ros.ros.inputs.images import to_message_array
+from cliff_ros.ros.outputs.batch import Batch
+from cliff_ros.ros.outputs.people_message import PeopleMessage
 from cliff_ros.ros.playback import Shot, shots
-from cliff_ros.ros.spinning import spin_once
+from cliff_ros.ros.runtime import qos
+from cliff_ros.ros.runtime.complaints import Complaints
+from cliff_ros.ros.runtime.guard import Guarded
+from cliff_ros.ros.runtime.parameters import Parameters, When, parameter
+from cliff_ros.ros.runtime.spinning import spin_once
 from cliff_ros.signals import StopRequest
 from cliff_ros.sources import Source, SyntheticSource, open_source
 

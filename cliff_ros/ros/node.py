@@ -32,27 +32,27 @@ from std_msgs.msg import Header
 from cliff_ros.errors import CliffError, EngineError
 from cliff_ros.people import Frame
 from cliff_ros.pipeline import Pipeline
-from cliff_ros.ros.batch import Batch
-from cliff_ros.ros.calibration import Calibration
-from cliff_ros.ros.complaints import Complaints, harmless, sentence_of
-from cliff_ros.ros.core_log import CoreLog
-from cliff_ros.ros.detections import Placement
-from cliff_ros.ros.diagnostics import Diagnostics, State
-from cliff_ros.ros.guard import Guarded
-from cliff_ros.ros.images import to_array
-from cliff_ros.ros.inputs import Incoming, Inputs
-from cliff_ros.ros.neighbors import Namesakes
-from cliff_ros.ros.outputs import Outputs
-from cliff_ros.ros.parameters import Parameters
-from cliff_ros.ros.patience import Abandoned, serve_until_done
-from cliff_ros.ros.restarts import Restarts, note_start
-from cliff_ros.ros.settings import CliffSettings
-from cliff_ros.ros.spinning import spin_once
-from cliff_ros.ros.timing import timing_message
-from cliff_ros.ros.transitions import guard_lifecycle
-from cliff_ros.ros.tuning import load_pipeline
-from cliff_ros.ros.watchdog import Watchdog
-from cliff_ros.ros.worker import Worker
+from cliff_ros.ros.inputs.calibration import Calibration
+from cliff_ros.ros.inputs.detections import Placement
+from cliff_ros.ros.inputs.images import to_array
+from cliff_ros.ros.inputs.subscriptions import Incoming, Inputs
+from cliff_ros.ros.outputs.batch import Batch
+from cliff_ros.ros.outputs.publishers import Outputs
+from cliff_ros.ros.outputs.timing_message import timing_message
+from cliff_ros.ros.runtime.complaints import Complaints, harmless, sentence_of
+from cliff_ros.ros.runtime.core_log import CoreLog
+from cliff_ros.ros.runtime.diagnostics import Diagnostics, State
+from cliff_ros.ros.runtime.guard import Guarded
+from cliff_ros.ros.runtime.neighbors import Namesakes
+from cliff_ros.ros.runtime.parameters import Parameters
+from cliff_ros.ros.runtime.patience import Abandoned, serve_until_done
+from cliff_ros.ros.runtime.restarts import Restarts, note_start
+from cliff_ros.ros.runtime.settings import CliffSettings
+from cliff_ros.ros.runtime.spinning import spin_once
+from cliff_ros.ros.runtime.transitions import guard_lifecycle
+from cliff_ros.ros.runtime.tuning import load_pipeline
+from cliff_ros.ros.runtime.watchdog import Watchdog
+from cliff_ros.ros.runtime.worker import Worker
 from cliff_ros.signals import StopRequest
 from cliff_ros.stopwatch import Stopwatch
 

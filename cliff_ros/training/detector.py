@@ -17,8 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cliff_ros.cliff.embedded import Residual, conv
-from cliff_ros.engine.export import halve
 from cliff_ros.files import write_bytes
+from cliff_ros.graph.export import halve
 from cliff_ros.training.augment import recolor
 from cliff_ros.training.data import SIZES
 from cliff_ros.training.pool import Feeder

@@ -35,8 +35,8 @@ from cliff_ros.cliff.embedded import (
     round_to_half,
 )
 from cliff_ros.cliff.lifting import LiftingRegressor
-from cliff_ros.engine.export import export_graph
 from cliff_ros.errors import InputError
+from cliff_ros.graph.export import export_graph
 from cliff_ros.training import detector, keypoints, regressor, skeletons
 from cliff_ros.training.losses import Skeleton
 from cliff_ros.training.pool import CropPool, Feeder, crop_reader

@@ -15,23 +15,23 @@ for package in ('torch', 'smplx', 'onnx'):
 pytest.importorskip('rclpy', reason='needs ROS 2')
 pytest.importorskip('cliff_ros.msg', reason='needs the generated messages: install the package')
 
-from rclpy.serialization import deserialize_message  # noqa: E402
-from std_msgs.msg import Header  # noqa: E402
-from tf2_msgs.msg import TFMessage  # noqa: E402
-from visualization_msgs.msg import MarkerArray  # noqa: E402
+from rclpy.serialization import deserialize_message
+from std_msgs.msg import Header
+from tf2_msgs.msg import TFMessage
+from visualization_msgs.msg import MarkerArray
 
-from bench import naive_node, tables  # noqa: E402
-from bench.cost import Device, cost  # noqa: E402
-from bench.frames import HEIGHT, WIDTH, crowd, filmed, frame_of  # noqa: E402
-from bench.measures import cpu_seconds, fit_line, growth, memory  # noqa: E402
-from bench.networks import fixed_detector, random_resnet50  # noqa: E402
-from cliff_ros import Box, Pipeline  # noqa: E402
-from cliff_ros.detect import load_detector  # noqa: E402
-from cliff_ros.msg import SmplArray  # noqa: E402
-from cliff_ros.ros.batch import Batch  # noqa: E402
-from cliff_ros.ros.markers import MeshMarkers  # noqa: E402
-from cliff_ros.ros.people import PeopleMessage  # noqa: E402
-from cliff_ros.ros.tf import TransformMessage  # noqa: E402
+from bench import naive_node, tables
+from bench.cost import Device, cost
+from bench.frames import HEIGHT, WIDTH, crowd, filmed, frame_of
+from bench.measures import cpu_seconds, fit_line, growth, memory
+from bench.networks import fixed_detector, random_resnet50
+from cliff_ros import Box, Pipeline
+from cliff_ros.detect import load_detector
+from cliff_ros.msg import SmplArray
+from cliff_ros.ros.outputs.batch import Batch
+from cliff_ros.ros.outputs.markers import MeshMarkers
+from cliff_ros.ros.outputs.people_message import PeopleMessage
+from cliff_ros.ros.outputs.transforms import TransformMessage
 
 RNG = np.random.default_rng(0)
 

@@ -12,9 +12,9 @@ from places import ROOT
 pytest.importorskip('rclpy', reason='needs ROS 2')
 pytest.importorskip('cliff_ros.msg', reason='needs the generated messages: install the package')
 
-from bench import fuzz, fuzz_targets  # noqa: E402
-from cliff_ros.camera import Camera  # noqa: E402
-from cliff_ros.errors import CliffError, InputError  # noqa: E402
+from bench import fuzz, fuzz_targets
+from cliff_ros.camera import Camera
+from cliff_ros.errors import CliffError, InputError
 
 # A target with each of the faults: Python's, a crash inside of C, a hang.
 BROKEN = """

@@ -11,11 +11,11 @@ import pytest
 torch = pytest.importorskip('torch', reason='checkpoints need the extra torch')
 safetensors_torch = pytest.importorskip('safetensors.torch', reason='checkpoints need the extra torch')
 
-from cliff_ros import cli  # noqa: E402
-from cliff_ros.cliff import load_model  # noqa: E402
-from cliff_ros.cliff.checkpoints import FORMAT, PUBLISHED, _names, _shapes, write_model  # noqa: E402
-from cliff_ros.cliff.dialects import DIALECTS  # noqa: E402
-from cliff_ros.errors import ModelError  # noqa: E402
+from cliff_ros import cli
+from cliff_ros.cliff import load_model
+from cliff_ros.cliff.checkpoints import FORMAT, PUBLISHED, _names, _shapes, write_model
+from cliff_ros.cliff.dialects import DIALECTS
+from cliff_ros.errors import ModelError
 
 
 def state_of(architecture) -> dict:

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from places import GOLDEN
 
 from cliff_ros.camera import Camera
-from cliff_ros.cliff import features, sampling
 from cliff_ros.cliff.dialects import DIALECTS
-from cliff_ros.cliff.features import CropSpec, View, crop, crops, full_translation, view_of, views_of
+from cliff_ros.crop import sampling
+from cliff_ros.crop import views as features
+from cliff_ros.crop.views import CropSpec, View, crop, crops, full_translation, view_of, views_of
 from cliff_ros.errors import InputError
 from cliff_ros.people import Box
 

@@ -6,10 +6,10 @@ import pytest
 
 torch = pytest.importorskip('torch')
 
-from cliff_ros.body import load_body  # noqa: E402
-from cliff_ros.cliff.embedded import EmbeddedCliff, load_embedded  # noqa: E402
-from cliff_ros.cliff.lifting import NUM_OUTPUTS, UNIT, LiftingRegressor, pack_features  # noqa: E402
-from cliff_ros.training.losses import (  # noqa: E402
+from cliff_ros.body import load_body
+from cliff_ros.cliff.embedded import EmbeddedCliff, load_embedded
+from cliff_ros.cliff.lifting import NUM_OUTPUTS, UNIT, LiftingRegressor, pack_features
+from cliff_ros.training.losses import (
     Skeleton,
     aligned,
     full_translation,

@@ -10,13 +10,13 @@ from hypothesis.extra.numpy import arrays
 
 torch = pytest.importorskip('torch', reason='networks need the extra torch')
 
-import published  # noqa: E402
+import published
 
-from cliff_ros.cliff.checkpoints import PUBLISHED, _names, _shapes  # noqa: E402
-from cliff_ros.cliff.dialects import DIALECTS  # noqa: E402
-from cliff_ros.cliff.network import InferenceHead, build  # noqa: E402
-from cliff_ros.cliff.regressor import Regressor  # noqa: E402
-from cliff_ros.cliff.rotation import matrix_from_6d, matrix_to_6d  # noqa: E402
+from cliff_ros.cliff.checkpoints import PUBLISHED, _names, _shapes
+from cliff_ros.cliff.dialects import DIALECTS
+from cliff_ros.cliff.network import InferenceHead, build
+from cliff_ros.cliff.regressor import Regressor
+from cliff_ros.cliff.rotation import matrix_from_6d, matrix_to_6d
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cliff_ros.demo.processes import Processes, ProcessFailed, free_domain, ros_environment
-from cliff_ros.ros.middleware import for_large_messages
+from cliff_ros.ros.runtime.middleware import for_large_messages
 
 POLITE = 'import time\ntry:\n print("ready"); time.sleep(60)\nexcept KeyboardInterrupt:\n print("bye")'
 STUBBORN = (

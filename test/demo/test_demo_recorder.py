@@ -11,19 +11,19 @@ from cliff_ros.camera import Camera
 rclpy = pytest.importorskip('rclpy')
 pytest.importorskip('cliff_ros.msg')
 
-from geometry_msgs.msg import Point, Quaternion, TransformStamped, Vector3  # noqa: E402
-from rclpy.qos import DurabilityPolicy, QoSProfile  # noqa: E402
-from sensor_msgs.msg import CameraInfo, Image  # noqa: E402
-from std_msgs.msg import Header  # noqa: E402
-from tf2_msgs.msg import TFMessage  # noqa: E402
-from visualization_msgs.msg import Marker, MarkerArray  # noqa: E402
+from geometry_msgs.msg import Point, Quaternion, TransformStamped, Vector3
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
+from tf2_msgs.msg import TFMessage
+from visualization_msgs.msg import Marker, MarkerArray
 
-from cliff_ros.body import EMBEDDED  # noqa: E402
-from cliff_ros.demo.draw import draw_recording  # noqa: E402
-from cliff_ros.demo.processes import Processes, ros_environment  # noqa: E402
-from cliff_ros.demo.recording import Recording  # noqa: E402
-from cliff_ros.msg import Smpl, SmplArray, SmplInfo, Timing  # noqa: E402
-from cliff_ros.ros.middleware import for_large_messages  # noqa: E402
+from cliff_ros.body import EMBEDDED
+from cliff_ros.demo.draw import draw_recording
+from cliff_ros.demo.processes import Processes, ros_environment
+from cliff_ros.demo.recording import Recording
+from cliff_ros.msg import Smpl, SmplArray, SmplInfo, Timing
+from cliff_ros.ros.runtime.middleware import for_large_messages
 
 FRAMES = 5
 TURN = np.array([1.0, 0.0, 0.0, 0.0])  # half a turn about x, as x y z w: an upright body seen from the front

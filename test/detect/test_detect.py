@@ -14,8 +14,8 @@ from cliff_ros.detect.letterbox import GREY, Letterbox
 from cliff_ros.errors import InputError, ModelError
 
 pytest.importorskip('onnx', reason='the tiny graphs of these tests are built with onnx')
-from graphs import FLOAT, UINT8, save, tensor  # noqa: E402
-from onnx import helper  # noqa: E402
+from graphs import FLOAT, UINT8, save, tensor
+from onnx import helper
 
 node = helper.make_node
 

@@ -13,14 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cliff_ros.body import load_body
-from cliff_ros.engine import cache, cudart, graph, load_engine
-from cliff_ros.engine.graph import OUTPUTS, output_shapes
-from cliff_ros.engine.onnx_file import OnnxFile
+from cliff_ros.engine import cache, cudart, load_engine
 from cliff_ros.errors import EngineError, InputError, MissingExtra, ModelError
+from cliff_ros.graph import metadata as graph
+from cliff_ros.graph.metadata import OUTPUTS, output_shapes
+from cliff_ros.graph.onnx_file import OnnxFile
 
 onnx = pytest.importorskip('onnx', reason='the tiny graphs of these tests are built with onnx')
-from graphs import FLOAT, runtime_graph, save, tensor  # noqa: E402
-from onnx import helper  # noqa: E402
+from graphs import FLOAT, runtime_graph, save, tensor
+from onnx import helper
 
 no_tensorrt = pytest.mark.skipif(find_spec('tensorrt') is not None, reason='tensorrt is installed')
 
@@ -137,7 +138,7 @@ def test_auto_falls_back_when_tensorrt_does_not_work(path, tmp_path, monkeypatch
     """As where the package is installed but no driver is: its import fails."""
     (tmp_path / 'tensorrt.py').write_text("raise OSError('libcuda.so.1: cannot open shared object file')\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    for name in ('tensorrt', 'cliff_ros.engine.tensorrt'):
+    for name in ('tensorrt', 'cliff_ros.engine.tensorrt_engine'):
         monkeypatch.delitem(sys.modules, name, raising=False)
     engine = load_engine(path)
     assert engine.name.startswith('onnx:') and 'libcuda' in engine.reason

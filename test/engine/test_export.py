@@ -9,14 +9,14 @@ import pytest
 
 torch, onnx = pytest.importorskip('torch'), pytest.importorskip('onnx')
 
-from cliff_ros.body import load_body  # noqa: E402
-from cliff_ros.cliff import load_model  # noqa: E402
-from cliff_ros.cliff.embedded import EmbeddedCliff, load_embedded, round_to_half  # noqa: E402
-from cliff_ros.engine import load_engine  # noqa: E402
-from cliff_ros.engine.export import HALF_SUFFIX, RuntimeGraph, export_graph, read_weights  # noqa: E402
-from cliff_ros.engine.graph import EMBEDDED, METADATA_KEY  # noqa: E402
-from cliff_ros.errors import ModelError  # noqa: E402
-from cliff_ros.training.losses import Skeleton, full_translation, losses, mirror  # noqa: E402
+from cliff_ros.body import load_body
+from cliff_ros.cliff import load_model
+from cliff_ros.cliff.embedded import EmbeddedCliff, load_embedded, round_to_half
+from cliff_ros.engine import load_engine
+from cliff_ros.errors import ModelError
+from cliff_ros.graph.export import HALF_SUFFIX, RuntimeGraph, export_graph, read_weights
+from cliff_ros.graph.metadata import EMBEDDED, METADATA_KEY
+from cliff_ros.training.losses import Skeleton, full_translation, losses, mirror
 
 
 def inputs(people: int) -> tuple[np.ndarray, np.ndarray]:

@@ -7,15 +7,15 @@ import pytest
 
 torch, onnx = pytest.importorskip('torch'), pytest.importorskip('onnx')
 
-import published  # noqa: E402
+import published
 
-from cliff_ros import cli  # noqa: E402
-from cliff_ros.body import BodyModel, load_body  # noqa: E402
-from cliff_ros.cliff.checkpoints import write_model  # noqa: E402
-from cliff_ros.cliff.network import Cliff, build  # noqa: E402
-from cliff_ros.engine import load_engine  # noqa: E402
-from cliff_ros.engine.export import export_graph  # noqa: E402
-from cliff_ros.errors import InputError  # noqa: E402
+from cliff_ros import cli
+from cliff_ros.body import BodyModel, load_body
+from cliff_ros.cliff.checkpoints import write_model
+from cliff_ros.cliff.network import Cliff, build
+from cliff_ros.engine import load_engine
+from cliff_ros.errors import InputError
+from cliff_ros.graph.export import export_graph
 
 
 def smplx_sized_body() -> BodyModel:

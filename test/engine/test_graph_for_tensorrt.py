@@ -11,22 +11,22 @@ from hypothesis import strategies as st
 
 torch, onnx = pytest.importorskip('torch'), pytest.importorskip('onnx')
 
-import onnxruntime as ort  # noqa: E402
-import published  # noqa: E402
-from graphs import FLOAT, runtime_graph, save, tensor  # noqa: E402
-from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+import onnxruntime as ort
+import published
+from graphs import FLOAT, runtime_graph, save, tensor
+from onnx import TensorProto, helper, numpy_helper
 
-from cliff_ros.body import load_body  # noqa: E402
-from cliff_ros.cliff.embedded import EmbeddedCliff, round_to_half  # noqa: E402
-from cliff_ros.cliff.network import build  # noqa: E402
-from cliff_ros.engine import precision, support  # noqa: E402
-from cliff_ros.engine.build_plan import Phases, belongs, profile  # noqa: E402
-from cliff_ros.engine.check import disagreement, probes  # noqa: E402
-from cliff_ros.engine.export import export_graph  # noqa: E402
-from cliff_ros.engine.graph import EMBEDDED, ENCODER_PREFIX, crop_spec, read_metadata  # noqa: E402
-from cliff_ros.engine.onnx_file import OnnxFile  # noqa: E402
-from cliff_ros.engine.simplify import simplify  # noqa: E402
-from cliff_ros.errors import InputError, ModelError  # noqa: E402
+from cliff_ros.body import load_body
+from cliff_ros.cliff.embedded import EmbeddedCliff, round_to_half
+from cliff_ros.cliff.network import build
+from cliff_ros.engine.build_plan import Phases, belongs, profile
+from cliff_ros.engine.check import disagreement, probes
+from cliff_ros.errors import InputError, ModelError
+from cliff_ros.graph import precision, support
+from cliff_ros.graph.export import export_graph
+from cliff_ros.graph.metadata import EMBEDDED, ENCODER_PREFIX, crop_spec, read_metadata
+from cliff_ros.graph.onnx_file import OnnxFile
+from cliff_ros.graph.simplify import simplify
 
 
 def untrained(name: str):

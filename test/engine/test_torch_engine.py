@@ -8,18 +8,18 @@ import pytest
 
 torch, onnx = pytest.importorskip('torch'), pytest.importorskip('onnx')
 
-import published  # noqa: E402
-from graphs import runtime_graph  # noqa: E402
+import published
+from graphs import runtime_graph
 
-from cliff_ros.body import load_body  # noqa: E402
-from cliff_ros.camera import Camera  # noqa: E402
-from cliff_ros.cliff.features import CropSpec, crop, view_of  # noqa: E402
-from cliff_ros.engine import load_engine  # noqa: E402
-from cliff_ros.engine.export import export_graph  # noqa: E402
-from cliff_ros.engine.torch import TorchEngine, _device_errors  # noqa: E402
-from cliff_ros.engine.torch_crops import TorchCrops  # noqa: E402
-from cliff_ros.errors import EngineError, ModelError  # noqa: E402
-from cliff_ros.people import Box, Frame  # noqa: E402
+from cliff_ros.body import load_body
+from cliff_ros.camera import Camera
+from cliff_ros.crop.torch_sampling import TorchCrops
+from cliff_ros.crop.views import CropSpec, crop, view_of
+from cliff_ros.engine import load_engine
+from cliff_ros.engine.torch_engine import TorchEngine, _device_errors
+from cliff_ros.errors import EngineError, ModelError
+from cliff_ros.graph.export import export_graph
+from cliff_ros.people import Box, Frame
 
 
 def inputs(spec: CropSpec, people: int) -> tuple[np.ndarray, np.ndarray]:

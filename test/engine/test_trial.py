@@ -14,16 +14,16 @@ import pytest
 
 pytest.importorskip('onnx', reason='the tiny graphs of these tests are built with onnx')
 
-from graphs import INT64, runtime_graph, save, tensor  # noqa: E402
-from onnx import TensorProto, helper  # noqa: E402
+from graphs import INT64, runtime_graph, save, tensor
+from onnx import TensorProto, helper
 
-from cliff_ros.body import load_body  # noqa: E402
-from cliff_ros.detect import load_detector  # noqa: E402
-from cliff_ros.engine import load_engine, trial  # noqa: E402
-from cliff_ros.engine.graph import EMBEDDED, read_metadata  # noqa: E402
-from cliff_ros.engine.onnx_file import OnnxFile, _varint  # noqa: E402
-from cliff_ros.errors import ModelError  # noqa: E402
-from cliff_ros.sandbox import Limits  # noqa: E402
+from cliff_ros.body import load_body
+from cliff_ros.detect import load_detector
+from cliff_ros.engine import load_engine, trial
+from cliff_ros.errors import ModelError
+from cliff_ros.graph.metadata import EMBEDDED, read_metadata
+from cliff_ros.graph.onnx_file import OnnxFile, _varint
+from cliff_ros.sandbox import Limits
 
 IMAGE, OUTPUT = [tensor('images', [1, 3, 64, 64])], [tensor('output', [1, 5, 84])]
 n = helper.make_node

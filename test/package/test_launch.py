@@ -23,13 +23,13 @@ from places import ROOT
 
 pytest.importorskip('launch_ros', reason='launch_ros is not installed (it comes with a ROS 2 distribution)')
 
-from launch import LaunchContext, LaunchDescription, LaunchDescriptionSource  # noqa: E402
-from launch.actions import DeclareLaunchArgument  # noqa: E402
-from launch.launch_description_sources import PythonLaunchDescriptionSource  # noqa: E402
-from sensor_msgs.msg import CameraInfo  # noqa: E402
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionSource
+from launch.actions import DeclareLaunchArgument
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from sensor_msgs.msg import CameraInfo
 
-from cliff_ros.engine import ENGINES  # noqa: E402
-from cliff_ros.ros import middleware  # noqa: E402
+from cliff_ros.engine import ENGINES
+from cliff_ros.ros.runtime import middleware
 
 LAUNCH = ROOT / 'launch'
 WORDS = 60.0  # [s] at most until the launch says what is waited for

@@ -13,7 +13,7 @@ import pytest
 from cliff_ros.errors import InputError
 
 messages = pytest.importorskip('sensor_msgs.msg', reason='needs the ROS 2 Python packages')
-from cliff_ros.ros import bridge, images  # noqa: E402
+from cliff_ros.ros.inputs import bridge, images
 
 HEIGHT, WIDTH = 6, 8
 PICTURE = np.arange(HEIGHT * WIDTH * 3, dtype=np.uint8).reshape(HEIGHT, WIDTH, 3)  # blue, green, red

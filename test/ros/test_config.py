@@ -14,7 +14,7 @@ CONFIG = ROOT / 'config'
 @pytest.fixture
 def settings():
     pytest.importorskip('rclpy', reason='ROS 2 is not installed')
-    from cliff_ros.ros import settings
+    from cliff_ros.ros.runtime import settings
 
     return settings
 

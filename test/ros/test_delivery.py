@@ -16,15 +16,15 @@ from places import ROOT
 pytest.importorskip('rclpy', reason='needs ROS 2')
 pytest.importorskip('cliff_ros.msg', reason='needs the generated messages: install the package')
 
-from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
-from rcl_interfaces.msg import Log  # noqa: E402
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy  # noqa: E402
-from sensor_msgs.msg import CameraInfo, Image  # noqa: E402
+from diagnostic_msgs.msg import DiagnosticArray
+from rcl_interfaces.msg import Log
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CameraInfo, Image
 
-from cliff_ros.msg import SmplArray  # noqa: E402
-from cliff_ros.ros import middleware, qos  # noqa: E402
-from cliff_ros.ros.delivery import BEST_EFFORT, LATCHED, RELIABLE, VOLATILE, Wanted, choose  # noqa: E402
-from cliff_ros.ros.loss import Losses, missing  # noqa: E402
+from cliff_ros.msg import SmplArray
+from cliff_ros.ros.inputs.delivery import BEST_EFFORT, LATCHED, RELIABLE, VOLATILE, Wanted, choose
+from cliff_ros.ros.inputs.loss import Losses, missing
+from cliff_ros.ros.runtime import middleware, qos
 
 ONE = cell_picture((2, 2))
 TINY = np.zeros((8, 8, 3), np.uint8)

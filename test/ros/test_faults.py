@@ -15,15 +15,15 @@ from conftest import FOCAL, FRAME, HEIGHT, SIZE, WIDTH, Peer, cell_picture
 pytest.importorskip('rclpy', reason='needs ROS 2')
 pytest.importorskip('cliff_ros.msg', reason='needs the generated messages: install the package')
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus  # noqa: E402
-from lifecycle_msgs.msg import Transition  # noqa: E402
-from rclpy.duration import Duration  # noqa: E402
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy  # noqa: E402
-from sensor_msgs.msg import Image  # noqa: E402
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from lifecycle_msgs.msg import Transition
+from rclpy.duration import Duration
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import Image
 
-from cliff_ros.errors import EngineError  # noqa: E402
-from cliff_ros.msg import SmplArray  # noqa: E402
-from cliff_ros.ros import diagnostics  # noqa: E402
+from cliff_ros.errors import EngineError
+from cliff_ros.msg import SmplArray
+from cliff_ros.ros.runtime import diagnostics
 
 ONE = cell_picture((2, 2))
 SMALL = np.ascontiguousarray(ONE[::2, ::2])
@@ -320,7 +320,7 @@ def test_killed_in_any_state_and_started_again_it_works(ros, start, tiny_files, 
 
 
 def test_room_for_a_giant_image_is_not_kept(world, monkeypatch):
-    from cliff_ros.ros import delivery
+    from cliff_ros.ros.inputs import delivery
 
     monkeypatch.setattr(delivery, 'GIANT', 2_000_000)
     world = world()

@@ -10,13 +10,13 @@ from conftest import FRAME, Peer, cell_picture
 pytest.importorskip('rclpy', reason='needs ROS 2')
 pytest.importorskip('cliff_ros.msg', reason='needs the generated messages: install the package')
 
-from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
-from geometry_msgs.msg import TransformStamped  # noqa: E402
-from tf2_msgs.msg import TFMessage  # noqa: E402
-from visualization_msgs.msg import MarkerArray  # noqa: E402
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import TransformStamped
+from tf2_msgs.msg import TFMessage
+from visualization_msgs.msg import MarkerArray
 
-from cliff_ros.msg import SmplArray  # noqa: E402
-from cliff_ros.ros.frame_names import frame_prefix, parents_and_children  # noqa: E402
+from cliff_ros.msg import SmplArray
+from cliff_ros.ros.outputs.frame_names import frame_prefix, parents_and_children
 
 ONE = cell_picture((2, 2))
 

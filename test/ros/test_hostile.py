@@ -18,16 +18,16 @@ from places import ROOT
 pytest.importorskip('rclpy', reason='needs ROS 2')
 pytest.importorskip('cliff_ros.msg', reason='needs the generated messages: install the package')
 
-from rclpy.serialization import serialize_message  # noqa: E402
-from rosgraph_msgs.msg import Clock  # noqa: E402
-from sensor_msgs.msg import CompressedImage  # noqa: E402
+from rclpy.serialization import serialize_message
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import CompressedImage
 
-from cliff_ros.errors import InputError  # noqa: E402
-from cliff_ros.msg import SmplArray  # noqa: E402
-from cliff_ros.ros.codecs import picture_size  # noqa: E402
-from cliff_ros.ros.images import to_array, to_message_array  # noqa: E402
-from cliff_ros.ros.limits import check_bytes, most_image_bytes  # noqa: E402
-from cliff_ros.ros.wire import read_detections, read_image  # noqa: E402
+from cliff_ros.errors import InputError
+from cliff_ros.msg import SmplArray
+from cliff_ros.ros.inputs.codecs import picture_size
+from cliff_ros.ros.inputs.images import to_array, to_message_array
+from cliff_ros.ros.inputs.limits import check_bytes, most_image_bytes
+from cliff_ros.ros.inputs.wire import read_detections, read_image
 
 ONE = cell_picture((2, 2))
 NAN = float('nan')

@@ -12,14 +12,14 @@ from conftest import cell_picture
 pytest.importorskip('rclpy', reason='needs ROS 2')
 pytest.importorskip('cliff_ros.msg', reason='needs the generated messages: install the package')
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus  # noqa: E402
-from lifecycle_msgs.srv import ChangeState, GetState  # noqa: E402
-from rcl_interfaces.msg import Parameter, ParameterValue  # noqa: E402
-from rcl_interfaces.srv import GetParameters, SetParameters, SetParametersAtomically  # noqa: E402
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from lifecycle_msgs.srv import ChangeState, GetState
+from rcl_interfaces.msg import Parameter, ParameterValue
+from rcl_interfaces.srv import GetParameters, SetParameters, SetParametersAtomically
 
-from cliff_ros.msg import SmplArray  # noqa: E402
-from cliff_ros.ros import node as node_module  # noqa: E402
-from cliff_ros.ros.neighbors import Namesakes  # noqa: E402
+from cliff_ros.msg import SmplArray
+from cliff_ros.ros import node as node_module
+from cliff_ros.ros.runtime.neighbors import Namesakes
 
 ONE = cell_picture((2, 2))
 NAN, INFINITE = float('nan'), float('inf')

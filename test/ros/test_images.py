@@ -11,7 +11,7 @@ import pytest
 from cliff_ros.errors import InputError
 
 messages = pytest.importorskip('sensor_msgs.msg', reason='needs the ROS 2 Python packages')
-images = pytest.importorskip('cliff_ros.ros.images')
+images = pytest.importorskip('cliff_ros.ros.inputs.images')
 
 HEIGHT, WIDTH = 48, 64
 

@@ -10,14 +10,14 @@ from conftest import cell_picture
 pytest.importorskip('rclpy', reason='needs ROS 2')
 pytest.importorskip('cliff_ros.msg', reason='needs the generated messages: install the package')
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus  # noqa: E402
-from lifecycle_msgs.srv import ChangeState  # noqa: E402
-from rclpy.executors import MultiThreadedExecutor  # noqa: E402
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from lifecycle_msgs.srv import ChangeState
+from rclpy.executors import MultiThreadedExecutor
 
-from cliff_ros.errors import EngineError, ModelError  # noqa: E402
-from cliff_ros.msg import SmplArray  # noqa: E402
-from cliff_ros.ros import node as node_module  # noqa: E402
-from cliff_ros.ros.tuning import load_pipeline  # noqa: E402
+from cliff_ros.errors import EngineError, ModelError
+from cliff_ros.msg import SmplArray
+from cliff_ros.ros import node as node_module
+from cliff_ros.ros.runtime.tuning import load_pipeline
 
 ONE = cell_picture((2, 2))
 

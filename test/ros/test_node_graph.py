@@ -12,17 +12,17 @@ from conftest import CELL, FRAME, SIZE, Peer, cell_picture
 pytest.importorskip('rclpy', reason='needs ROS 2')
 pytest.importorskip('cliff_ros.msg', reason='needs the generated messages: install the package')
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus  # noqa: E402
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy  # noqa: E402
-from scipy.spatial.transform import Rotation  # noqa: E402
-from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
-from tf2_msgs.msg import TFMessage  # noqa: E402
-from visualization_msgs.msg import Marker, MarkerArray  # noqa: E402
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from scipy.spatial.transform import Rotation
+from sensor_msgs.msg import CompressedImage, Image
+from tf2_msgs.msg import TFMessage
+from visualization_msgs.msg import Marker, MarkerArray
 
-from cliff_ros.body import EMBEDDED, load_body  # noqa: E402
-from cliff_ros.body.names import JOINT_NAMES, PARENTS  # noqa: E402
-from cliff_ros.msg import SmplArray, SmplInfo, Timing  # noqa: E402
-from cliff_ros.ros.images import to_message_array  # noqa: E402
+from cliff_ros.body import EMBEDDED, load_body
+from cliff_ros.body.names import JOINT_NAMES, PARENTS
+from cliff_ros.msg import SmplArray, SmplInfo, Timing
+from cliff_ros.ros.inputs.images import to_message_array
 
 EMPTY, ONE, TWO = cell_picture(), cell_picture((2, 2)), cell_picture((2, 1), (2, 6))
 

@@ -1,6 +1,6 @@
 """A process knows from a file of its launch how often it was started, and waits longer each time."""
 
-from cliff_ros.ros.restarts import BRING_UP, LONGEST_DELAY, Restarts, environment, note_start
+from cliff_ros.ros.runtime.restarts import BRING_UP, LONGEST_DELAY, Restarts, environment, note_start
 
 
 def test_restarts_are_counted_and_wait_ever_longer(tmp_path):

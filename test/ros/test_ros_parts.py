@@ -12,29 +12,24 @@ from hypothesis import strategies as st
 pytest.importorskip('rclpy', reason='needs ROS 2')
 pytest.importorskip('cliff_ros.msg', reason='needs the generated messages: install the package')
 
-from builtin_interfaces.msg import Time  # noqa: E402
-from geometry_msgs.msg import Point, Quaternion, Vector3  # noqa: E402
-from rclpy.serialization import deserialize_message, serialize_message  # noqa: E402
-from scipy.spatial.transform import Rotation  # noqa: E402
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image  # noqa: E402
-from std_msgs.msg import Header  # noqa: E402
-from tf2_msgs.msg import TFMessage  # noqa: E402
-from visualization_msgs.msg import Marker, MarkerArray  # noqa: E402
+from builtin_interfaces.msg import Time
+from geometry_msgs.msg import Point, Quaternion, Vector3
+from rclpy.serialization import deserialize_message, serialize_message
+from scipy.spatial.transform import Rotation
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import Header
+from tf2_msgs.msg import TFMessage
+from visualization_msgs.msg import Marker, MarkerArray
 
-from cliff_ros.body import load_body  # noqa: E402
-from cliff_ros.body.names import JOINT_NAMES, NUM_JOINTS, PARENTS  # noqa: E402
-from cliff_ros.msg import Smpl, SmplArray  # noqa: E402
-from cliff_ros.people import Box, Person, TrackState  # noqa: E402
-from cliff_ros.render.colors import color_of  # noqa: E402
-from cliff_ros.ros.batch import Batch, quaternions  # noqa: E402
-from cliff_ros.ros.detections import Detections, Placement, person_id  # noqa: E402
-from cliff_ros.ros.mailbox import Mailbox  # noqa: E402
-from cliff_ros.ros.markers import LIFETIME, MeshMarkers, SkeletonMarkers  # noqa: E402
-from cliff_ros.ros.matching import BoxPairing, InfoPairing  # noqa: E402
-from cliff_ros.ros.people import PeopleMessage  # noqa: E402
-from cliff_ros.ros.settings import CliffSettings  # noqa: E402
-from cliff_ros.ros.tf import TransformMessage  # noqa: E402
-from cliff_ros.ros.wire import (  # noqa: E402
+from cliff_ros.body import load_body
+from cliff_ros.body.names import JOINT_NAMES, NUM_JOINTS, PARENTS
+from cliff_ros.msg import Smpl, SmplArray
+from cliff_ros.people import Box, Person, TrackState
+from cliff_ros.render.colors import color_of
+from cliff_ros.ros.inputs.detections import Detections, Placement, person_id
+from cliff_ros.ros.inputs.mailbox import Mailbox
+from cliff_ros.ros.inputs.matching import BoxPairing, InfoPairing
+from cliff_ros.ros.inputs.wire import (
     RawDetection,
     RawDetections,
     read_camera_info,
@@ -42,7 +37,12 @@ from cliff_ros.ros.wire import (  # noqa: E402
     read_image,
     read_stamp,
 )
-from cliff_ros.ros.worker import Worker  # noqa: E402
+from cliff_ros.ros.outputs.batch import Batch, quaternions
+from cliff_ros.ros.outputs.markers import LIFETIME, MeshMarkers, SkeletonMarkers
+from cliff_ros.ros.outputs.people_message import PeopleMessage
+from cliff_ros.ros.outputs.transforms import TransformMessage
+from cliff_ros.ros.runtime.settings import CliffSettings
+from cliff_ros.ros.runtime.worker import Worker
 
 STAMP = (1_700_000_000, 123_456_789)
 

@@ -12,13 +12,13 @@ from conftest import cell_picture
 pytest.importorskip('rclpy', reason='needs ROS 2')
 pytest.importorskip('cliff_ros.msg', reason='needs the generated messages: install the package')
 
-from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image  # noqa: E402
+from diagnostic_msgs.msg import DiagnosticArray
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from cliff_ros.camera import Camera  # noqa: E402
-from cliff_ros.msg import SmplArray  # noqa: E402
-from cliff_ros.ros.camera_node import info_message  # noqa: E402
-from cliff_ros.ros.images import to_array  # noqa: E402
+from cliff_ros.camera import Camera
+from cliff_ros.msg import SmplArray
+from cliff_ros.ros.camera_node import info_message
+from cliff_ros.ros.inputs.images import to_array
 
 
 @pytest.fixture

@@ -12,16 +12,16 @@ from conftest import FRAME, SIZE, Peer, cell_picture
 pytest.importorskip('rclpy', reason='needs ROS 2')
 pytest.importorskip('cliff_ros.msg', reason='needs the generated messages: install the package')
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus  # noqa: E402
-from rosgraph_msgs.msg import Clock  # noqa: E402
-from sensor_msgs.msg import Image  # noqa: E402
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import Image
 
-from cliff_ros.errors import InputError  # noqa: E402
-from cliff_ros.msg import SmplArray  # noqa: E402
-from cliff_ros.ros.complaints import Complaints  # noqa: E402
-from cliff_ros.ros.core_log import CoreLog  # noqa: E402
-from cliff_ros.ros.images import to_array  # noqa: E402
-from cliff_ros.ros.worker import Worker  # noqa: E402
+from cliff_ros.errors import InputError
+from cliff_ros.msg import SmplArray
+from cliff_ros.ros.inputs.images import to_array
+from cliff_ros.ros.runtime.complaints import Complaints
+from cliff_ros.ros.runtime.core_log import CoreLog
+from cliff_ros.ros.runtime.worker import Worker
 
 EMPTY, ONE = cell_picture(), cell_picture((2, 2))
 
@@ -254,7 +254,7 @@ def test_complaints_are_bounded_whatever_they_hold():
 
 def test_what_goes_on_is_logged_ever_less_often(monkeypatch):
     log, now = Log(), [100.0]
-    monkeypatch.setattr('cliff_ros.ros.complaints.time.monotonic', lambda: now[0])
+    monkeypatch.setattr('cliff_ros.ros.runtime.complaints.time.monotonic', lambda: now[0])
     complain, logged = Complaints(log), []
     for _ in range(3600):  # an hour, every second
         before = len(log.lines)

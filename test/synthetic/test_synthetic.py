@@ -10,18 +10,18 @@ import pytest
 
 pytest.importorskip('numba')
 
-from cliff_ros.body import load_body  # noqa: E402
-from cliff_ros.camera import Camera  # noqa: E402
-from cliff_ros.cliff.features import CropSpec, crop, view_of  # noqa: E402
-from cliff_ros.people import Box  # noqa: E402
-from cliff_ros.render.raster import rasterize, shade  # noqa: E402
-from cliff_ros.synthetic import Sequence, furniture, motions  # noqa: E402
+from cliff_ros.body import load_body
+from cliff_ros.camera import Camera
+from cliff_ros.crop.views import CropSpec, crop, view_of
+from cliff_ros.people import Box
+from cliff_ros.render.raster import rasterize, shade
+from cliff_ros.synthetic import Sequence, furniture, motions
 from cliff_ros.synthetic.belongings import Thing, cuboid
-from cliff_ros.synthetic.crops import CROP_HEIGHT, CROP_WIDTH, CropSampler  # noqa: E402
-from cliff_ros.synthetic.framing import MAIN, shows_person, within  # noqa: E402
-from cliff_ros.synthetic.poses import KINDS, euler_to_matrix, sample_poses  # noqa: E402
+from cliff_ros.synthetic.crops import CROP_HEIGHT, CROP_WIDTH, CropSampler
+from cliff_ros.synthetic.framing import MAIN, shows_person, within
+from cliff_ros.synthetic.poses import KINDS, euler_to_matrix, sample_poses
 from cliff_ros.synthetic.scene import FACE_VERTICES, Cast, Extras, Light, canvas
-from cliff_ros.synthetic.stills import StillSampler  # noqa: E402
+from cliff_ros.synthetic.stills import StillSampler
 
 
 @pytest.fixture(scope='module')

@@ -7,15 +7,15 @@ import pytest
 
 pytest.importorskip('numba', reason='the synthetic world is drawn with numba')
 torch = pytest.importorskip('torch', reason='draws with torch')
-from hypothesis import given, settings  # noqa: E402
-from hypothesis import strategies as st  # noqa: E402
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from cliff_ros.render import raster, raster_torch  # noqa: E402
-from cliff_ros.render.material import Material, pyramid  # noqa: E402
-from cliff_ros.synthetic import crops  # noqa: E402
-from cliff_ros.synthetic.crops import CropSampler  # noqa: E402
-from cliff_ros.synthetic.device import finish  # noqa: E402
-from cliff_ros.synthetic.stills import StillSampler  # noqa: E402
+from cliff_ros.render import raster, raster_torch
+from cliff_ros.render.material import Material, pyramid
+from cliff_ros.synthetic import crops
+from cliff_ros.synthetic.crops import CropSampler
+from cliff_ros.synthetic.device import finish
+from cliff_ros.synthetic.stills import StillSampler
 
 
 @settings(deadline=None, max_examples=50)

@@ -12,8 +12,8 @@ import pytest
 
 pytest.importorskip('numba', reason='the synthetic world is drawn with numba')
 
-from cliff_ros.evaluation.synthetic import SyntheticScenes  # noqa: E402
-from cliff_ros.synthetic import Sequence  # noqa: E402
+from cliff_ros.evaluation.synthetic import SyntheticScenes
+from cliff_ros.synthetic import Sequence
 
 # (boxes of who is asked for [px], mean colour) of the first images of seeds 0 and 1
 SCENES = [

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 pytest.importorskip('numba', reason='the synthetic world is drawn with numba')
-from cliff_ros import assets  # noqa: E402
-from cliff_ros.render.raster import rasterize, vertex_normals  # noqa: E402
-from cliff_ros.synthetic import garments, outfits  # noqa: E402
-from cliff_ros.synthetic.environments import Environment, load_environments, turned  # noqa: E402
-from cliff_ros.synthetic.objects import MAKERS, Objects, _joined  # noqa: E402
-from cliff_ros.synthetic.poses import euler_to_matrix, sample_poses  # noqa: E402
-from cliff_ros.synthetic.scene import FACING_CAMERA, Canvas, Cast, Light, camera_rotation, sample_betas  # noqa: E402
-from cliff_ros.synthetic.scenery import WORLD_FROM_LEVEL, Scenery  # noqa: E402
+from cliff_ros import assets
+from cliff_ros.render.raster import rasterize, vertex_normals
+from cliff_ros.synthetic import garments, outfits
+from cliff_ros.synthetic.environments import Environment, load_environments, turned
+from cliff_ros.synthetic.objects import MAKERS, Objects, _joined
+from cliff_ros.synthetic.poses import euler_to_matrix, sample_poses
+from cliff_ros.synthetic.scene import FACING_CAMERA, Canvas, Cast, Light, camera_rotation, sample_betas
+from cliff_ros.synthetic.scenery import WORLD_FROM_LEVEL, Scenery
 
 
 @pytest.fixture(scope='module')

@@ -21,15 +21,15 @@ torch = pytest.importorskip('torch')
 pytest.importorskip('onnx')
 pytest.importorskip('safetensors')
 
-from cliff_ros import cli  # noqa: E402
-from cliff_ros.body import load_body  # noqa: E402
-from cliff_ros.cliff import load_model  # noqa: E402
-from cliff_ros.cliff.dialects import DIALECTS  # noqa: E402
-from cliff_ros.cliff.network import Cliff, build  # noqa: E402
-from cliff_ros.errors import InputError, ModelError  # noqa: E402
-from cliff_ros.synthetic import crops  # noqa: E402
-from cliff_ros.track.so3 import log  # noqa: E402
-from cliff_ros.training.published.config import (  # noqa: E402
+from cliff_ros import cli
+from cliff_ros.body import load_body
+from cliff_ros.cliff import load_model
+from cliff_ros.cliff.dialects import DIALECTS
+from cliff_ros.cliff.network import Cliff, build
+from cliff_ros.errors import InputError, ModelError
+from cliff_ros.synthetic import crops
+from cliff_ros.track.so3 import log
+from cliff_ros.training.published.config import (
     Augmentation,
     DataSource,
     TrainingConfig,
@@ -37,11 +37,11 @@ from cliff_ros.training.published.config import (  # noqa: E402
     changed,
     load_config,
 )
-from cliff_ros.training.published.ema import Average  # noqa: E402
-from cliff_ros.training.published.logs import Scalars  # noqa: E402
-from cliff_ros.training.published.networks import Trainee, blind, make_network, read_backbone, read_means, write_network  # noqa: E402
-from cliff_ros.training.published.sources import Rendered, Rendering, render_missing, stream_seed  # noqa: E402
-from cliff_ros.training.published.trainer import CHECKPOINT, rate_factor, train  # noqa: E402
+from cliff_ros.training.published.ema import Average
+from cliff_ros.training.published.logs import Scalars
+from cliff_ros.training.published.networks import Trainee, blind, make_network, read_backbone, read_means, write_network
+from cliff_ros.training.published.sources import Rendered, Rendering, render_missing, stream_seed
+from cliff_ros.training.published.trainer import CHECKPOINT, rate_factor, train
 
 SYNTHETIC = (DataSource(),)
 
@@ -231,7 +231,7 @@ def test_a_training_learns_stops_goes_on_and_leaves_a_graph(tmp_path, shards, mo
         assert all(torch.equal(value, again[part][name]) for name, value in whole[part].items()), part
     assert torch.equal(again['random'][0]['cpu'], whole['random'][0]['cpu'])
     # what it leaves is the average, as the node runs it
-    from cliff_ros.engine.onnx import OnnxEngine
+    from cliff_ros.engine.onnx_engine import OnnxEngine
 
     engine = OnnxEngine(path, threads=1)
     crops = np.zeros((1, 128, 96, 3), np.uint8)
@@ -358,7 +358,7 @@ def test_resnet50_from_a_configuration_to_a_graph(tmp_path, shards) -> None:
     saved = torch.load(tmp_path / 'out' / CHECKPOINT, weights_only=True)['average']
     assert all(torch.equal(value, saved[name]) for name, value in model.state_dict().items())
     assert cli.main(['export', str(written), str(tmp_path / 'cliff.onnx')]) == 0
-    from cliff_ros.engine.onnx import OnnxEngine
+    from cliff_ros.engine.onnx_engine import OnnxEngine
 
     engine = OnnxEngine(tmp_path / 'cliff.onnx', threads=1)
     assert engine.metadata['licence'] == model.licence == 'unknown: decided by the training data'

@@ -6,6 +6,7 @@ import pickle
 from dataclasses import replace
 
 import cv2
+import miniatures
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,23 +14,27 @@ from hypothesis import strategies as st
 
 torch = pytest.importorskip('torch')
 
-from cliff_ros.body import load_body  # noqa: E402
-from cliff_ros.cliff.features import CropSpec  # noqa: E402
-from cliff_ros.datasets.bedlam import Bedlam  # noqa: E402
-from cliff_ros.datasets.cameras import Cameras  # noqa: E402
-from cliff_ros.datasets.cliff_gt import CliffGT  # noqa: E402
-from cliff_ros.datasets.sample import Sample, face_of  # noqa: E402
-from cliff_ros.datasets.threedpw import ThreeDPW  # noqa: E402
-from cliff_ros.errors import InputError  # noqa: E402
-from cliff_ros.synthetic.poses import euler_to_matrix, sample_poses  # noqa: E402
-from cliff_ros.synthetic.scene import FACE_VERTICES, FACING_CAMERA  # noqa: E402
-from cliff_ros.track.so3 import log  # noqa: E402
-from cliff_ros.training import losses  # noqa: E402
-from cliff_ros.training.published.augment import box_of  # noqa: E402
-from cliff_ros.training.published.batches import BatchPlan, Mixture, collate  # noqa: E402
-from cliff_ros.training.published.config import Augmentation  # noqa: E402
-from cliff_ros.training.published.sample import MIRROR_KEYPOINTS, mirrored  # noqa: E402
-from cliff_ros.training.published.sources import Bodies, Photographs, truth_of_label  # noqa: E402
+from cliff_ros.body import load_body
+from cliff_ros.crop.views import CropSpec
+from cliff_ros.datasets.bedlam import Bedlam
+from cliff_ros.datasets.cameras import Cameras
+from cliff_ros.datasets.cliff_gt import CliffGT
+from cliff_ros.datasets.sample import Sample, face_of
+from cliff_ros.datasets.threedpw import ThreeDPW
+from cliff_ros.errors import InputError, ModelError
+from cliff_ros.evaluation.bodies import BodyFolder
+from cliff_ros.evaluation.regressed import J14
+from cliff_ros.synthetic.poses import euler_to_matrix, sample_poses
+from cliff_ros.synthetic.scene import FACE_VERTICES, FACING_CAMERA
+from cliff_ros.track.so3 import log
+from cliff_ros.training import losses
+from cliff_ros.training.published.augment import box_of
+from cliff_ros.training.published.batches import BatchPlan, Mixture, collate
+from cliff_ros.training.published.config import Augmentation, DataSource, TrainingConfig
+from cliff_ros.training.published.objective import Keypoints
+from cliff_ros.training.published.sample import MIRROR_KEYPOINTS, mirrored
+from cliff_ros.training.published.sources import Bodies, Photographs, truth_of_label
+from cliff_ros.training.published.validation import ValidationSet
 
 SIZE = WIDTH, HEIGHT = 250, 190  # a pixel's colour says where it is
 PLAIN, OFFICIAL = CropSpec(128, 96), CropSpec(256, 192, integer_rectangle=True)
@@ -506,3 +511,36 @@ def test_the_face_is_the_whole_bodys() -> None:
     small_joints, small = face_of(load_body())(**person)
     np.testing.assert_allclose(small_joints, joints, atol=1e-6)
     np.testing.assert_allclose(small, vertices[:, FACE_VERTICES], atol=1e-6)
+
+
+def test_validation_on_3dpw_measures_what_is_published(tmp_path) -> None:
+    shots = miniatures.shots(1, people=2)
+    miniatures.threedpw(tmp_path / '3dpw', shots * 2, 'validation')
+    folder = BodyFolder(miniatures.bodies(tmp_path / 'bodies'))
+    bodies = Bodies(*(folder.body(gender) for gender in ('neutral', 'male', 'female')))
+    source = DataSource(
+        '3dpw', labels=str(tmp_path / '3dpw/sequenceFiles/validation'), images=str(tmp_path / '3dpw/imageFiles')
+    )
+    config = TrainingConfig(data=(DataSource(),))
+    people = ValidationSet(source, config, OFFICIAL, bodies)
+    truth = [people.people.crop(i, np.random.default_rng(0), None)[1] for i in people.pick]
+    rotations = torch.from_numpy(np.stack([one['rotations'] for one in truth]))
+    betas = torch.from_numpy(np.stack([shots[0].people[i // 2].betas for i in people.pick])).float()
+    bent = rotations.clone()
+    bent[:, 18] = torch.from_numpy(euler_to_matrix(np.array([0, 0, 60.0]))).float()  # left elbows
+    found = [
+        people.measure(
+            lambda images, location, turned=turned: (turned, betas, torch.tensor([[0.9, 0, 0]] * len(betas))),
+            Keypoints(bodies.neutral),
+            torch.device('cpu'),
+        )
+        for turned in (rotations, bent)
+    ]
+    assert found[0]['mpjpe_mm'] < 0.1 and found[0]['pve_mm'] < 0.1
+    vertices = [bodies.neutral(betas.numpy(), side.numpy(), np.zeros((len(betas), 3)))[1] for side in (rotations, bent)]
+    regressor = folder.body().J_regressor_h36m
+    true, off = ((regressor @ side)[:, list(J14)] - (regressor @ side)[:, :1] for side in vertices)
+    assert found[1]['mpjpe_mm'] == pytest.approx(1e3 * np.linalg.norm(true - off, axis=-1).mean(), rel=1e-3)
+    assert found[1]['mpjpe_mm'] > 5
+    with pytest.raises(ModelError, match='J_regressor_h36m'):
+        ValidationSet(source, config, OFFICIAL, Bodies(load_body(), load_body(), load_body()))

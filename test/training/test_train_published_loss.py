@@ -10,9 +10,9 @@ from places import ROOT
 
 torch = pytest.importorskip('torch')
 
-from cliff_ros.body import load_body  # noqa: E402
-from cliff_ros.errors import InputError  # noqa: E402
-from cliff_ros.training.published.config import (  # noqa: E402
+from cliff_ros.body import load_body
+from cliff_ros.errors import InputError
+from cliff_ros.training.published.config import (
     Augmentation,
     DataSource,
     LossWeights,
@@ -20,7 +20,7 @@ from cliff_ros.training.published.config import (  # noqa: E402
     Validation,
     load_config,
 )
-from cliff_ros.training.published.objective import Keypoints, anchors_of, objective  # noqa: E402
+from cliff_ros.training.published.objective import Keypoints, anchors_of, objective
 
 # ---- configuration
 

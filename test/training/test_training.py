@@ -13,19 +13,19 @@ torch = pytest.importorskip('torch')
 pytest.importorskip('numba', reason='the synthetic world is drawn with numba')
 pytest.importorskip('onnx')
 
-from cliff_ros.body import load_body  # noqa: E402
-from cliff_ros.camera import Camera  # noqa: E402
-from cliff_ros.cliff.embedded import EMBEDDED, EmbeddedCliff, KeypointEncoder, encoder_options, load_embedded  # noqa: E402
-from cliff_ros.errors import InputError  # noqa: E402
-from cliff_ros.people import Box, Frame  # noqa: E402
-from cliff_ros.pipeline import Pipeline  # noqa: E402
-from cliff_ros.training import detector, keypoints, recipe  # noqa: E402
-from cliff_ros.training.augment import augment, inside  # noqa: E402
-from cliff_ros.training.losses import Skeleton, project, relative_depths  # noqa: E402
-from cliff_ros.training.pool import BLOCK, CropPool, Feeder, crop_reader, pack, unpack  # noqa: E402
-from cliff_ros.training.progress import Average, Clock, half_precision, step  # noqa: E402
-from cliff_ros.training.rendering import UNSEEN, Plan, Renderers, jobs  # noqa: E402
-from cliff_ros.training.skeletons import SkeletonSampler  # noqa: E402
+from cliff_ros.body import load_body
+from cliff_ros.camera import Camera
+from cliff_ros.cliff.embedded import EMBEDDED, EmbeddedCliff, KeypointEncoder, encoder_options, load_embedded
+from cliff_ros.errors import InputError
+from cliff_ros.people import Box, Frame
+from cliff_ros.pipeline import Pipeline
+from cliff_ros.training import detector, keypoints, recipe
+from cliff_ros.training.augment import augment, inside
+from cliff_ros.training.losses import Skeleton, project, relative_depths
+from cliff_ros.training.pool import BLOCK, CropPool, Feeder, crop_reader, pack, unpack
+from cliff_ros.training.progress import Average, Clock, half_precision, step
+from cliff_ros.training.rendering import UNSEEN, Plan, Renderers, jobs
+from cliff_ros.training.skeletons import SkeletonSampler
 
 SMALL = dict(widths=(8, 16, 24, 32, 48), middle=32, blocks=(2, 1, 2, 1))
 LITTLE = dict(

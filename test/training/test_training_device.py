@@ -13,18 +13,18 @@ import pytest
 torch = pytest.importorskip('torch')
 pytest.importorskip('numba', reason='the synthetic world is drawn with numba')
 pytest.importorskip('onnx')
-from torch import nn  # noqa: E402
-from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
-from torch.utils._pytree import tree_leaves  # noqa: E402
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
-from cliff_ros.body import load_body, tensors  # noqa: E402
-from cliff_ros.cliff.embedded import EmbeddedCliff, KeypointEncoder  # noqa: E402
-from cliff_ros.cliff.lifting import NUM_FEATURES, LiftingRegressor  # noqa: E402
-from cliff_ros.training import detector, keypoints, regressor, skeletons  # noqa: E402
-from cliff_ros.training.augment import augment, recolor  # noqa: E402
-from cliff_ros.training.losses import Skeleton  # noqa: E402
-from cliff_ros.training.pool import FIELDS, CropPool, pack  # noqa: E402
-from cliff_ros.training.progress import Average, step  # noqa: E402
+from cliff_ros.body import load_body, tensors
+from cliff_ros.cliff.embedded import EmbeddedCliff, KeypointEncoder
+from cliff_ros.cliff.lifting import NUM_FEATURES, LiftingRegressor
+from cliff_ros.training import detector, keypoints, regressor, skeletons
+from cliff_ros.training.augment import augment, recolor
+from cliff_ros.training.losses import Skeleton
+from cliff_ros.training.pool import FIELDS, CropPool, pack
+from cliff_ros.training.progress import Average, step
 
 DEVICE = 'meta'
 

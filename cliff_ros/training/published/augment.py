@@ -12,7 +12,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from cliff_ros.cliff.features import View
+from cliff_ros.crop.views import View
 from cliff_ros.synthetic.camera_effects import camera_effects, occlude
 from cliff_ros.synthetic.textures import make_textures, natural_color
 from cliff_ros.training.published.config import Augmentation

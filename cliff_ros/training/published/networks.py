@@ -152,7 +152,7 @@ def write_network(model: nn.Module, body: BodyModel, folder: Path) -> Path:
     """Write weights (on the CPU) for ``cliff export``; the embedded network becomes a runtime graph at once."""
     if model.dialect == 'embedded':
         from cliff_ros.cliff.embedded import round_to_half
-        from cliff_ros.engine.export import export_graph
+        from cliff_ros.graph.export import export_graph
 
         path = folder / 'cliff_embedded.onnx'
         export_graph(round_to_half(model), body, path, licence=LICENCE)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from cliff_ros.body import NUM_JOINTS, BodyModel
 from cliff_ros.datasets.sample import NUM_BETAS, face_of
-from cliff_ros.engine.export import SmplLayer
+from cliff_ros.graph.export import SmplLayer
 from cliff_ros.training.losses import in_crop, in_full_frame
 from cliff_ros.training.published.config import LossWeights
 

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from cliff_ros.body import NUM_JOINTS, BodyModel, load_body
 from cliff_ros.camera import Camera
-from cliff_ros.cliff.features import CropSpec, View, crop, view_of
+from cliff_ros.crop.views import CropSpec, View, crop, view_of
 from cliff_ros.datasets.bedlam import Bedlam
 from cliff_ros.datasets.cameras import Cameras
 from cliff_ros.datasets.cliff_gt import CliffGT
@@ -79,7 +79,7 @@ class Bodies:
 
 
 class Photographs:
-    """People in images of a data set, cropped as at inference (`cliff_ros.cliff.features`)."""
+    """People in images of a data set, cropped as at inference (`cliff_ros.crop.views`)."""
 
     def __init__(self, samples, spec: CropSpec, bodies: Bodies) -> None:
         self.samples, self.spec, self.bodies = samples, spec, bodies

@@ -1,0 +1,1 @@
+"""What comes in: images, calibration and detections, from bytes to a `Frame`."""

@@ -1,0 +1,22 @@
+"""``~/overlay``: the people drawn over their image."""
+
+from __future__ import annotations
+
+import numpy as np
+from sensor_msgs.msg import Image
+
+from cliff_ros.people import Frame
+from cliff_ros.ros.inputs.images import to_message_array
+from cliff_ros.ros.outputs.batch import Batch
+
+
+def overlay_message(frame: Frame, batch: Batch, faces: np.ndarray, opacity: float) -> Image:
+    """An rgb8 image with the header of the image it is drawn on."""
+    from cliff_ros.render.overlay import draw_people  # brings the rasteriser's compiler along
+
+    image = frame.image if frame.order == 'rgb' else frame.image[..., ::-1]
+    drawn = draw_people(image, batch.people, frame.camera, faces, alpha=opacity)
+    height, width = drawn.shape[:2]
+    return Image(
+        header=batch.header, height=height, width=width, encoding='rgb8', step=3 * width, data=to_message_array(drawn)
+    )

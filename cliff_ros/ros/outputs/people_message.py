@@ -1,0 +1,76 @@
+"""``~/people``: SmplArray, one for each processed image, also when nobody is there."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from geometry_msgs.msg import Quaternion
+from std_msgs.msg import Header
+
+from cliff_ros.msg import Smpl, SmplArray
+from cliff_ros.ros.outputs.batch import Batch
+from cliff_ros.ros.outputs.cdr import SENTINEL_DOUBLE, SENTINEL_STAMP, Slot, Template, doubles, stamp_slot
+
+# What stands between the header and betas in Smpl.msg ...
+_HEAD = np.dtype(
+    {
+        'names': ['id', 'score', 'box', 'track_state', 'age'],
+        'formats': [np.uint32, np.float32, (np.float32, 4), np.uint8, np.float32],
+        'offsets': [0, 4, 8, 24, 28],
+        'itemsize': 32,
+    }
+)
+# ... and after betas. All float64 in a row, so no padding in between.
+_METRIC = np.dtype(
+    [
+        ('rotations', np.float64, (24, 4)),
+        ('translation', np.float64, 3),
+        ('velocity', np.float64, 3),
+        ('joints', np.float64, (24, 3)),
+        ('joints2d', np.float32, 48),
+    ]
+)
+_SENTINEL_ID, _SENTINEL_SCORE, _SENTINEL_BETA = 0x5EEDCAFE, -12345.678710938, -9876.5429688
+
+
+class PeopleMessage:
+    """Serialises people; one template per number of people and frame id."""
+
+    def __init__(self) -> None:
+        self._template = lru_cache(maxsize=64)(self._make_template)
+
+    def serialise(self, batch: Batch) -> bytes:
+        """The bytes of a SmplArray."""
+        num_betas = len(batch.people[0].betas) if batch else 0
+        template = self._template(batch.frame_id, len(batch), num_betas)
+        for header in template.views['stamp']:
+            header[()] = batch.stamp
+        views = template.views
+        for n, person in enumerate(batch.people):
+            head, metric = views['head'][n], views['metric'][n]
+            head['id'], head['score'], head['box'] = person.id, person.score, person.box
+            head['track_state'], head['age'] = person.track_state, person.age
+            views['betas'][n][()] = person.betas
+            metric['rotations'], metric['joints'] = batch.quaternions[n], batch.joints[n]
+            metric['translation'], metric['velocity'] = person.translation, person.velocity
+            metric['joints2d'] = person.joints2d.reshape(-1)
+        return template.tobytes()
+
+    @staticmethod
+    def _make_template(frame_id: str, count: int, num_betas: int) -> Template:
+        header = Header(stamp=SENTINEL_STAMP, frame_id=frame_id)
+        one = Smpl(header=header, id=_SENTINEL_ID, score=_SENTINEL_SCORE, betas=[_SENTINEL_BETA] * num_betas)
+        x, y, z, w = sentinel = [SENTINEL_DOUBLE, -SENTINEL_DOUBLE] * 2
+        one.rotations[0] = Quaternion(x=x, y=y, z=z, w=w)
+        id_and_score = np.uint32(_SENTINEL_ID).tobytes() + np.float32(_SENTINEL_SCORE).tobytes()
+        betas = np.full(num_betas, _SENTINEL_BETA, np.float32)
+        return Template(
+            SmplArray(header=header, people=[one] * count),
+            {
+                'stamp': stamp_slot(1 + count),
+                'head': Slot(_HEAD, id_and_score, count),
+                'betas': Slot(np.dtype((np.float32, num_betas)), betas.tobytes(), count),
+                'metric': Slot(_METRIC, doubles(*sentinel), count),
+            },
+        )

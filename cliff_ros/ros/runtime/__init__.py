@@ -1,0 +1,1 @@
+"""What keeps the node alive: parameters, threads, guards, complaints, the watchdog."""

@@ -1,0 +1,97 @@
+"""``/diagnostics``: is it running, how fast, on what; and if not, what is missing and how to fix it."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.node import Node
+from std_msgs.msg import Header
+
+from cliff_ros.ros.runtime.complaints import Complaints
+
+WINDOW = 10.0  # [s] over which rates and percentiles are taken
+RECENT = 5.0  # [s] a complaint counts after it occurred last
+MOST_SENTENCES = 8  # in the status itself
+
+
+class Rate:
+    """How often something happened lately. Filled by one thread, read by another."""
+
+    def __init__(self) -> None:
+        self._events: deque[tuple[float, float]] = deque(maxlen=2000)
+
+    def add(self, value: float = 0.0) -> None:
+        self._events.append((time.monotonic(), value))
+
+    def recent(self) -> tuple[float, np.ndarray]:
+        """(events per second, their values)."""
+        now = time.monotonic()
+        events = [event for event in list(self._events) if event[0] >= now - WINDOW]
+        if len(events) < 2:
+            return 0.0, np.array([value for _, value in events])
+        rate = (len(events) - 1) / max(now - events[0][0], 1e-3)
+        return rate, np.array([value for _, value in events])
+
+
+@dataclass(frozen=True)
+class State:
+    """What the node knows of itself.
+
+    failure: why it could not be configured or activated, or cannot go on. doing: what takes long just now.
+    """
+
+    lifecycle: str
+    failure: str = ''
+    doing: str = ''
+    facts: tuple[tuple[str, str], ...] = ()
+
+
+class Diagnostics:
+    """Publishes one status: OK, WARN with what goes wrong now, or ERROR with why nothing runs."""
+
+    def __init__(self, node: Node, complaints: Complaints) -> None:
+        self._node = node
+        self._complaints = complaints
+        self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', 10)
+        self.processed = Rate()
+        self.people = 0
+
+    def reset(self) -> None:
+        self.processed = Rate()
+        self.people = 0
+
+    def publish(self, state: State) -> None:
+        rate, latencies = self.processed.recent()
+        recent = self._complaints.recent(RECENT)
+        if state.failure:
+            level, message = DiagnosticStatus.ERROR, state.failure
+        elif recent:
+            level, message = DiagnosticStatus.WARN, ' | '.join(c.sentence for c in recent[:MOST_SENTENCES])
+        elif state.lifecycle != 'active':
+            level, message = DiagnosticStatus.OK, ': '.join(filter(None, (state.lifecycle, state.doing)))
+        else:
+            level, message = DiagnosticStatus.OK, f'{self.people} people, {rate:.1f} images/s'
+        values = [('lifecycle', state.lifecycle), ('images per second', f'{rate:.2f}'), ('people', str(self.people))]
+        if len(latencies):
+            p50, p95 = np.percentile(latencies, (50, 95))
+            values += [('latency p50 [ms]', f'{p50:.1f}'), ('latency p95 [ms]', f'{p95:.1f}')]
+        last = self._complaints.last()
+        if last:
+            ago = time.monotonic() - last.when
+            values.append(('last complaint', f'{last.sentence} ({last.count} times, last {ago:.0f} s ago)'))
+        values += [(f'count of {c.kind}', str(c.count)) for c in sorted(self._complaints.all(), key=lambda c: c.kind)]
+        values += state.facts
+        name = self._node.get_fully_qualified_name()
+        header = Header(stamp=self._node.get_clock().now().to_msg())
+        status = DiagnosticStatus(
+            level=level,
+            name=f'{name[1:]}: people from images',
+            message=message,
+            hardware_id=name,
+            values=[KeyValue(key=k, value=v) for k, v in values],
+        )
+        self._publisher.publish(DiagnosticArray(header=header, status=[status]))
