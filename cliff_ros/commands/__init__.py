@@ -14,6 +14,7 @@ COMMANDS = {
     'export': 'write a network and a body as the one graph that the node runs',
     'build-engine': 'build the TensorRT engine of a graph ahead of time, for images and deployment',
     'train': 'train the embedded network and detector from nothing, or any of the networks as --config says',
-    'evaluate': 'measure a network and a detector on scenes with exact truth that they were not trained on',
+    'annotate': 'SMPL for images with 2D keypoints: pseudo ground truth, by a network that is taught the whole set',
+    'evaluate': 'measure a network and a detector on exact truth, rendered or of a published benchmark',
     'doctor': 'say what is installed, which files were found, what will run, and what to do about gaps',
 }

@@ -97,20 +97,11 @@ class Photographs:
     def crop(
         self, index: int, rng: np.random.Generator, augmentation: Augmentation | None
     ) -> tuple[np.ndarray, np.ndarray]:
-        sample = self.samples[index]
-        image = read_image(sample.image, cv2.IMREAD_COLOR)
-        if image is None:
-            raise InputError(f"cannot read the image '{sample.image}': get it again, or leave it out of the labels")
-        if sample.turn:
-            image = cv2.rotate(image, _TURNS[sample.turn])
-        height, width = image.shape[:2]
-        person = Person(sample, sample.camera(width, height), self.bodies)
+        image, person = self.open(index)
         box = person.box
         if augmentation:
             box = box_of(box, person.keypoints, person.confidence, augmentation, rng)
-        # the authors' preprocessing counts boxes from the corner of the first pixel: see CropSpec
-        box = Box(box + 0.5 if self.spec.integer_rectangle else box)
-        view = view_of(box, person.camera, self.spec)
+        view = view_of(corner_box(box, self.spec), person.camera, self.spec)
         truth = person.truth(view)
         angle = angle_of(augmentation, rng) if augmentation else 0.0
         if angle:
@@ -121,6 +112,17 @@ class Photographs:
         if rng.random() < augmentation.flip:
             pixels, truth = pixels[:, ::-1], mirrored(truth)
         return change_pixels(augmentation)(pixels, rng), truth
+
+    def open(self, index: int) -> tuple[np.ndarray, Person]:
+        """The image (H, W, 3) BGR as its labels count pixels, and the person in its camera."""
+        sample = self.samples[index]
+        image = read_image(sample.image, cv2.IMREAD_COLOR)
+        if image is None:
+            raise InputError(f"cannot read the image '{sample.image}': get it again, or leave it out of the labels")
+        if sample.turn:
+            image = cv2.rotate(image, _TURNS[sample.turn])
+        height, width = image.shape[:2]
+        return image, Person(sample, sample.camera(width, height), self.bodies)
 
 
 class Person:
@@ -150,9 +152,7 @@ class Person:
         if not self.confidence.any() and self.placed:
             self.keypoints = np.nan_to_num(camera.project(points))
             self.confidence = (points[:, 2] > _NEAREST).astype(float)
-        self.box = sample.box
-        if self.box is None:
-            self.box = self._extents(surface, sample)
+        self.box: np.ndarray = self._extents(surface, sample) if sample.box is None else sample.box
 
     def _extents(self, surface: np.ndarray | None, sample: Sample) -> np.ndarray:
         """The box of what the image shows of the body."""
@@ -184,6 +184,11 @@ class Person:
         truth['keypoints'] = np.where(seen[:, None], (tangents - location[:2]) / location[2], 0)
         truth['confidence'] = np.where(seen, self.confidence, 0)
         return truth
+
+
+def corner_box(box: np.ndarray, spec: CropSpec) -> Box:
+    """A box as the crop's preprocessing counts it: the authors' counts from the first pixel's corner (CropSpec)."""
+    return Box(box + 0.5 if spec.integer_rectangle else box)
 
 
 class Rendered:
