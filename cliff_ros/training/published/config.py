@@ -104,7 +104,11 @@ class TrainingConfig:
     # from what
     initial_network: str = option('', "a CLIFF checkpoint to go on from, or 'embedded'")
     initial_backbone: str = option('', 'ImageNet weights of the encoder (torchvision, timm or HRNet file)')
-    mean_parameters: str = option('', "smpl_mean_params.npz: the regressor's mean pose, shape and camera")
+    mean_parameters: str = option(
+        '',
+        "the regressor's mean pose, shape and camera: smpl_mean_params.npz, a CLIFF checkpoint, or 'fit' to the data; "
+        "empty: the initial network's, else 'fit'",
+    )
 
     # how long and how
     seed: int = option(0, 'of everything random', (0, 2**31))
