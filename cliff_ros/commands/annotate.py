@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         '--dataset', choices=('synthetic',), help='rendered people with exact truth instead: measures the annotator'
     )
-    what.add_argument('--people', metavar='N', type=int, default=256, help='rendered people (default: %(default)s)')
+    what.add_argument('--people', metavar='N', type=int, default=128, help='rendered people (default: %(default)s)')
     what.add_argument('--fewest', metavar='N', type=int, default=6, help='keypoints of a person (default: %(default)s)')
     what.add_argument(
         '--focal', default='diagonal', help="of the images [px], or 'diagonal', the guess of CLIFF's authors (default)"
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument('--body', default='embedded', help="'embedded' (default) or the model's SMPL file")
     how.add_argument('--epochs', type=int, default=24, help='over the whole set (default: %(default)s)')
     how.add_argument('--batch', type=int, default=32, help='people in a step (default: %(default)s)')
-    how.add_argument('--rate', type=float, default=2e-4, help='learning rate (default: %(default)s)')
+    how.add_argument('--rate', type=float, default=3e-4, help='learning rate (default: %(default)s)')
     how.add_argument('--prior-weight', type=float, default=1.0, help='of the prior, relative (default: %(default)s)')
     how.add_argument('--seed', type=int, default=0, help='of everything random (default: %(default)s)')
     how.add_argument('--threads', type=int, default=0, help='of the CPU (default: what PyTorch chooses)')
@@ -49,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='a second start goes on (default: %(default)s)',
     )
     where.add_argument('--output', metavar='DIR', type=Path, help='of the annotations (default: --work)')
+    where.add_argument('--page', metavar='FILE', type=Path, help='write what people look at (.html or .png)')
     where.add_argument('--report', metavar='FILE', type=Path, help='write all figures as JSON')
 
 
@@ -69,8 +70,14 @@ def run(args: argparse.Namespace) -> int:
         import torch
 
         torch.set_num_threads(args.threads)
-    if args.report:  # said before an hour of work, not after it
-        make_folder(args.report.parent)
+    if args.page:
+        from cliff_ros.render.page import check
+
+        check(args.page)
+        if args.dataset:
+            raise InputError('--page shows photographs: it belongs to --labels')
+    for path in filter(None, (args.report, args.page)):  # said before an hour of work, not after it
+        make_folder(path.parent)
     return _synthetic(args) if args.dataset else _photographs(args)
 
 
@@ -186,6 +193,10 @@ def _photographs(args: argparse.Namespace) -> int:
     with keeping(unwritten):
         if written.sheet(output / f'{args.labels.stem}_worst.png', people, columns, body, after):
             print(f'Pictures: {output / f"{args.labels.stem}_worst.png"}')
+    if args.page:
+        with keeping(unwritten):
+            written.page(people, columns, body, before, after).write(args.page)
+            print(f'Page:     {args.page}')
     print(f'keypoints off by {100 * np.nanmean(before):.2f} % of the box before, {100 * np.nanmean(after):.2f} % now')
     if args.report:
         with keeping(unwritten):

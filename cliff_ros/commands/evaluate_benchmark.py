@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cliff_ros.evaluation.benchmarks.run import Runner
+    from cliff_ros.evaluation.benchmarks.run import Result, Runner
     from cliff_ros.evaluation.bodies import BodyFolder
     from cliff_ros.pipeline import Pipeline
+    from cliff_ros.render.page import Page
 
 _CHECKPOINTS = ('.pt', '.pth', '.ckpt', '.safetensors')
 
@@ -49,8 +50,8 @@ def run(args: argparse.Namespace) -> int:
 
     if args.root is None:
         raise InputError(f"'{args.dataset}' has to be unpacked somewhere: give that folder as --root")
-    if args.report:  # said before an hour of work, not after it
-        make_folder(args.report.parent)
+    for path in filter(None, (args.report, args.page)):  # said before an hour of work, not after it
+        make_folder(path.parent)
     benchmark, damaged = BENCHMARKS[args.dataset], []
 
     def note(error: InputError) -> None:
@@ -98,6 +99,10 @@ def run(args: argparse.Namespace) -> int:
         with keeping(unwritten):
             write_json(args.report, found)
             print(f'\nNumbers:  {args.report}')
+    if args.page:
+        with keeping(unwritten):
+            _page(found, runner, result).write(args.page)
+            print(f'Page:     {args.page}')
     if damaged:
         print(f'cliff evaluate: {len(damaged)} files could not be read, the first: {damaged[0]}', file=sys.stderr)
     if not complete:
@@ -130,6 +135,34 @@ def open_pipeline(args: argparse.Namespace, bodies: BodyFolder, detects: bool) -
         smoothing=False,
         smooth_boxes=False,
     )
+
+
+def _page(found: dict[str, Any], runner: Runner, result: Result) -> Page:
+    import numpy as np
+
+    from cliff_ros.evaluation.benchmarks.report import NAMES
+    from cliff_ros.evaluation.page import Worst, figures_table, page_of
+    from cliff_ros.render.page import Table
+
+    tables = [figures_table(f'{name}: {row["text"]}', row, NAMES) for name, row in found['protocols'].items()]
+    keys = [key for key in NAMES if any(key in row for row in found['published'])]
+    if keys:
+        rows = [
+            [row['name'], *(f'{row[key]:.1f}' if key in row else '-' for key in keys)] for row in found['published']
+        ]
+        tables.append(Table('Published', ['', *(NAMES[key] for key in keys)], rows))
+    errors = next((c['joint_errors'] for c in result.columns.values() if 'joint_errors' in c), np.zeros((0, 24)))
+    columns = result.columns.get(runner.benchmark.protocols[0], {})
+    key = 'mpjpe_mm' if 'mpjpe_mm' in columns else 'error_box_percent'
+    worst, unit = Worst(), 'mm' if key == 'mpjpe_mm' else '% of the box'
+    for row in np.argsort(-np.nan_to_num(columns.get(key, np.zeros(0)), nan=-1)):
+        number, error = int(result.people['number'][row]), float(columns[key][row])
+        if not worst.wants(error):
+            break
+        worst.add(error, number, runner.picture(number), f'{result.people["person"][row]}: {error:.1f} {unit}')
+    text = f'{found["people"]} people, boxes: {found["boxes"]}, focal length: {found["focal"]}, model {found["model"]}'
+    pictures = worst.section('Worst people: what was found as meshes, the truth in white')
+    return page_of(f'cliff evaluate: {runner.benchmark.text}', text, tables, found, errors, pictures, key)
 
 
 def _go(runner: Runner, skip: bool, note: Any) -> tuple[Any, int, bool]:

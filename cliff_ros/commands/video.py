@@ -23,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='write overlay.mp4, contact_sheet.png, people.npz and people.jsonl there',
     )
     parser.add_argument('--report', metavar='FILE', type=Path, help='write counts, speed and plausibility as JSON')
+    parser.add_argument('--page', metavar='FILE', type=Path, help='write what people look at (.html or .png)')
     parser.add_argument('--model', default='embedded', help="'embedded' (default) or a runtime graph .onnx")
     parser.add_argument('--body', default='embedded', help="'embedded' (default) or an SMPL file")
     parser.add_argument('--engine', default='auto', choices=ENGINES)
@@ -41,6 +42,10 @@ def run(args: argparse.Namespace) -> int:
         from cliff_ros.errors import InputError
 
         raise InputError('--max-frames must be at least 1.')
+    if args.page:
+        from cliff_ros.render.page import check
+
+        check(args.page)
     source = open_source(args.source, args.camera, args.fps)
     try:
         pipeline = Pipeline(
@@ -131,12 +136,13 @@ class _Run:
         self.timings.append(people.timings)
         self.log.add(index, frame.stamp, people)
         self.plausibility.add(people)
-        if self.video:
+        if self.video or self.args.page:
             from cliff_ros.render.overlay import draw_people
 
             start = time.perf_counter()
             picture = draw_people(frame.image, people, frame.camera, self.pipeline.body.faces)
-            self.video.add(picture)
+            if self.video:
+                self.video.add(picture)
             self.picks.add(picture, f'{frame.stamp:.2f} s' if not self.source.live else f'frame {index}')
             self.timings[-1]['draw'] = 1e3 * (time.perf_counter() - start)
         self.people_per_frame.append(len(people))
@@ -164,6 +170,11 @@ class _Run:
 
             with keeping(unwritten):
                 write_json(self.args.report, report)
+        if self.args.page:
+            from cliff_ros.evaluation.video_page import video_page
+
+            with keeping(unwritten):
+                video_page(report, self.people_per_frame, self.picks.kept()).write(self.args.page)
         self._print(report)
 
     def _report(self, stopped: str | None) -> dict:
@@ -206,6 +217,6 @@ class _Run:
         )
         for stage, ms in report['stage_ms'].items():
             print(f'  {stage:<9} p50 {ms["p50"]:7.1f} ms   p95 {ms["p95"]:7.1f} ms')
-        for path in (self.output, self.args.report):
+        for path in (self.output, self.args.report, self.args.page):
             if path and path.exists():
                 print(f'written: {path}')

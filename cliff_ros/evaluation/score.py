@@ -54,6 +54,7 @@ class Scores:
         self.min_iou = min_iou
         self._rows: dict[str, list] = {name: [] for name in ('group', 'pelvis', 'found', *_SUMS)}
         self._counts: dict[str, Counter] = {}
+        self.joint_errors: list[np.ndarray] = []  # (24,) [mm] about the pelvis, of everybody who was found
 
     def add(
         self,
@@ -78,6 +79,7 @@ class Scores:
             left_out=int(metrics.left_out(boxes[lost], np.asarray(ignored)).sum()),
         )
         errors = _errors([(predicted[i], true[j]) for i, j in pairs], size)
+        self.joint_errors += [metrics.joint_errors(predicted[i].joints, true[j].joints) for i, j in pairs]
         found = {j: row for row, (_, j) in enumerate(pairs)}
         for j, person in enumerate(true):
             self._rows['group'].append(group)

@@ -87,7 +87,9 @@ def test_photographs_become_files_in_both_layouts(tmp_path, capsys) -> None:
     )
     words = ['annotate', '--labels', str(labels), '--images', str(tmp_path / 'coco/val2017'), '--fewest', '4']
     words += ['--work', str(tmp_path / 'work'), '--cameras', str(focal), '--epochs', '2', '--threads', '1']
-    assert cli.main([*words, '--report', str(tmp_path / 'report.json')]) == 0
+    page = tmp_path / 'page.html'
+    assert cli.main([*words, '--report', str(tmp_path / 'report.json'), '--page', str(page)]) == 0
+    assert 'By keypoint' in page.read_text() and page.read_text().count('data:image/jpeg') >= 3
     report = json.loads((tmp_path / 'report.json').read_text())
     assert report['reprojection']['annotated'] < report['reprojection']['prior'] < 0.2
     assert [one['reprojection'] for one in report['worst']] == sorted(

@@ -22,6 +22,7 @@ from cliff_ros.evaluation.regressed import h36m_regressor
 from cliff_ros.files import read_image
 from cliff_ros.people import Box, Frame, Person
 from cliff_ros.pipeline import Pipeline
+from cliff_ros.render.overlay import draw_people, draw_skeleton
 from cliff_ros.synthetic.scene import FACE_VERTICES
 
 TURNS = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
@@ -31,9 +32,9 @@ TURNS = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_CO
 class Result:
     """What came of one image, or of several put together by `merge`.
 
-    columns: protocol -> column -> rows of everybody who was compared; people: their ``person``, ``frame``, ``image``
-    and ``azimuth_deg``, ``off_axis_deg``, ``distance_m`` of the true pelvis, NaN where it is not known. lost: people
-    whom the network gave no body. matches: AGORA's.
+    columns: protocol -> column -> rows of everybody who was compared. people: their ``person``, ``frame``, ``image``,
+    its ``number``, and of the true pelvis ``azimuth_deg``, ``off_axis_deg``, ``distance_m``, NaN where it is not known.
+    lost: people whom the network gave no body. matches: AGORA's.
     """
 
     columns: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
@@ -80,6 +81,21 @@ class Runner:
 
     def image(self, number: int) -> Result:
         """One image and everybody in it. InputError naming an image that cannot be read."""
+        return self._seen(number)[0]
+
+    def picture(self, number: int) -> np.ndarray:
+        """(H, W, 3) uint8 RGB: what is found as meshes, the truth's skeletons or keypoints in white."""
+        _, image, found, camera, truths, true_cameras = self._seen(number)
+        picture = draw_people(np.ascontiguousarray(image[..., ::-1]), found, camera, self.pipeline.body.faces)
+        for truth, own in zip(truths, true_cameras, strict=True):
+            if truth.placed and truth.joints is not None:
+                draw_skeleton(picture, own.project(truth.joints), (255, 255, 255), thickness=1)
+            for x, y in truth.sample.keypoints[truth.sample.confidence > 0].round().astype(int).tolist():
+                cv2.circle(picture, (x, y), 2, (255, 255, 255), -1)
+        return picture
+
+    def _seen(self, number: int) -> tuple[Result, np.ndarray, list[Person], Camera, list[Truth], list[Camera]]:
+        """An image's result, and all that one needs to draw it."""
         path, turn = self.images[number]
         samples = [self.labels[index] for index in self._images[path, turn]]
         image = read(path, turn)
@@ -99,7 +115,9 @@ class Runner:
         result = self._compared([found[i] for i, _ in pairs], [truths[j] for _, j in pairs], camera)
         result.lost = sum(truth.sample.asked for truth in truths) - len(pairs)
         result.matches = [] if matches is None else [matches]
-        return result
+        if result.people:
+            result.people['number'] = np.full(len(pairs), number)
+        return result, image, found, camera, truths, true_camera
 
     def _true_camera(self, sample: Sample, width: int, height: int) -> Camera:
         """Where the labels were projected; the network's, where labels have no camera and so project nothing."""

@@ -11,17 +11,19 @@ marked, error (N,): the mean distance of both [box sizes].
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from cliff_ros.body import BodyModel
+from cliff_ros.body import JOINT_NAMES, NUM_JOINTS, BodyModel
 from cliff_ros.crop.views import full_translation, view_of
 from cliff_ros.datasets.cliff_gt import MARGIN, SPIN
 from cliff_ros.datasets.sample import face_of
 from cliff_ros.files import write_aside
 from cliff_ros.render.overlay import draw_skeleton
+from cliff_ros.render.page import Chart, Page, Pictures
 from cliff_ros.render.raster import shade
 from cliff_ros.render.sheet import contact_sheet, save_png
 from cliff_ros.track.so3 import log
@@ -104,13 +106,41 @@ def write(folder: Path, name: str, columns: Columns) -> tuple[Path, Path]:
     return paths
 
 
-def sheet(
-    path: Path, people: Photographs, columns: Columns, body: BodyModel, errors: np.ndarray, most: int = 12
-) -> bool:
+def sheet(path: Path, people: Photographs, columns: Columns, body: BodyModel, errors: np.ndarray) -> bool:
     """Draw those whose keypoints fit worst: the mesh, and what was marked in white. False where nobody was judged."""
-    worst = [int(i) for i in np.argsort(-np.nan_to_num(errors, nan=-1))[:most] if np.isfinite(errors[i])]
+    tiles, captions = worst(people, columns, body, errors)
+    if tiles:
+        save_png(path, contact_sheet(tiles, captions, title='worst fits: distance of keypoints, in box sizes'))
+    return bool(tiles)
+
+
+def page(people: Photographs, columns: Columns, body: BodyModel, before: np.ndarray, after: np.ndarray) -> Page:
+    """What people look at: errors before and after, by keypoint, and the worst fits."""
+    found = Page('cliff annotate', f'{len(after)} people; distances of keypoints in % of the box')
+    ends = [100 * float(np.nanmean(errors)) for errors in (before, after)]
+    found.add(Chart('Mean distance from what was marked', ['prior', 'annotated'], ends, '%'))
+    sizes = (columns['box'][:, 2:] - columns['box'][:, :2]).max(1)[:, None]
+    off = np.linalg.norm(columns['joints2d'] - columns['keypoints'][:, :NUM_JOINTS], axis=2) / sizes
+    off = np.where(columns['confidence'][:, :NUM_JOINTS] > 0, off, np.nan)
+    known = np.flatnonzero(np.isfinite(off).any(0))
+    means = {JOINT_NAMES[j].replace('_', ' '): 100 * float(np.nanmean(off[:, j])) for j in known}
+    order = sorted(means, key=lambda name: -means[name])
+    found.add(Chart('By keypoint', order, [means[name] for name in order], '%'))
+    edges = np.array([0, 0.01, 0.02, 0.03, 0.05, 0.1, np.inf])
+    counts, _ = np.histogram(after[np.isfinite(after)], edges)
+    names = [f'{100 * low:.0f} to {100 * high:.0f} %' for low, high in pairwise(edges[:-1])] + ['above 10 %']
+    found.add(Chart('People by their distance', names, [float(count) for count in counts]))
+    found.add(Pictures('Worst fits: meshes, and what was marked in white', *worst(people, columns, body, after)))
+    return found
+
+
+def worst(
+    people: Photographs, columns: Columns, body: BodyModel, errors: np.ndarray, most: int = 12
+) -> tuple[list[np.ndarray], list[str]]:
+    """Pictures of those whose keypoints fit worst, and what to say of each."""
+    chosen = [int(i) for i in np.argsort(-np.nan_to_num(errors, nan=-1))[:most] if np.isfinite(errors[i])]
     tiles, captions = [], []
-    for i in worst:
+    for i in chosen:
         image, person = people.open(i)
         picture = np.ascontiguousarray(image[..., ::-1])
         one = slice(i, i + 1)
@@ -121,9 +151,7 @@ def sheet(
         draw_skeleton(picture, columns['joints2d'][i], (90, 170, 255), thickness=1)
         tiles.append(_tile(picture, person.box, person.keypoints[person.confidence > 0]))
         captions.append(f'{Path(str(columns["image"][i])).name} {100 * errors[i]:.1f} %')
-    if tiles:
-        save_png(path, contact_sheet(tiles, captions, title='worst fits: distance of keypoints, in box sizes'))
-    return bool(tiles)
+    return tiles, captions
 
 
 def _tile(picture: np.ndarray, box: np.ndarray, marked: np.ndarray) -> np.ndarray:
