@@ -19,10 +19,12 @@ from time import perf_counter, thread_time
 
 import onnxruntime
 
-from cliff_ros.people import Frame
 from cliff_ros.ros import node
+from cliff_ros.ros.active import Active
 from cliff_ros.ros.inputs.subscriptions import Incoming
-from cliff_ros.ros.outputs.batch import Batch
+from cliff_ros.ros.outputs.markers import MeshOutput
+from cliff_ros.ros.outputs.output import Processed
+from cliff_ros.ros.outputs.publishers import Outputs
 
 
 class Stopwatch:
@@ -49,46 +51,40 @@ class Stopwatch:
 
 
 def measure(path: str, memory: bool = False) -> None:
-    """Have every CliffNode made from now on write its lines to a file."""
+    """Have every node that is active from now on write its lines to a file."""
     whole, network, mesh = Stopwatch(), Stopwatch(), Stopwatch()
     onnxruntime.InferenceSession.run = network.on(onnxruntime.InferenceSession.run)
     lines = open(path, 'w', buffering=1)  # for as long as the process lives
     if memory:
         tracemalloc.start(1)
 
-    class MeasuredNode(node.CliffNode):
-        def _load(self) -> None:
-            super()._load()
-            outputs = self.outputs
-            outputs._mesh_markers.serialise = mesh.on(outputs._mesh_markers.serialise)
-            outputs._mesh.publish = mesh.on(outputs._mesh.publish)
-            publish, self.stages = outputs.publish, {}
+    MeshOutput.publish = mesh.on(MeshOutput.publish)
+    publish, process, stages = Outputs.publish, whole.on(Active.process), {}
 
-            def noting(batch: Batch, frame: Frame) -> None:
-                self.stages = batch.people.timings
-                publish(batch, frame)
+    def publish_noting(self: Outputs, processed: Processed) -> None:
+        stages.update(processed.batch.people.timings)
+        publish(self, processed)
 
-            outputs.publish = noting
+    def process_measured(self: Active, incoming: Incoming) -> None:
+        for watch in (whole, network, mesh):
+            watch.reset()
+        stages.clear()
+        if memory:
+            tracemalloc.reset_peak()
+            before = tracemalloc.get_traced_memory()[0]
+        process(self, incoming)
+        line = {
+            'total': 1e3 * (perf_counter() - incoming.clock),
+            'network': network.ms,
+            'mesh': mesh.ms,
+            'cpu': whole.cpu_ms - network.cpu_ms,
+            'people': self.diagnostics.people,
+        } | stages
+        if memory:
+            line['peak_bytes'] = tracemalloc.get_traced_memory()[1] - before
+        lines.write(json.dumps(line) + '\n')
 
-        def _process(self, incoming: Incoming) -> None:
-            for watch in (whole, network, mesh):
-                watch.reset()
-            if memory:
-                tracemalloc.reset_peak()
-                before = tracemalloc.get_traced_memory()[0]
-            whole.on(super()._process)(incoming)
-            line = {
-                'total': 1e3 * (perf_counter() - incoming.clock),
-                'network': network.ms,
-                'mesh': mesh.ms,
-                'cpu': whole.cpu_ms - network.cpu_ms,
-                'people': self.diagnostics.people,
-            } | self.stages
-            if memory:
-                line['peak_bytes'] = tracemalloc.get_traced_memory()[1] - before
-            lines.write(json.dumps(line) + '\n')
-
-    node.CliffNode = MeasuredNode
+    Outputs.publish, Active.process = publish_noting, process_measured
 
 
 if __name__ == '__main__':

@@ -8,23 +8,18 @@ from __future__ import annotations
 
 import argparse
 import numbers
-from dataclasses import Field, dataclass, field, fields, replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any
 
 from cliff_ros.errors import InputError
+from cliff_ros.specs import KINDS, Spec, specified, specs_of
 from cliff_ros.track import SmootherOptions
 
 
-class About(NamedTuple):
-    """What is known of an option besides its name and default: what it does, and smallest and largest value."""
-
-    text: str
-    range: tuple[float, float] | None = None
-    choices: tuple | None = None
-
-
-def _option(default: Any, text: str, range: tuple[float, float] | None = None, choices: tuple | None = None) -> Any:
-    return field(default=default, metadata={'about': About(text, range, choices)})
+def _option(
+    default: Any, text: str, range: tuple[float, float] | None = None, choices: tuple[Any, ...] | None = None
+) -> Any:
+    return specified(default, Spec(text, range, choices))
 
 
 @dataclass(frozen=True)
@@ -67,19 +62,14 @@ class PipelineOptions:
     )
 
     def __post_init__(self) -> None:
-        for one in fields(self):
-            problem = _problem(one, getattr(self, one.name))
+        for name, (default, spec) in SPECS.items():
+            problem = _problem(name, getattr(self, name), default, spec)
             if problem:
-                raise InputError(f'{one.name} {problem}')
+                raise InputError(f'{name} {problem}')
 
 
-NAMES = tuple(one.name for one in fields(PipelineOptions))
-
-
-def about(name: str) -> tuple[Any, About]:
-    """Default and description of an option."""
-    one = next(one for one in fields(PipelineOptions) if one.name == name)
-    return one.default, one.metadata['about']
+SPECS: dict[str, tuple[Any, Spec]] = specs_of(PipelineOptions)
+NAMES = tuple(SPECS)
 
 
 def changed(options: PipelineOptions, changes: dict[str, Any]) -> PipelineOptions:
@@ -90,43 +80,38 @@ def changed(options: PipelineOptions, changes: dict[str, Any]) -> PipelineOption
     return replace(options, **changes)
 
 
-def _problem(one: Field, value: Any) -> str | None:
+def _problem(name: str, value: Any, default: Any, spec: Spec) -> str | None:
     """What is wrong with the value of an option, or None."""
-    known: About = one.metadata['about']
-    kind = type(one.default)
-    if value is None and one.default is None:
-        return None
-    if kind is bool:
-        if isinstance(value, bool) or (one.name == 'smoothing' and isinstance(value, SmootherOptions)):
+    if default is None:
+        if value is None:
             return None
-        return f'must be True or False, not {value!r}'
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral if kind is int else numbers.Real):
-        return f'must be a {"whole " if kind is int else ""}number, not {value!r}'
-    if known.choices and value not in known.choices:
-        return f'must be one of {", ".join(map(str, known.choices))}, not {value}'
-    if known.range and not known.range[0] <= float(value) <= known.range[1]:
-        return f'must lie in {known.range[0]} .. {known.range[1]}, not {value}'
-    return None
+        default = 0.0
+    kind = type(default)
+    if kind is bool:
+        if isinstance(value, bool) or (name == 'smoothing' and isinstance(value, SmootherOptions)):
+            return None
+    elif isinstance(value, numbers.Integral if kind is int else numbers.Real) and not isinstance(value, bool):
+        return spec.problem(value)
+    return f'must be {KINDS[kind]}, not {value!r}'
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Give a command the options: ``--max-people N``, ``--no-smoothing`` and so on."""
     group = parser.add_argument_group('who is in the image, and over time')
-    for one in fields(PipelineOptions):
-        known: About = one.metadata['about']
-        default = " (default: the detector's own)" if one.default is None else f' (default: {one.default})'
-        flag = f'--{one.name.replace("_", "-")}'
-        if isinstance(one.default, bool):
-            group.add_argument(flag, action=argparse.BooleanOptionalAction, default=one.default, help=known.text)
+    for name, (default, spec) in SPECS.items():
+        told = " (default: the detector's own)" if default is None else f' (default: {default})'
+        flag = f'--{name.replace("_", "-")}'
+        if isinstance(default, bool):
+            group.add_argument(flag, action=argparse.BooleanOptionalAction, default=default, help=spec.description)
         else:
-            kind = float if one.default is None else type(one.default)
+            kind = float if default is None else type(default)
             group.add_argument(
                 flag,
                 type=kind,
-                default=one.default,
-                choices=known.choices,
+                default=default,
+                choices=spec.choices,
                 metavar='N' if kind is int else 'X',
-                help=known.text + default,
+                help=spec.description + told,
             )
 
 

@@ -22,12 +22,12 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any, BinaryIO, NamedTuple
 
+from cliff_ros import signals
 from cliff_ros.errors import InputError, ModelError
 
 _TYPES = re.compile(r'[<|](b1|[iu][1248]|f[248]|[SU][0-9]{1,6})')
 _ERRORS = {kind.__name__: kind for kind in (ModelError, InputError)}
 _LONGEST_HEADER = 1 << 22  # [bytes] a checkpoint has some thousand tensors, each with a name
-_PR_SET_PDEATHSIG = 1
 # Told by hand what this interpreter imports from: nothing comes from a working directory that is not in it.
 _PROGRAM = 'import sys; sys.path[:] = sys.argv[1].split("\\n"); from cliff_ros import sandbox; sandbox.child()'
 
@@ -177,12 +177,9 @@ def child() -> None:
 
 
 def _die_with(parent: int) -> None:
-    import ctypes
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it and ends this process
+    signals.leave_interrupts_to_parent()
     signal.signal(signal.SIGXCPU, signal.SIG_DFL)
-    if sys.platform == 'linux':
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    signals.end_with_parent(signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
 

@@ -2,8 +2,8 @@
 
 Python's own answer is a KeyboardInterrupt wherever the program is just then: a traceback while modules are imported,
 an abort inside of a C++ library. Ours: as long as nothing needs clearing up, the process just ends (`end_at_once`);
-later a node remembers the signal and looks at it where it can stop (`StopRequest`), and a command is interrupted once,
-so that it writes what it has (`interrupting`).
+later a node remembers the signal and looks at it where it can stop (`StopRequest`), a training likewise, until a second
+one (`asking`), and a command is interrupted once, so that it writes what it has (`interrupting`).
 
 Needs the standard library only, and starts no thread: programs import it before anything else.
 """
@@ -20,6 +20,7 @@ from typing import NoReturn
 
 INTERRUPT = int(signal.SIGINT)
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_PR_SET_PDEATHSIG = 1  # of Linux's prctl
 
 
 def _handle(handler: Callable[[int, FrameType | None], None]) -> None:
@@ -76,13 +77,49 @@ def interrupting() -> Iterator[StopRequest]:
         if count > 2:
             os._exit(128 + sign)
 
-    before = {sign: signal.getsignal(sign) for sign in SIGNALS}
-    _handle(interrupt)
-    try:
+    with _handled(interrupt):
         yield request
+
+
+@contextmanager
+def asking() -> Iterator[StopRequest]:
+    """The first signal is remembered, the second raises KeyboardInterrupt. Handlers are put back in the end.
+
+    In the main thread.
+    """
+    request = StopRequest()
+
+    def ask(sign: int, frame: FrameType | None) -> None:
+        if request:
+            raise KeyboardInterrupt
+        request.sign = sign
+
+    with _handled(ask):
+        yield request
+
+
+@contextmanager
+def _handled(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    before = {sign: signal.getsignal(sign) for sign in SIGNALS}
+    _handle(handler)
+    try:
+        yield
     finally:
-        for sign, handler in before.items():
-            signal.signal(sign, handler)
+        for sign, earlier in before.items():
+            signal.signal(sign, earlier)
+
+
+def leave_interrupts_to_parent() -> None:
+    """In a process that another of ours started and ends: Ctrl-C reaches both, and is the other's to answer."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def end_with_parent(sign: int) -> None:
+    """Have Linux send this process a signal when the one that started it is gone, however that ended."""
+    if sys.platform == 'linux':
+        import ctypes
+
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, sign)
 
 
 def leave(status: int) -> NoReturn:

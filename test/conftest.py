@@ -314,6 +314,15 @@ def cliff(ros, tiny_files):
 
     nodes = []
 
+    class Opened(CliffNode):
+        """What its states hold, by one name each, for tests that look inside; None in the other states."""
+
+        worker = property(lambda self: self.configured and self.configured.worker)
+        pipeline = property(lambda self: self.configured and self.configured.pipeline)
+        outputs = property(lambda self: self.configured and self.configured.outputs)
+        inputs = property(lambda self: self.active and self.active.inputs)
+        watchdog = property(lambda self: self.active and self.active.watchdog)
+
     def make(namespace: str = '', **parameters) -> CliffNode:
         values = {
             **tiny_files,
@@ -323,7 +332,7 @@ def cliff(ros, tiny_files):
             'smoothing': False,
             **parameters,
         }
-        node = CliffNode(
+        node = Opened(
             namespace=namespace, parameter_overrides=[Parameter(name, value=value) for name, value in values.items()]
         )
         executor = SingleThreadedExecutor()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import FrozenInstanceError, fields, replace
+from dataclasses import FrozenInstanceError, astuple, fields, replace
 
 import numpy as np
 import pytest
@@ -26,8 +26,8 @@ from cliff_ros.track import SmootherOptions
         ('score_threshold', 'high', 'score_threshold must be a number'),
         ('coast', float('nan'), 'coast must lie in 0.0 .. 10.0, not nan'),
         ('upright', 45, 'upright must be one of 0, 90, 180, 270, not 45'),
-        ('smoothing', 1, 'smoothing must be True or False'),
-        ('refine_boxes', SmootherOptions(), 'refine_boxes must be True or False'),
+        ('smoothing', 1, 'smoothing must be true or false'),
+        ('refine_boxes', SmootherOptions(), 'refine_boxes must be true or false'),
     ],
 )
 def test_a_wrong_value_is_refused_by_its_name(name, value, words):
@@ -101,8 +101,8 @@ def test_the_parameters_of_the_node_are_the_options_by_the_same_names():
     assert CliffSettings().pipeline_options() == PipelineOptions(score_threshold=0.3)
     specs = {one.name: one.metadata['spec'] for one in fields(CliffSettings)}
     for name in OF_PIPELINE:
-        about = options.about(name)[1]
-        assert (specs[name].description, specs[name].range, specs[name].choices) == about
+        spec = options.SPECS[name][1]
+        assert (specs[name].description, specs[name].range, specs[name].choices) == astuple(spec)
     assert CliffSettings(max_people=5, upright=180).pipeline_options() == PipelineOptions(
         score_threshold=0.3, max_people=5, upright=180
     )

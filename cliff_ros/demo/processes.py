@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import random
 import signal
@@ -12,9 +11,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from cliff_ros import signals
 from cliff_ros.ros.runtime.middleware import SHARED_MEMORY
 
-_PR_SET_PDEATHSIG = 1
 # First UDP port of DDS domain 0, ports per domain, and the offset of the first participant's own port
 # (OMG DDSI-RTPS 2.2, 9.6.1).
 _PORT, _PORTS_PER_DOMAIN, _PARTICIPANT = 7400, 250, 10
@@ -100,8 +99,7 @@ def _prepare_child() -> None:
     """Runs in the child. A shell's background jobs ignore SIGINT and children inherit that; and when the
     parent is killed, a child that nobody will stop must go too."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    if sys.platform == 'linux':
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    signals.end_with_parent(signal.SIGTERM)
 
 
 def ros_environment() -> dict[str, str]:

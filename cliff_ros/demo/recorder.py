@@ -21,12 +21,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
-from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CameraInfo, Image
 from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import MarkerArray
@@ -37,6 +35,7 @@ from cliff_ros.errors import OutputError
 from cliff_ros.msg import Smpl, SmplArray, SmplInfo, Timing
 from cliff_ros.people import Person, TrackState
 from cliff_ros.ros.inputs.wire import read_image
+from cliff_ros.ros.runtime.program import ros
 
 _JPEG_QUALITY = 92
 _EVERYTHING = QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE)
@@ -174,27 +173,25 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument('--node', default='/cliff', help='name of the node')
     args = parser.parse_args(argv)
 
-    stop = signals.StopRequest().listen()
-    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-    recorder = Recorder(args.camera, args.node)
-    executor = SingleThreadedExecutor()
-    executor.add_node(recorder)
-    told = time.monotonic()
-    while not stop:
-        executor.spin_once(timeout_sec=0.1)
-        if time.monotonic() - told >= 1.0:
-            told = time.monotonic()
-            print(json.dumps(recorder.counts()), flush=True)
-    print(json.dumps(recorder.counts()), flush=True)
     status = 0
-    try:
-        recorder.recording().save(args.folder)
-        print('saved', flush=True)
-    except OutputError as error:
-        print(f'recorder: {error}', flush=True)
-        status = 1
-    recorder.destroy_node()
-    rclpy.try_shutdown()
+    with ros() as stop:
+        recorder = Recorder(args.camera, args.node)
+        executor = SingleThreadedExecutor()
+        executor.add_node(recorder)
+        told = time.monotonic()
+        while not stop:
+            executor.spin_once(timeout_sec=0.1)
+            if time.monotonic() - told >= 1.0:
+                told = time.monotonic()
+                print(json.dumps(recorder.counts()), flush=True)
+        print(json.dumps(recorder.counts()), flush=True)
+        try:
+            recorder.recording().save(args.folder)
+            print('saved', flush=True)
+        except OutputError as error:
+            print(f'recorder: {error}', flush=True)
+            status = 1
+        recorder.destroy_node()
     return status
 
 

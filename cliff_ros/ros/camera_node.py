@@ -15,14 +15,15 @@ if __name__ == '__main__':
 import threading
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 import rclpy
 from rclpy.duration import Duration
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.signals import SignalHandlerOptions
+from rclpy.publisher import Publisher
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
@@ -37,6 +38,7 @@ from cliff_ros.ros.runtime import qos
 from cliff_ros.ros.runtime.complaints import Complaints
 from cliff_ros.ros.runtime.guard import Guarded
 from cliff_ros.ros.runtime.parameters import Parameters, When, parameter
+from cliff_ros.ros.runtime.program import ros
 from cliff_ros.ros.runtime.spinning import spin_once
 from cliff_ros.signals import StopRequest
 from cliff_ros.sources import Source, SyntheticSource, open_source
@@ -83,7 +85,7 @@ class _Closed(Exception):
 class CameraNode(Guarded, Node):
     """See the module; ``play`` is for a thread of its own. CliffError for a source that cannot be played."""
 
-    def __init__(self, **kwargs) -> None:
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__('camera', **kwargs)
         self.complain = Complaints(self.get_logger())
         self.settings = Parameters(self, CameraSettings).settings()
@@ -94,8 +96,10 @@ class CameraNode(Guarded, Node):
         self._period = 1.0 / (self.settings.rate or self._source.fps)
         self._people = PeopleMessage()
 
-        def publisher(kind: type, topic: str, depth: int = 5):
-            return self.create_publisher(kind, topic, qos.reliable(depth), qos_overriding_options=qos.overridable())
+        def publisher(kind: type, topic: str, depth: int = 5) -> Publisher[Any]:
+            profile = qos.reliable(depth)
+            made: Publisher[Any] = self.create_publisher(kind, topic, profile, qos_overriding_options=qos.overridable())
+            return made
 
         self._infos = publisher(CameraInfo, '~/camera_info')
         self._images = publisher(Image, '~/image_raw')
@@ -168,14 +172,16 @@ def open_camera(settings: CameraSettings) -> Source:
         return open_source(settings.source, settings.calibration or None, rate, settings.loop)
     from cliff_ros.synthetic import Sequence
 
-    scene = {
+    scene: dict[str, Any] = {
         'seed': int(seed or 0),
         'width': settings.width,
         'height': settings.height,
         'seconds': settings.seconds,
         'people': settings.people,
     }
-    return SyntheticSource(Sequence(**scene, **({'fps': rate} if rate else {})))
+    if rate:
+        scene['fps'] = rate
+    return SyntheticSource(Sequence(**scene))
 
 
 def info_message(camera: Camera) -> CameraInfo:
@@ -214,15 +220,12 @@ def compressed_message(image: np.ndarray, header: Header) -> CompressedImage:
     return CompressedImage(header=header, format='rgb8; jpeg compressed bgr8', data=to_message_array(jpeg))
 
 
-def _heard(publisher) -> bool:
+def _heard(publisher: Publisher[Any]) -> bool:
     return publisher.get_subscription_count() > 0
 
 
-def main(args: list[str] | None = None) -> int:
-    stop = StopRequest().listen()
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    node = player = None
-    failure: list[str] = []
+def _play(node: CameraNode, stop: StopRequest, failures: list[str]) -> None:
+    """Spin until the source has ended, or somebody asks the process to."""
 
     def play() -> None:
         try:
@@ -230,32 +233,34 @@ def main(args: list[str] | None = None) -> int:
         except _Closed:
             pass
         except CliffError as error:  # a source may turn out to be damaged half way through
-            failure.append(str(error))
+            failures.append(str(error))
         except Exception:
             if not stop:  # then the context goes while an image is on its way
                 raise
 
+    player = threading.Thread(target=play, name='camera_player', daemon=True)
+    player.start()
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
     try:
-        node = CameraNode()
-        player = threading.Thread(target=play, name='camera_player', daemon=True)
-        player.start()
-        executor = SingleThreadedExecutor()
-        executor.add_node(node)
         while not stop and player.is_alive() and rclpy.ok():
             spin_once(executor, node, node.complain, 0.1)
-    except CliffError as error:
-        failure.append(str(error))
-    except ExternalShutdownException:
-        pass
     finally:
-        if node is not None:
-            node.close()
-        if player is not None:
-            player.join(1.0)
-        for sentence in failure:
-            rclpy.logging.get_logger('camera').error(sentence)
-        rclpy.try_shutdown()
-    return 1 if failure else 0
+        node.close()
+        player.join(1.0)
+
+
+def main(args: list[str] | None = None) -> int:
+    failures: list[str] = []
+    with ros(args) as stop:
+        try:
+            _play(CameraNode(), stop, failures)
+        except CliffError as error:
+            failures.append(str(error))
+        finally:
+            for sentence in failures:
+                rclpy.logging.get_logger('camera').error(sentence)
+    return 1 if failures else 0
 
 
 if __name__ == '__main__':

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import torch
 
+from cliff_ros import signals
 from cliff_ros.body import load_body
 from cliff_ros.cliff.embedded import (
     BLOCKS,
@@ -346,7 +347,7 @@ class _Run:
 
 def _beside(settings: Settings, began: float) -> None:
     """The process beside: the regressor learns skeletons, then the detector learns stills."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent tells when to stop
+    signals.leave_interrupts_to_parent()
     signal.signal(signal.SIGTERM, _interrupt)
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     clock, device = Clock(settings.seconds, began), settings.torch_device

@@ -9,7 +9,6 @@ import contextlib
 import itertools
 import multiprocessing
 import os
-import signal
 import time
 import traceback
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cliff_ros import signals
 from cliff_ros.files import write_aside
 from cliff_ros.training.data import VALIDATION_SHARD
 
@@ -137,7 +137,7 @@ def jobs(index: int, count: int) -> Iterator[tuple[str, int]]:
 
 
 def _render(plan: Plan, index: int, count: int, stop: Event) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent tells when to stop
+    signals.leave_interrupts_to_parent()
     with contextlib.suppress(OSError):
         os.nice(plan.nice)
     import cv2

@@ -13,7 +13,7 @@ CONFTEST = ROOT / 'test' / 'conftest.py'
 # Does what the plugin of launch_testing does, which no package index has.
 PLUGIN = """
 import runpy
-from places import ROOT
+
 import pytest
 
 def pytest_pycollect_makemodule(module_path, parent):
@@ -30,7 +30,7 @@ def test_one_skipped_module_does_not_take_the_others_along(tmp_path) -> None:
     run = subprocess.run(
         [sys.executable, '-m', 'pytest', '-p', 'as_launch_testing', '-q', str(tmp_path)],
         cwd=tmp_path,
-        env={**os.environ, 'PYTHONPATH': str(tmp_path)},
+        env={**os.environ, 'PYTHONPATH': f'{tmp_path}{os.pathsep}{ROOT / "test"}'},
         capture_output=True,
         text=True,
     )

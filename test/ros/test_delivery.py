@@ -22,8 +22,8 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image
 
 from cliff_ros.msg import SmplArray
-from cliff_ros.ros.inputs.delivery import BEST_EFFORT, LATCHED, RELIABLE, VOLATILE, Wanted, choose
 from cliff_ros.ros.inputs.loss import Losses, missing
+from cliff_ros.ros.inputs.offers import BEST_EFFORT, LATCHED, RELIABLE, VOLATILE, Wanted, choose
 from cliff_ros.ros.runtime import middleware, qos
 
 ONE = cell_picture((2, 2))

@@ -155,9 +155,9 @@ def test_what_the_camera_does(world):
         world.recover(name)
     for name, change in CAMERA_CHANGES.items():
         world.camera = Camera(**change)
-        before = world.node._counts()[1]
+        before = world.node.active.counts()[1]
         world.recover(name)
-        assert world.until(lambda before=before: world.node._counts()[1] > before + 3), name
+        assert world.until(lambda before=before: world.node.active.counts()[1] > before + 3), name
         world.camera = Camera()
         world.recover(name)
     # It goes and another comes, which sends with best effort and can be had no other way.

@@ -142,12 +142,13 @@ def test_watching_is_no_listening_and_the_executor_has_no_part_in_it(cliff, peer
     node = cliff()
     broadcaster = peer.node.create_publisher(TFMessage, '/tf', 100)
     peer.bring_up()
-    frames = node.outputs._frames
+    transforms = next(output for output in node.outputs if output.topic == '/tf')
+    frames = transforms.frames
     assert peer.until(lambda: frames.listeners == 1)
     assert peer.until(lambda: broadcaster.get_subscription_count() == 1)
     people = peer.listen(SmplArray, '/cliff/people')
     assert peer.until(lambda: peer.show(ONE, (1, 0)) or peer.spin(0.2) or people)
-    assert not node.outputs._tf_is_heard() and not frames._ours
+    assert not transforms.wanted() and not frames._ours
     watched = next(s for s in node.subscriptions if s.topic_name == '/tf')
     assert not node.executor.can_execute(watched)
     tf = peer.listen(TFMessage, '/tf')

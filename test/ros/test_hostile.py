@@ -352,7 +352,7 @@ def test_an_error_in_any_callback_stays_there(logged, peer, monkeypatch):
     assert 'On purpose.' in peer.set(max_people=3)
     node._stand_down_was = node._lost.callback
     monkeypatch.setattr(node, 'trigger_deactivate', fail)
-    node._failure = 'lost'
+    node.status.failure = 'lost'
     count = sum(kinds(node).values())
     node._lost.trigger()
     assert peer.until(lambda: sum(kinds(node).values()) > count)

@@ -404,7 +404,9 @@ def test_wrong_parameters_are_refused_with_a_sentence(active, peer):
     assert peer.set(max_people=3, min_hits=2, smoothing=True, score_threshold=0.7, overlay_opacity=0.5, coast=0.1) == ''
     options = node.pipeline.options
     assert (options.max_people, options.min_hits, options.smoothing, options.score_threshold) == (3, 2, True, 0.7)
-    assert node.pipeline.detector.threshold == 0.7 and node.outputs.overlay_opacity == 0.5
+    assert node.pipeline.detector.threshold == 0.7 and all(
+        output.settings.overlay_opacity == 0.5 for output in node.outputs
+    )
 
 
 @pytest.mark.parametrize(

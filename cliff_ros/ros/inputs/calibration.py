@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from cliff_ros.camera import Camera
 from cliff_ros.errors import InputError
@@ -19,7 +20,7 @@ class Calibration:
     def __init__(self, settings: CliffSettings, complain: Callable[[str, str], None]) -> None:
         self._settings = settings
         self._complain = complain
-        self._key: tuple | None = None
+        self._key: tuple[Any, ...] | None = None
         self._camera: Camera | None = None
 
     def camera(self, info: bytes | None, frame_id: str, size: tuple[int, int]) -> Camera:
@@ -29,7 +30,7 @@ class Calibration:
         fit the image or describes no camera.
         """
         key = (None if info is None else info[_AFTER_STAMP:], frame_id, size)
-        if key != self._key:
+        if self._camera is None or key != self._key:
             self._camera = self._guess(size) if info is None else self._read(info, frame_id, size)
             self._key = key
         elif info is None:

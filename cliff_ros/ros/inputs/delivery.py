@@ -9,22 +9,28 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, QoSCompatibility, QoSProfile, ReliabilityPolicy, qos_check_compatible
+from rclpy.qos import QoSCompatibility, QoSProfile, qos_check_compatible
 from rclpy.subscription import Subscription
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
+from cliff_ros.ros.inputs.offers import (
+    LATCHED,
+    RELIABLE,
+    UNKNOWN,
+    Wanted,
+    choose,
+    names_of,
+    overrides,
+    type_name,
+    unmet_policy,
+)
 from cliff_ros.ros.runtime import qos
-
-RELIABLE, BEST_EFFORT = ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT
-LATCHED, VOLATILE = DurabilityPolicy.TRANSIENT_LOCAL, DurabilityPolicy.VOLATILE
-
-RELIABILITIES = ('auto', 'reliable', 'best_effort')  # values of the parameter image_reliability
 
 _PERIOD = 0.5  # [s] between looks at the graph, beside those that events cause; Humble has no matched event
 _SILENCE = 1.0  # [s] without a message after which the old subscription of a silent topic ends
@@ -33,38 +39,14 @@ _PATIENCE = 5.0  # [s] in which the new subscription must deliver, and names be 
 _BEGINNING = 4096  # bytes
 GIANT = 32 << 20  # [bytes] of a message for which room is not kept ...
 SMALLER = 15  # ... when so many in a row need less than half of it
-_UNKNOWN = '_NODE_NAME_UNKNOWN_'  # rmw's
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What a subscription asks for."""
-
-    reliability: ReliabilityPolicy = BEST_EFFORT
-    durability: DurabilityPolicy = VOLATILE
-
-
-def choose(offered: Sequence[QoSProfile], reliability: str = 'auto', latched: bool = False) -> Wanted:
-    """The most that all publishers offer.
-
-    offered: one profile per publisher; with none, the choice that reaches whoever comes first.
-    reliability: one of RELIABILITIES. latched: whether what was published before the start is wanted as well.
-    """
-    if reliability == 'auto':
-        reliable = bool(offered) and all(profile.reliability == RELIABLE for profile in offered)
-    else:
-        reliable = reliability == 'reliable'
-    # A late message is sent to those who ask for reliable delivery only.
-    kept = reliable and latched and bool(offered) and all(profile.durability == LATCHED for profile in offered)
-    return Wanted(RELIABLE if reliable else BEST_EFFORT, LATCHED if kept else VOLATILE)
 
 
 @dataclass
 class _Handover:
     """While two subscriptions exist: the old one delivers until the first message of the new one."""
 
-    old: Subscription
-    delivered: deque = field(default_factory=lambda: deque(maxlen=8))  # by the old one, since the new one exists
+    old: Subscription[Any]
+    delivered: deque[Any] = field(default_factory=lambda: deque(maxlen=8))  # by the old one, since the new one exists
     since: float = field(default_factory=time.monotonic)
     last: float = field(default_factory=time.monotonic)  # when the old one delivered last
 
@@ -100,10 +82,10 @@ class Delivery:
         self._complain = complain
         self._raw, self._depth = raw, depth
         self._reliability, self._latched = reliability, latched
-        self._overrides = _overrides(node, self.topic)
-        self._subscription: Subscription | None = None
+        self._overrides = overrides(node, self.topic)
+        self._subscription: Subscription[Any] | None = None
         self._handover: _Handover | None = None
-        self._said: tuple | None = None
+        self._said: tuple[Any, ...] | None = None
         self._unnamed = 0
         self._largest = self._smaller = 0  # bytes of the largest message, and how many of less than half came since
 
@@ -162,8 +144,9 @@ class Delivery:
             # is one: no handover, rather miss an image.
             self._node.destroy_subscription(self._subscription)
             self._subscription = self._subscribe()
-        self._say(publishers)
-        self._check(publishers)
+        profile = self._subscription.qos_profile
+        self._say(publishers, profile)
+        self._check(publishers, profile)
 
     def _choose(self, publishers: list[TopicEndpointInfo]) -> Wanted:
         wanted = choose([info.qos_profile for info in publishers], self._reliability, self._latched)
@@ -178,12 +161,12 @@ class Delivery:
         wanted = type_name(self._kind)
         return [info for info in self._node.get_publishers_info_by_topic(self.topic) if info.topic_type == wanted]
 
-    def _subscribe(self) -> Subscription:
+    def _subscribe(self) -> Subscription[Any]:
         profile = QoSProfile(depth=self._depth, reliability=self.wanted.reliability, durability=self.wanted.durability)
-        made: list[Subscription] = []
+        made: list[Subscription[Any]] = []
         self._largest = self._smaller = 0
 
-        def lost(event) -> None:
+        def lost(event: Any) -> None:
             if made and made[0] is self._subscription:
                 self.lost += event.total_count_change
 
@@ -206,7 +189,7 @@ class Delivery:
         made.append(subscription)
         return subscription
 
-    def _receive(self, subscription: Subscription, message: Any) -> None:
+    def _receive(self, subscription: Subscription[Any], message: Any) -> None:
         if self._raw:
             is_smaller = 2 * len(message) < self._largest
             self._largest, self._smaller = max(self._largest, len(message)), self._smaller + 1 if is_smaller else 0
@@ -228,14 +211,13 @@ class Delivery:
             self._node.destroy_subscription(self._handover.old)
             self._handover = None
 
-    def _say(self, publishers: list[TopicEndpointInfo]) -> None:
+    def _say(self, publishers: list[TopicEndpointInfo], profile: QoSProfile) -> None:
         """Log the choice once, and again when it is another."""
-        profile = self._subscription.qos_profile
         choice = profile.reliability, profile.durability, self.fixed_by
         if choice == self._said:
             self._unnamed = 0
             return
-        if any(info.node_name == _UNKNOWN for info in publishers) and self._unnamed < _PATIENCE / _PERIOD:
+        if any(info.node_name == UNKNOWN for info in publishers) and self._unnamed < _PATIENCE / _PERIOD:
             self._unnamed += 1  # the middleware learns the names a moment after the publishers
             return
         how = 'reliably' if profile.reliability == RELIABLE else 'with best effort'
@@ -243,61 +225,30 @@ class Delivery:
             why = f'as {self.fixed_by} says'
         else:
             less = [info for info in publishers if info.qos_profile.reliability != RELIABLE]
-            why = f'as {_names(less or publishers)} {"offers" if len(less or publishers) == 1 else "offer"}'
+            why = f'as {names_of(less or publishers)} {"offers" if len(less or publishers) == 1 else "offer"}'
         kept = ', what was published before included' if profile.durability == LATCHED else ''
         now = ' now' if self._said else ''
         self._node.get_logger().info(f"'{self.topic}' is{now} received {how}{kept}, {why}.")
         self._said = choice
 
-    def _check(self, publishers: list[TopicEndpointInfo]) -> None:
+    def _check(self, publishers: list[TopicEndpointInfo], profile: QoSProfile) -> None:
         """Complain about publishers that do not offer what is asked for by a parameter."""
         for info in publishers:
-            compatible, _ = qos_check_compatible(info.qos_profile, self._subscription.qos_profile)
+            compatible, _ = qos_check_compatible(info.qos_profile, profile)
             if compatible == QoSCompatibility.ERROR:
-                policy = _policy(info.qos_profile, self._subscription.qos_profile)
+                policy = unmet_policy(info.qos_profile, profile)
                 override = f'qos_overrides.{self.topic}.subscription.{policy}'
                 fixed = override if policy in self._overrides else self.fixed_by or override
                 self._complain(
                     f'qos {self.topic}',
                     (
-                        f"{_names([info])} offers less on '{self.topic}' than this node asks for ({policy}), so "
+                        f"{names_of([info])} offers less on '{self.topic}' than this node asks for ({policy}), so "
                         f'nothing comes from it: the parameter {fixed} asks for too much, leave it out'
                         f'{" or set it to auto" if fixed == "image_reliability" else ""}.'
                     ),
                 )
 
 
-def type_name(kind: type) -> str:
-    """Such as sensor_msgs/msg/Image."""
-    return f'{kind.__module__.split(".")[0]}/msg/{kind.__name__}'
-
-
 def _mark(message: Any) -> Any:
     """What tells a message from the one before: of a serialised image its header and first pixels, to keep it small."""
     return (len(message), message[:_BEGINNING]) if isinstance(message, bytes) else message
-
-
-def _names(publishers: Sequence[TopicEndpointInfo]) -> str:
-    return ' and '.join(
-        sorted(
-            {
-                f'{info.node_namespace.rstrip("/")}/{info.node_name}' if info.node_name != _UNKNOWN else 'a publisher'
-                for info in publishers
-            }
-        )
-    )
-
-
-def _policy(offered: QoSProfile, asked: QoSProfile) -> str:
-    """Which of the policies of two incompatible profiles it is."""
-    if offered.reliability == BEST_EFFORT and asked.reliability == RELIABLE:
-        return 'reliability'
-    return 'durability' if offered.durability == VOLATILE and asked.durability == LATCHED else 'deadline or liveliness'
-
-
-def _overrides(node: Node, topic: str) -> frozenset[str]:
-    """The policies that the user set for subscriptions of a topic."""
-    prefix = f'qos_overrides.{topic}.subscription.'
-    return frozenset(
-        name[len(prefix) :] for name in getattr(node, '_parameter_overrides', {}) if name.startswith(prefix)
-    )

@@ -37,7 +37,8 @@ def detections_type() -> type:
             "detector 'topic' needs the package vision_msgs: install it "
             '(apt install ros-$ROS_DISTRO-vision-msgs), or choose another detector'
         ) from None
-    return Detection2DArray
+    kind: type = Detection2DArray
+    return kind
 
 
 class FoundBoxes(NamedTuple):
@@ -155,7 +156,7 @@ class Placement:
                     f'pixel or larger than {_LARGEST_IN_IMAGES:.0f} images; correct the detector.'
                 ),
             )
-        return [Box(xyxy[i], boxes[i].score, boxes[i].id) for i in np.flatnonzero(seen & sized)]
+        return [Box(xyxy[i], boxes[i].score, boxes[i].id) for i in np.flatnonzero(seen & sized).tolist()]
 
 
 def _is_sane(box: tuple[float, float, float, float], scores: Sequence[float]) -> bool:

@@ -82,7 +82,7 @@ def to_array(message: Any, max_pixels: int = MAX_PIXELS) -> tuple[np.ndarray, st
         ) from error
 
 
-def to_message_array(image: np.ndarray) -> array:
+def to_message_array(image: np.ndarray) -> array[int]:
     """An array's bytes as ``Image.data`` and ``CompressedImage.data`` take them without conversion."""
     data = array('B')
     data.frombytes(np.ascontiguousarray(image).data)

@@ -6,11 +6,13 @@ Stamps are exact keys, e.g. (seconds, nanoseconds).
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Collection
 from typing import Generic, TypeVar
 
 Stamp = tuple[int, int]
 Image = TypeVar('Image')
 Other = TypeVar('Other')
+Entry = TypeVar('Entry')
 
 
 class InfoPairing(Generic[Image, Other]):
@@ -100,7 +102,7 @@ class BoxPairing(Generic[Image, Other]):
             self._boxes.popitem(last=False)
         return []
 
-    def _nearest(self, among: OrderedDict[Stamp, object], stamp: Stamp) -> Stamp | None:
+    def _nearest(self, among: Collection[Stamp], stamp: Stamp) -> Stamp | None:
         nearest = stamp if stamp in among else min(among, key=lambda other: _distance(other, stamp), default=None)
         if nearest is None:
             return None
@@ -113,7 +115,7 @@ class BoxPairing(Generic[Image, Other]):
         return None
 
     @staticmethod
-    def _take(among: OrderedDict[Stamp, Other], stamp: Stamp) -> Other:
+    def _take(among: OrderedDict[Stamp, Entry], stamp: Stamp) -> Entry:
         """Remove an entry and everything that arrived before it."""
         while True:
             key, value = among.popitem(last=False)

@@ -8,6 +8,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 from builtin_interfaces.msg import Time
 from rclpy.node import Node
@@ -89,7 +91,9 @@ class Inputs:
         # once, for whoever comes later.
         self._subscribe(CameraInfo, 'camera_info', self._on_info, raw=True, latched=True)
         if self._boxes is not None:
-            self._subscribe(detections_type(), 'detections', self._on_detections, raw=True, depth=5)
+            self._subscribe(
+                detections_type(), 'detections', partial(self._on_detections, self._boxes), raw=True, depth=5
+            )
         self.images = self._subscribe(
             self.image_type, 'image', self._on_image, raw=True, reliability=self._settings.image_reliability
         )
@@ -122,7 +126,7 @@ class Inputs:
         """How far [s] the stamps of boxes and images were apart at best, since the last boxes that had an image."""
         return self._boxes.nearest_miss if self._boxes else None
 
-    def _subscribe(self, kind: type, topic: str, callback: Callable, **options) -> Delivery:
+    def _subscribe(self, kind: type, topic: str, callback: Callable[[Any], None], **options: Any) -> Delivery:
         delivery = Delivery(self._node, kind, topic, callback, self._complain, **options)
         self._subscriptions.append(delivery)
         delivery.open()
@@ -166,12 +170,12 @@ class Inputs:
         for earlier, boxes in self._boxes.image(incoming.image.stamp, incoming):
             self._deliver_boxes(earlier, boxes)
 
-    def _on_detections(self, raw: bytes) -> None:
+    def _on_detections(self, pairing: BoxPairing[Incoming, FoundBoxes], raw: bytes) -> None:
         self.last_boxes = time.monotonic()
         check_bytes(raw, 'an array of detections', MOST_DETECTIONS_BYTES)
         message = read_detections(raw)
         found = FoundBoxes(message.frame_id, self.detections.boxes(message))
-        for incoming, boxes in self._boxes.boxes(message.stamp, found):
+        for incoming, boxes in pairing.boxes(message.stamp, found):
             self._deliver_boxes(incoming, boxes)
 
     def _deliver_boxes(self, incoming: Incoming, found: FoundBoxes) -> None:

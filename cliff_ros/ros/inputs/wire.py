@@ -132,7 +132,8 @@ class _Reader:
         self._at = at + 4
         if self._at > self._size:
             raise self._truncated()
-        return self._uint32(self._view, at)[0]
+        number: int = self._uint32(self._view, at)[0]
+        return number
 
     def uint8(self) -> int:
         self._at += 1

@@ -34,6 +34,11 @@ class Batch:
         """The image's header, unaltered."""
         return Header(stamp=Time(sec=self.stamp[0], nanosec=self.stamp[1]), frame_id=self.frame_id)
 
+    @property
+    def has_vertices(self) -> bool:
+        """Whether everybody's mesh is there."""
+        return all(person.vertices is not None for person in self.people)
+
     @cached_property
     def ids(self) -> tuple[int, ...]:
         return tuple(person.id for person in self.people)

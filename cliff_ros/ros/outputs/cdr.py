@@ -13,6 +13,7 @@ Padding bytes in a serialised message are undefined, so compare such messages de
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -63,11 +64,11 @@ class Template:
     ``template.fill(name, values)`` writes all places at once; ``template.tobytes()`` is what to publish.
     """
 
-    def __init__(self, message, slots: dict[str, Slot]) -> None:
+    def __init__(self, message: Any, slots: dict[str, Slot]) -> None:
         data = serialize_message(message)
         for name, slot in slots.items():
             if slot.length is not None:
-                data = _grow(data, name, slot)
+                data = _grow(data, name, slot, slot.length)
         aligned = np.empty(len(data) + 16, np.uint8)
         start = (_ENCAPSULATION - aligned.ctypes.data) % 8
         self._buffer = aligned[start : start + len(data)]
@@ -106,12 +107,12 @@ def _find(data: bytes, name: str, slot: Slot) -> np.ndarray:
     return np.array(offsets, np.int64)
 
 
-def _grow(data: bytes, name: str, slot: Slot) -> bytes:
-    """Replace each one-element sequence of sentinels by one of ``slot.length`` elements."""
+def _grow(data: bytes, name: str, slot: Slot, length: int) -> bytes:
+    """Replace each one-element sequence of sentinels by one of ``length`` elements."""
     size = slot.dtype.itemsize
-    one, many = np.uint32(1).tobytes(), np.uint32(slot.length).tobytes()
+    one, many = np.uint32(1).tobytes(), np.uint32(length).tobytes()
     # The first element is kept as it is: it marks the place for `_find`.
-    rest = bytes(size * (slot.length - 1))
+    rest = bytes(size * (length - 1))
     parts, done = [], 0
     for at in _find(data, name, slot):
         count_at = next(p for p in (at - 4, at - 8) if data[p : p + 4] == one)  # 8: padded before float64

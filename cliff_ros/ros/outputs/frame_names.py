@@ -63,13 +63,13 @@ def parents_and_children(raw: bytes) -> list[tuple[str, str]]:
 class _Polled(CallbackGroup):
     """Keeps a subscription out of the executor: messages wait in the middleware, where they cost next to nothing."""
 
-    def can_execute(self, entity) -> bool:
+    def can_execute(self, entity: object) -> bool:
         return False
 
-    def beginning_execution(self, entity) -> bool:
+    def beginning_execution(self, entity: object) -> bool:
         return False
 
-    def ending_execution(self, entity) -> None:
+    def ending_execution(self, entity: object) -> None:
         pass
 
 
@@ -88,7 +88,7 @@ class FrameWatch:
         self._ours: deque[bytes] = deque(maxlen=_MEMORY)
         self._topic = node.resolve_topic_name('/tf')
         self._group = _Polled()
-        self._subscription: Subscription | None = None
+        self._subscription: Subscription[TFMessage] | None = None
         self._timer = node.create_timer(_PERIOD, self.look, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     @property
@@ -123,21 +123,13 @@ class FrameWatch:
                 callback_group=self._group,
                 qos_profile=QoSProfile(depth=_DEPTH, reliability=ReliabilityPolicy.BEST_EFFORT),
             )
-        messages = [raw for raw in self._take() if self._needle in raw]  # before ours are listed: none is missed
+        messages = [
+            raw for raw in _take(self._subscription) if self._needle in raw
+        ]  # before ours are listed: none is missed
         ours = set(self._ours)
         for raw in messages:
             if raw[_KEY] not in ours and self._collides(raw):
                 return
-
-    def _take(self) -> list[bytes]:
-        messages = []
-        with self._subscription.handle:
-            while len(messages) < _DEPTH:
-                taken = self._subscription.handle.take_message(TFMessage, True)
-                if taken is None:
-                    break
-                messages.append(bytes(taken[0]))
-        return messages
 
     def _collides(self, raw: bytes) -> bool:
         """Complain if one of our frames is in a message of somebody else; whether it is."""
@@ -168,3 +160,15 @@ class FrameWatch:
         if self._subscription is not None:
             self._node.destroy_subscription(self._subscription)
             self._subscription = None
+
+
+def _take(subscription: Subscription[TFMessage]) -> list[bytes]:
+    """What waits in the middleware."""
+    messages: list[bytes] = []
+    with subscription.handle:
+        while len(messages) < _DEPTH:
+            taken = subscription.handle.take_message(TFMessage, True)
+            if taken is None:
+                break
+            messages.append(bytes(taken[0]))
+    return messages

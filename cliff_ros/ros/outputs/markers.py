@@ -20,6 +20,7 @@ from cliff_ros.body.names import NUM_JOINTS, PARENTS
 from cliff_ros.render.colors import color_of
 from cliff_ros.ros.outputs.batch import Batch
 from cliff_ros.ros.outputs.cdr import SENTINEL_POINT, SENTINEL_STAMP, STAMP, Slot, Template, doubles, stamp_slot
+from cliff_ros.ros.outputs.output import Output, Processed, Setup
 
 LIFETIME = Duration(sec=0, nanosec=500_000_000)  # survives dropped frames, clears up after a crash
 _BONES = np.array([(PARENTS[joint], joint) for joint in range(1, NUM_JOINTS)]).reshape(-1)  # (46,) joints
@@ -136,3 +137,42 @@ def _marker(namespace: str, frame_id: str, person: int, kind: int, size: float, 
 
 def _marker_id(person: int) -> int:
     return person & 0x7FFFFFFF  # Marker.id is signed
+
+
+class _MarkersOutput(Output):
+    message = MarkerArray
+    has_last_word = True
+
+    def __init__(self, setup: Setup, markers: _Markers) -> None:
+        super().__init__(setup)
+        self._markers = markers
+
+    def publish(self, processed: Processed) -> None:
+        gone = self._markers.farewell(processed.batch)
+        if gone:
+            self.publisher.publish(gone)
+        self.publisher.publish(self._markers.serialise(processed.batch))
+
+    def clear(self, header: Header) -> None:
+        gone = self._markers.farewell()
+        if gone:
+            self.publisher.publish(gone)
+
+
+class MeshOutput(_MarkersOutput):
+    """``~/mesh``."""
+
+    topic, depth = '~/mesh', 2
+    needs_vertices = True
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup, MeshMarkers(setup.pipeline.body.faces))
+
+
+class SkeletonOutput(_MarkersOutput):
+    """``~/skeleton``."""
+
+    topic = '~/skeleton'
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup, SkeletonMarkers())

@@ -8,6 +8,7 @@ from sensor_msgs.msg import Image
 from cliff_ros.people import Frame
 from cliff_ros.ros.inputs.images import to_message_array
 from cliff_ros.ros.outputs.batch import Batch
+from cliff_ros.ros.outputs.output import Output, Processed, Setup
 
 
 def overlay_message(frame: Frame, batch: Batch, faces: np.ndarray, opacity: float) -> Image:
@@ -20,3 +21,18 @@ def overlay_message(frame: Frame, batch: Batch, faces: np.ndarray, opacity: floa
     return Image(
         header=batch.header, height=height, width=width, encoding='rgb8', step=3 * width, data=to_message_array(drawn)
     )
+
+
+class OverlayOutput(Output):
+    """``~/overlay``."""
+
+    topic, message, depth = '~/overlay', Image, 1
+    needs_vertices = True
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        self._faces = setup.pipeline.body.faces
+
+    def publish(self, processed: Processed) -> None:
+        opacity = self.settings.overlay_opacity
+        self.publisher.publish(overlay_message(processed.frame, processed.batch, self._faces, opacity))

@@ -11,6 +11,7 @@ from std_msgs.msg import Header
 from cliff_ros.msg import Smpl, SmplArray
 from cliff_ros.ros.outputs.batch import Batch
 from cliff_ros.ros.outputs.cdr import SENTINEL_DOUBLE, SENTINEL_STAMP, Slot, Template, doubles, stamp_slot
+from cliff_ros.ros.outputs.output import Output, Processed, Setup
 
 # What stands between the header and betas in Smpl.msg ...
 _HEAD = np.dtype(
@@ -74,3 +75,24 @@ class PeopleMessage:
                 'metric': Slot(_METRIC, doubles(*sentinel), count),
             },
         )
+
+
+class PeopleOutput(Output):
+    """``~/people``."""
+
+    topic, message = '~/people', SmplArray
+    has_last_word = True
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        self._message = PeopleMessage()
+
+    def wanted(self) -> bool:
+        """Always: it is what the node is for."""
+        return True
+
+    def publish(self, processed: Processed) -> None:
+        self.publisher.publish(self._message.serialise(processed.batch))
+
+    def clear(self, header: Header) -> None:
+        self.publisher.publish(SmplArray(header=header))

@@ -2,33 +2,41 @@
 
 from __future__ import annotations
 
+from time import perf_counter
+
 from builtin_interfaces.msg import Time
-from std_msgs.msg import Header
 
 from cliff_ros.msg import Timing
+from cliff_ros.ros.outputs.output import Output, Processed, Setup
 
 
-def timing_message(
-    header: Header,
-    received: Time,
-    started: Time,
-    published: Time,
-    stages: dict[str, float],
-    total: float,
-    people: int,
-    counts: tuple[int, int, int],
-) -> Timing:
-    """stages: name -> ms, as in the fields ``<name>_ms``; counts: frames received, processed, dropped."""
-    frames_received, frames_processed, frames_dropped = counts
+def timing_message(processed: Processed, published: Time) -> Timing:
+    """What an image took until now. published: now, on the node's clock."""
+    now = perf_counter()
+    received, done, dropped = processed.counts
+    stages = {**processed.stages, 'publish': 1e3 * (now - processed.done)}
     return Timing(
-        header=header,
-        received=received,
-        started=started,
+        header=processed.batch.header,
+        received=processed.received,
+        started=processed.started,
         published=published,
-        total_ms=total,
-        people=people,
-        frames_received=frames_received,
-        frames_processed=frames_processed,
-        frames_dropped=frames_dropped,
+        total_ms=1e3 * (now - processed.arrived),
+        people=len(processed.batch),
+        frames_received=received,
+        frames_processed=done,
+        frames_dropped=dropped,
         **{f'{name}_ms': float(ms) for name, ms in stages.items()},
     )
+
+
+class TimingOutput(Output):
+    """``~/timing``."""
+
+    topic, message = '~/timing', Timing
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        self._clock = setup.node.get_clock()
+
+    def publish(self, processed: Processed) -> None:
+        self.publisher.publish(timing_message(processed, self._clock.now().to_msg()))

@@ -17,6 +17,9 @@ from tf2_msgs.msg import TFMessage
 from cliff_ros.body.names import JOINT_NAMES, NUM_JOINTS, PARENTS
 from cliff_ros.ros.outputs.batch import Batch
 from cliff_ros.ros.outputs.cdr import SENTINEL_DOUBLE, SENTINEL_STAMP, STAMP, Slot, Template, doubles, stamp_slot
+from cliff_ros.ros.outputs.frame_names import FrameWatch, frame_prefix
+from cliff_ros.ros.outputs.output import Output, Processed, Setup
+from cliff_ros.ros.runtime.settings import CliffSettings
 
 _TRANSFORM = np.dtype((np.float64, 7))  # translation x y z, rotation x y z w: as in geometry_msgs/Transform
 
@@ -64,3 +67,34 @@ class TransformMessage:
             TFMessage(transforms=transforms),
             {'stamp': stamp_slot(len(transforms)), 'transform': Slot(_TRANSFORM, bytes_of, len(transforms))},
         )
+
+
+class TransformsOutput(Output):
+    """``/tf``, and a watch on others who publish frames of our names there."""
+
+    topic, message, depth = '/tf', TFMessage, 100
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        prefix = frame_prefix(setup.settings.tf_prefix, setup.node.get_namespace())
+        self._message = TransformMessage(prefix, setup.settings.publish_joint_tf)
+        self.frames = FrameWatch(setup.node, prefix, setup.complain)
+
+    @classmethod
+    def is_enabled(cls, settings: CliffSettings) -> bool:
+        return settings.publish_tf
+
+    def wanted(self) -> bool:
+        """Whether others than ourselves listen."""
+        return self.publisher.get_subscription_count() > self.frames.listeners
+
+    def publish(self, processed: Processed) -> None:
+        batch = processed.batch
+        if len(batch) and batch.frame_id:
+            message = self._message.serialise(batch)
+            self.frames.note(map(self._message.frame, batch.ids), message)
+            self.publisher.publish(message)
+
+    def close(self) -> None:
+        self.frames.close()
+        super().close()

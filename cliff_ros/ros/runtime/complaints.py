@@ -9,8 +9,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Protocol
 
 from cliff_ros.errors import CliffError
+
+
+class Log(Protocol):
+    """Of a node."""
+
+    def warning(self, message: str, /) -> object:
+        """Write a line."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +45,7 @@ class Complaints:
     MOST_KINDS = 100
     LONGEST = 1000
 
-    def __init__(self, logger) -> None:
+    def __init__(self, logger: Log) -> None:
         self._logger = logger
         self._lock = threading.Lock()
         self._due: dict[str, tuple[float, float]] = {}  # when to log a kind again, and the period after that

@@ -18,7 +18,7 @@ class _Router(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         bridges = dict(self.bridges)
-        bridge = bridges.get(record.thread)
+        bridge = None if record.thread is None else bridges.get(record.thread)
         if bridge is None and len(bridges) == 1:  # a thread of a library: whose, is clear
             bridge = next(iter(bridges.values()))
         if bridge is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rcl_interfaces.msg import SetParametersResult
 from rosgraph_msgs.msg import Clock
@@ -13,8 +13,15 @@ from cliff_ros.errors import InputError
 from cliff_ros.ros.inputs.wire import read_stamp
 from cliff_ros.ros.runtime.complaints import Complaints, sentence_of
 
+if TYPE_CHECKING:  # what it is mixed into
+    from rclpy.node import Node
+else:
+    Node = object
 
-class Guarded:
+Callback = Callable[..., Any]
+
+
+class Guarded(Node):
     """Mixed into a node before rclpy's class: guards every callback that is registered with the node.
 
     Also those that rclpy registers itself: for its services, and for /clock. What goes wrong is said by ``complain``,
@@ -23,33 +30,34 @@ class Guarded:
 
     complain: Complaints
 
-    def create_subscription(self, msg_type: type, topic: str, callback: Callable, *args, **kwargs) -> Any:
+    def create_subscription(self, msg_type: type, topic: str, callback: Callback, *args: Any, **kwargs: Any) -> Any:
         if msg_type is Clock and not kwargs.get('raw'):  # rclpy's own: it would take any bytes for a time
             callback, kwargs['raw'] = _reading_clock(callback), True
         guarded = self._guard(f"Message on '{self.resolve_topic_name(topic)}'", callback)
         return super().create_subscription(msg_type, topic, guarded, *args, **self._events_guarded(topic, kwargs))
 
-    def create_publisher(self, msg_type: type, topic: str, *args, **kwargs) -> Any:
+    def create_publisher(self, msg_type: type, topic: str, *args: Any, **kwargs: Any) -> Any:
         return super().create_publisher(msg_type, topic, *args, **self._events_guarded(topic, kwargs))
 
-    def create_lifecycle_publisher(self, msg_type: type, topic: str, *args, **kwargs) -> Any:
-        return super().create_lifecycle_publisher(msg_type, topic, *args, **self._events_guarded(topic, kwargs))
+    def create_lifecycle_publisher(self, msg_type: type, topic: str, *args: Any, **kwargs: Any) -> Any:
+        kwargs = self._events_guarded(topic, kwargs)
+        return super().create_lifecycle_publisher(msg_type, topic, *args, **kwargs)  # type: ignore[misc]  # if it has
 
-    def create_timer(self, timer_period_sec: float, callback: Callable, *args, **kwargs) -> Any:
-        guarded = self._guard('What is done now and then', callback)
+    def create_timer(self, timer_period_sec: float, callback: Callback | None, *args: Any, **kwargs: Any) -> Any:
+        guarded = callback and self._guard('What is done now and then', callback)
         return super().create_timer(timer_period_sec, guarded, *args, **kwargs)
 
-    def create_guard_condition(self, callback: Callable, *args, **kwargs) -> Any:
+    def create_guard_condition(self, callback: Callback, *args: Any, **kwargs: Any) -> Any:
         return super().create_guard_condition(self._guard('What was asked for', callback), *args, **kwargs)
 
-    def create_service(self, srv_type: type, srv_name: str, callback: Callable, *args, **kwargs) -> Any:
+    def create_service(self, srv_type: type, srv_name: str, callback: Callback, *args: Any, **kwargs: Any) -> Any:
         return super().create_service(srv_type, srv_name, self.guard_request(srv_name, callback), *args, **kwargs)
 
-    def guard_request(self, srv_name: str, callback: Callable) -> Callable:
+    def guard_request(self, srv_name: str, callback: Callback) -> Callback:
         """The callback of a service, guarded. Who asked gets an answer all the same: the empty one."""
         return self._guard(f"Request to '{srv_name}'", callback, lambda error, request, response: response)
 
-    def add_on_set_parameters_callback(self, callback: Callable) -> None:
+    def add_on_set_parameters_callback(self, callback: Callback) -> None:
         super().add_on_set_parameters_callback(
             self._guard(
                 'Parameter',
@@ -58,14 +66,14 @@ class Guarded:
             )
         )
 
-    def _guard(self, what: str, callback: Callable, instead: Callable | None = None) -> Callable:
+    def _guard(self, what: str, callback: Callback, instead: Callback | None = None) -> Callback:
         """The callback; where it fails complain, and return ``instead(error, *arguments)``.
 
         what: the thing it works on, for the sentence.
         """
 
         @wraps(callback)  # rclpy looks at its signature
-        def guarded(*args, **kwargs) -> Any:
+        def guarded(*args: Any, **kwargs: Any) -> Any:
             try:
                 return callback(*args, **kwargs)
             except Exception as error:

@@ -87,7 +87,7 @@ def profile_variable(env: Mapping[str, str]) -> str:
     return 'FASTRTPS_DEFAULT_PROFILES_FILE' if old else 'FASTDDS_DEFAULT_PROFILES_FILE'
 
 
-def _write(folder: Path, used: list[str], **values) -> str:
+def _write(folder: Path, used: list[str], **values: object) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     profile = folder / 'fastdds.xml'
     transports = ''.join(f'<transport_id>{name}</transport_id>' for name in used)

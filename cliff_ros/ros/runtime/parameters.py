@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Generic, TypeVar
 
@@ -15,9 +15,9 @@ from rclpy.parameter import Parameter
 
 from cliff_ros.errors import InputError
 from cliff_ros.ros.runtime.complaints import shortened
+from cliff_ros.specs import KINDS, Spec, specified, specs_of
 
 Settings = TypeVar('Settings')
-_KINDS = {bool: 'true or false', int: 'a whole number', float: 'a number', str: 'a string'}
 LONGEST_TEXT = 4096  # as long as a path can be
 _NOT_OURS = ('use_sim_time', 'qos_overrides.', 'start_type_description_service')
 
@@ -31,14 +31,11 @@ class When(Enum):
 
 
 @dataclass(frozen=True)
-class Spec:
-    """What is known of a parameter besides its name and default."""
+class ParameterSpec(Spec):
+    """check: what is wrong with a value, or None."""
 
-    description: str
-    when: When
-    range: tuple[float, float] | None = None
-    choices: tuple | None = None
-    check: Callable[[Any], str | None] | None = None  # what is wrong with a value, or None
+    when: When = When.SETUP
+    check: Callable[[Any], str | None] | None = None
 
 
 def parameter(
@@ -47,11 +44,11 @@ def parameter(
     when: When = When.SETUP,
     *,
     range: tuple[float, float] | None = None,
-    choices: tuple | None = None,
+    choices: tuple[Any, ...] | None = None,
     check: Callable[[Any], str | None] | None = None,
 ) -> Any:
     """A dataclass field that is a ROS parameter."""
-    return field(default=default, metadata={'spec': Spec(description, when, range, choices, check)})
+    return specified(default, ParameterSpec(description, range, choices, when, check))
 
 
 class Parameters(Generic[Settings]):
@@ -67,11 +64,12 @@ class Parameters(Generic[Settings]):
         self._node = node
         self._kind = kind
         self._on_change = on_change or (lambda settings: None)
-        self._specs: dict[str, Spec] = {f.name: f.metadata['spec'] for f in fields(kind)}
-        self._types = {f.name: type(f.default) for f in fields(kind)}
+        specs: dict[str, tuple[Any, ParameterSpec]] = specs_of(kind)
+        self._specs = {name: spec for name, (_, spec) in specs.items()}
+        self._types = {name: type(default) for name, (default, _) in specs.items()}
         self._problems: dict[str, str] = {}
-        for f in fields(kind):
-            self._declare(f.name, f.default, f.metadata['spec'])
+        for name, (default, spec) in specs.items():
+            self._declare(name, default, spec)
         self._report_unknown()
         node.add_on_set_parameters_callback(self._review)
 
@@ -83,9 +81,13 @@ class Parameters(Generic[Settings]):
 
     def current(self) -> Settings:
         """The current values, with defaults for those that could not be used."""
-        return self._kind(**{name: self._node.get_parameter(name).value for name in self._specs})
+        return self._with({})
 
-    def _declare(self, name: str, default: Any, spec: Spec) -> None:
+    def _with(self, changed: Mapping[str, Any]) -> Settings:
+        values = {name: self._node.get_parameter(name).value for name in self._specs}
+        return self._kind(**{**values, **changed})
+
+    def _declare(self, name: str, default: Any, spec: ParameterSpec) -> None:
         descriptor = _descriptor(spec, default)
         try:
             value = self._node.declare_parameter(name, default, descriptor).value
@@ -104,22 +106,19 @@ class Parameters(Generic[Settings]):
         """A sentence on what is wrong with a value, or None."""
         spec, kind = self._specs[name], self._types[name]
         if type(value) is not kind:
-            return f"parameter '{name}' must be {_KINDS[kind]}, not {shortened(value)}: correct it"
+            return f"parameter '{name}' must be {KINDS[kind]}, not {shortened(value)}: correct it"
         if kind is str and (len(value) > LONGEST_TEXT or '\0' in value):
             return (
                 f"parameter '{name}' must be a string of at most {LONGEST_TEXT} characters without zero bytes, not "
                 f'{shortened(value)}: correct it'
             )
-        if spec.range and not spec.range[0] <= value <= spec.range[1]:
-            low, high = spec.range
-            return f"parameter '{name}' must lie in {low} .. {high}, not {value}: correct it"
-        if spec.choices and value not in spec.choices:
-            choices = ', '.join(map(str, spec.choices))
-            return f"parameter '{name}' must be one of {choices}, not {shortened(value)}: correct it"
+        problem = spec.problem(value, shortened)
+        if problem:
+            return f"parameter '{name}' {problem}: correct it"
         wrong = spec.check(value) if spec.check else None
         return f"parameter '{name}' {wrong}" if wrong else None
 
-    def _review(self, changed: list[Parameter]) -> SetParametersResult:
+    def _review(self, changed: list[Parameter[Any]]) -> SetParametersResult:
         if any(not p.name for p in changed):  # rclpy would make one
             return SetParametersResult(successful=False, reason='there is no parameter without a name')
         ours = [p for p in changed if p.name in self._specs]
@@ -139,7 +138,7 @@ class Parameters(Generic[Settings]):
         for p in ours:
             self._problems.pop(p.name, None)
         if ours:
-            self._on_change(replace(self.current(), **{p.name: p.value for p in ours}))
+            self._on_change(self._with({p.name: p.value for p in ours}))
         return SetParametersResult(successful=True)
 
     def _report_unknown(self) -> None:
@@ -150,7 +149,7 @@ class Parameters(Generic[Settings]):
                 self._node.get_logger().warning(f'there is no parameter {shortened(name)} ({hint}): it has no effect.')
 
 
-def _descriptor(spec: Spec, default: Any) -> ParameterDescriptor:
+def _descriptor(spec: ParameterSpec, default: Any) -> ParameterDescriptor:
     descriptor = ParameterDescriptor(
         description=f'{spec.description} ({spec.when.value})', read_only=spec.when is When.START
     )

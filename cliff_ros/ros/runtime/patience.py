@@ -37,7 +37,7 @@ def serve_until_done(node: Node, future: Future[Result], stop: StopRequest, comp
     finally:
         if outer is None:
             inner.remove_node(node)
-            node.executor = None
+            node.executor = None  # type: ignore[assignment]  # its setter takes it
         else:
             outer.add_node(node)
         inner.shutdown()

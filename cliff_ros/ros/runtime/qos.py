@@ -48,7 +48,7 @@ def subscribe(
     overridden: Collection[str],
     changed: Event,
     lost: Event,
-) -> tuple[Subscription, bool]:
+) -> tuple[Subscription[Any], bool]:
     """Subscribe to a topic with a profile that may be another the next time; and whether losses will be told.
 
     overridden: policies that the user set by ``qos_overrides.<topic>.subscription.<policy>``. Only those become
@@ -63,7 +63,7 @@ def subscribe(
         ]
     )
 
-    def make(**events: Event) -> Subscription:
+    def make(**events: Any) -> Subscription[Any]:
         return node.create_subscription(
             kind,
             topic,
@@ -92,6 +92,6 @@ def publisher_events(topic: str, complain: Complain) -> PublisherEventCallbacks:
     )
 
 
-def _policy(event) -> str:
+def _policy(event: Any) -> str:
     """Such as 'reliability'."""
     return qos_policy_name_from_kind(event.last_policy_kind).lower()

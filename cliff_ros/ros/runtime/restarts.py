@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cliff_ros.ros.node import CliffNode
 
 VARIABLE = 'CLIFF_ROS_STARTS'  # names the file
 BRING_UP = 'CLIFF_ROS_BRING_UP'  # set: to active after a restart
@@ -47,3 +51,24 @@ def note_start(env: Mapping[str, str], now: float | None = None) -> Restarts:
 def environment(folder: Path, bring_up: bool) -> dict[str, str]:
     """The variables with which a process counts its starts in a folder of its launch."""
     return {VARIABLE: os.fspath(folder / 'starts'), **({BRING_UP: '1'} if bring_up else {})}
+
+
+def recover(node: CliffNode, spin: Callable[[], None]) -> None:
+    """Say that the process before this one died; bring the node up after a while, which is longer each time."""
+    number, delay = node.restarts.count, node.restarts.delay
+
+    def is_waiting() -> bool:
+        return not node.stop_request and node.lifecycle_state[1] == 'unconfigured'
+
+    node.complain(
+        'restarted',
+        f'The process of this node ended and was started again, {number} times since the launch: look above for the '
+        'cause.',
+    )
+    end = time.monotonic() + delay
+    node.status.begin(f'waiting {delay:.0f} s after restart {number}')
+    while time.monotonic() < end and is_waiting():
+        spin()
+    node.status.end()
+    if node.restarts.bring_up and is_waiting():
+        node.bring_up()

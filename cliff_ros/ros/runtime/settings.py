@@ -9,8 +9,8 @@ from typing import Any
 from cliff_ros import options
 from cliff_ros.engine import ENGINES
 from cliff_ros.options import PipelineOptions
-from cliff_ros.ros.inputs.delivery import RELIABILITIES
 from cliff_ros.ros.inputs.images import MAX_PIXELS
+from cliff_ros.ros.inputs.offers import RELIABILITIES
 from cliff_ros.ros.runtime.complaints import shortened
 from cliff_ros.ros.runtime.parameters import When, parameter
 
@@ -27,9 +27,9 @@ def _detector(value: str) -> str | None:
 
 def option(name: str, default: Any = None, when: When = When.LIVE) -> Any:
     """A parameter that is an option of the pipeline, whose default, bounds and description it takes."""
-    own_default, about = options.about(name)
+    own_default, spec = options.SPECS[name]
     return parameter(
-        own_default if default is None else default, about.text, when, range=about.range, choices=about.choices
+        own_default if default is None else default, spec.description, when, range=spec.range, choices=spec.choices
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from rclpy.clock import ROSClock
 from rclpy.node import Node
 
 from cliff_ros.ros.inputs.subscriptions import Inputs
@@ -24,7 +25,8 @@ class ClockWatch:
         """now: time.monotonic()."""
         clock = self._node.get_clock()
         shown = clock.now().nanoseconds
-        if not clock.ros_time_is_active or shown != self._last[0]:
+        is_simulated = isinstance(clock, ROSClock) and clock.ros_time_is_active
+        if not is_simulated or shown != self._last[0]:
             self._last = shown, now
         stands = now - self._last[1]
         if stands < settings.watchdog_timeout:

@@ -18,6 +18,7 @@ from cliff_ros.ros.runtime.complaints import shortened
 if TYPE_CHECKING:
     from cliff_ros.ros.node import CliffNode
 
+Change = Callable[[ChangeState.Request, ChangeState.Response], ChangeState.Response]
 # Higher numbers are the outcomes of transitions.
 _OF_USERS = range(Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVE_SHUTDOWN + 1)
 _FIRST_TRANSITION_STATE = State.TRANSITION_STATE_CONFIGURING
@@ -33,7 +34,7 @@ def guard_lifecycle(node: CliffNode) -> None:
             service.callback = node.guard_request(service.srv_name, callback)
 
 
-def _judged(node: CliffNode, change: Callable) -> Callable:
+def _judged(node: CliffNode, change: Change) -> Change:
     def judge(request: ChangeState.Request, response: ChangeState.Response) -> ChangeState.Response:
         asked = request.transition
         name = shortened(asked.label) if asked.label else f'number {asked.id}'

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo
 
-from cliff_ros.ros.inputs.delivery import type_name
 from cliff_ros.ros.inputs.loss import check_losses, explain_silence
+from cliff_ros.ros.inputs.offers import type_name
 from cliff_ros.ros.inputs.subscriptions import Inputs
 from cliff_ros.ros.runtime.settings import CliffSettings
 from cliff_ros.ros.runtime.silence import ClockWatch, check_boxes
@@ -50,7 +50,7 @@ class Watchdog:
                     + ' Or set uncalibrated_fallback to true, and live with wrong distances.'
                 ),
             )
-        elif inputs.pairs_came and now - inputs.last_info >= settings.watchdog_timeout:
+        elif inputs.pairs_came and inputs.last_info is not None and now - inputs.last_info >= settings.watchdog_timeout:
             self._complain(
                 'camera_info stopped',
                 (

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from threading import Thread
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from cliff_ros.ros.inputs.mailbox import Mailbox
 
@@ -25,7 +25,7 @@ class Worker(Generic[Item]):
         self.mailbox: Mailbox[Item] = Mailbox()
         self._handle = handle
         self._on_error = on_error
-        self._calls: deque[tuple[Callable[[], object], Future]] = deque()
+        self._calls: deque[tuple[Callable[[], object], Future[Any]]] = deque()
         self._running = True
         # A daemon: a process that is told to stop while a model loads must not wait for it.
         self._thread = Thread(target=self._run, name='cliff_worker', daemon=True)
@@ -34,11 +34,13 @@ class Worker(Generic[Item]):
     @property
     def ident(self) -> int:
         """The thread's threading.get_ident()."""
-        return self._thread.ident
+        ident = self._thread.ident
+        assert ident is not None  # it was started
+        return ident
 
     def submit(self, function: Callable[[], Result]) -> Future[Result]:
         """Have ``function`` run in the worker's thread, after what it is doing now."""
-        future: Future = Future()
+        future: Future[Result] = Future()
         self._calls.append((function, future))
         self.mailbox.wake()
         return future

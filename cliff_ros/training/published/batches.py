@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from cliff_ros import signals
 from cliff_ros.errors import CliffError
 from cliff_ros.training.losses import as_truth
 from cliff_ros.training.published.config import Augmentation
@@ -126,7 +127,7 @@ def in_sentences(batches: DataLoader) -> Iterator:
 
 
 def _one_thread(worker: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the training decides when to end
+    signals.leave_interrupts_to_parent()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     cv2.setNumThreads(0)
     torch.set_num_threads(1)

@@ -4,43 +4,40 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from cliff_ros.errors import InputError
 from cliff_ros.files import read_yaml
+from cliff_ros.specs import KINDS, Spec, specified, specs_of
 
 Options = TypeVar('Options')
-_KINDS = {bool: 'true or false', int: 'a whole number', float: 'a number', str: 'a string'}
 
 
 @dataclass(frozen=True)
-class Spec:
-    """What is known of an option besides its name and default."""
+class NestedSpec(Spec):
+    """group: the option is a mapping of these options. items: it is a list of mappings of these options."""
 
-    description: str
-    range: tuple[float, float] | None = None
-    choices: tuple[str, ...] | None = None
-    group: type | None = None  # the option is a mapping of these options
-    items: type | None = None  # the option is a list of mappings of these options
+    group: type | None = None
+    items: type | None = None
 
 
 def option(
     default: Any, description: str, range: tuple[float, float] | None = None, choices: tuple[str, ...] | None = None
 ) -> Any:
     """A field with a plain value, of the type of its default."""
-    return field(default=default, metadata={'spec': Spec(description, range, choices)})
+    return specified(default, NestedSpec(description, range, choices))
 
 
 def group(kind: type, description: str) -> Any:
     """A field with options of its own."""
-    return field(default_factory=kind, metadata={'spec': Spec(description, group=kind)})
+    return field(default_factory=kind, metadata={'spec': NestedSpec(description, group=kind)})
 
 
 def items(kind: type, description: str) -> Any:
     """A field with a list of options."""
-    return field(default=(), metadata={'spec': Spec(description, items=kind)})
+    return specified((), NestedSpec(description, items=kind))
 
 
 def build(kind: type[Options], values: Any, where: str = '') -> Options:
@@ -50,7 +47,7 @@ def build(kind: type[Options], values: Any, where: str = '') -> Options:
     """
     if not isinstance(values, Mapping):
         raise InputError(f"'{where or 'the file'}' must hold keys with values, not {values!r}: see docs/training.md")
-    specs = {f.name: (f.metadata['spec'], f.default) for f in fields(kind)}
+    specs: dict[str, tuple[Any, NestedSpec]] = specs_of(kind)
     given = {}
     for key, value in values.items():
         name = f'{where}.{key}' if where else str(key)
@@ -58,7 +55,7 @@ def build(kind: type[Options], values: Any, where: str = '') -> Options:
             near = difflib.get_close_matches(str(key), specs, 1, cutoff=0.5)
             hint = f"did you mean '{near[0]}'?" if near else f'there are {", ".join(specs)}'
             raise InputError(f"there is no option '{name}': {hint}")
-        spec, default = specs[key]
+        default, spec = specs[key]
         if spec.group:
             given[key] = build(spec.group, value, name)
         elif spec.items:
@@ -103,11 +100,10 @@ def _value(name: str, value: Any, spec: Spec, kind: type) -> Any:
         except (ValueError, OverflowError):
             pass
     if type(value) is not kind:
-        raise InputError(f"'{name}' must be {_KINDS[kind]}, not {value!r}")
-    if spec.range and not spec.range[0] <= value <= spec.range[1]:
-        raise InputError(f"'{name}' must lie in {spec.range[0]} .. {spec.range[1]}, not {value}")
-    if spec.choices and value not in spec.choices:
-        near = difflib.get_close_matches(str(value), spec.choices, 1)
+        raise InputError(f"'{name}' must be {KINDS[kind]}, not {value!r}")
+    problem = spec.problem(value)
+    if problem:
+        near = difflib.get_close_matches(str(value), spec.choices or (), 1)
         hint = f" (did you mean '{near[0]}'?)" if near else ''
-        raise InputError(f"'{name}' must be one of {', '.join(spec.choices)}, not {value!r}{hint}")
+        raise InputError(f"'{name}' {problem}{hint}")
     return value

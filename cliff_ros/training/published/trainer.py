@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
@@ -15,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
+from cliff_ros import signals
 from cliff_ros.errors import InputError, ModelError
 from cliff_ros.files import write_json
 from cliff_ros.training.published import state
@@ -146,7 +145,8 @@ class Training:
     def _loop(self, batches, validation: dict[str, ValidationSet], bar: tqdm, logs: Scalars | None) -> None:
         config = self.config
         self._since = (self.step, time.monotonic())
-        with _stopping(self.team.size == 1) as stop:
+        # Only where it is alone: several processes would stop at different steps.
+        with signals.asking() if self.team.size == 1 else nullcontext() as stop:
             for images, truth in in_sentences(batches):
                 self._train(images, truth)
                 bar.update()
@@ -155,9 +155,9 @@ class Training:
                     self._log(bar, logs)
                 if validation and self.step % config.validation.every == 0 and not last:
                     self._validate(validation, bar, logs)
-                if self.step % config.checkpoint_every == 0 or last or stop():
+                if self.step % config.checkpoint_every == 0 or last or stop:
                     self._save()
-                if stop() and not last:
+                if stop and not last:
                     raise KeyboardInterrupt
 
     def _train(self, images: Tensor, truth: dict[str, Tensor]) -> None:
@@ -284,25 +284,3 @@ def _precision(name: str, device: torch.device) -> torch.dtype:
     if name == 'auto':
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
     return getattr(torch, name)
-
-
-@contextmanager
-def _stopping(alone: bool) -> Iterator:
-    """A function that says whether somebody asked this process to stop (Ctrl-C, SIGTERM); a second time it does.
-
-    Only where it is ``alone``: several processes would stop at different steps.
-    """
-    asked = []
-
-    def ask(number, frame) -> None:
-        if asked:
-            raise KeyboardInterrupt
-        asked.append(number)
-
-    kinds = (signal.SIGINT, signal.SIGTERM) if alone else ()
-    before = {kind: signal.signal(kind, ask) for kind in kinds}
-    try:
-        yield lambda: bool(asked)
-    finally:
-        for kind, handler in before.items():
-            signal.signal(kind, handler)
