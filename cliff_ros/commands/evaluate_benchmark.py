@@ -18,6 +18,7 @@ _CHECKPOINTS = ('.pt', '.pth', '.ckpt', '.safetensors')
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     from cliff_ros.evaluation.benchmarks.registry import BOXES, FOCALS
+    from cliff_ros.scale import options as scale
 
     group = parser.add_argument_group('published benchmarks (docs/evaluation.md); --body may be a folder of bodies')
     group.add_argument(
@@ -34,18 +35,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument('--split', default='', help='of the data set, where it has several (default: its test set)')
     group.add_argument('--limit', metavar='N', type=int, default=0, help='images, evenly chosen (default: all)')
     group.add_argument('--cameras', metavar='YAML', default='', help='intrinsics by part of the image name')
+    scale.add_arguments(parser)
     group.add_argument(
         '--skip-damaged', action='store_true', help='go on without files and images that cannot be read, and name them'
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    from cliff_ros.datasets.cameras import Cameras
     from cliff_ros.errors import InputError, OutputError, keeping, raise_all
-    from cliff_ros.evaluation.benchmarks.registry import BENCHMARKS, open_labels
+    from cliff_ros.evaluation.benchmarks.registry import BENCHMARKS
     from cliff_ros.evaluation.benchmarks.report import render, report
-    from cliff_ros.evaluation.benchmarks.run import Runner
-    from cliff_ros.evaluation.bodies import BodyFolder
     from cliff_ros.files import make_folder, write_json
 
     if args.root is None:
@@ -58,24 +57,22 @@ def run(args: argparse.Namespace) -> int:
         damaged.append(str(error))
         print(f'cliff evaluate: {error}', file=sys.stderr)
 
-    labels = open_labels(
-        args.dataset,
-        args.root.expanduser(),
-        args.split,
-        Cameras.read(args.cameras),
-        note if args.skip_damaged else None,
-    )
-    boxes, focal = args.boxes or benchmark.boxes, args.focal or benchmark.focal
-    bodies = BodyFolder(args.body)
-    pipeline = open_pipeline(args, bodies, boxes == 'detector')
+    runner = open_runner(args, note)
+    labels, boxes, focal, pipeline = runner.labels, runner.boxes, runner.focal, runner.pipeline
     engine = pipeline.engine
-    runner = Runner(benchmark, labels, pipeline, bodies, boxes, focal)
-    runner.choose(args.limit)
     print(
         f'{benchmark.text}: {len(labels)} people in {len(runner.images)} images; boxes: {boxes}; '
         f'focal length: {focal}; model {args.model}; engine {engine.name}'
     )
-    result, done, complete = _go(runner, args.skip_damaged, note)
+    if args.plan or args.workers > 1 or args.ray:
+        from cliff_ros.evaluation.benchmarks.parts import plan_text, together
+
+        if args.plan:
+            print(plan_text(args, len(runner.images)))
+            return 0
+        result, done, complete = *together(args, len(runner.images), note), True
+    else:
+        result, done, complete = _go(runner, args.skip_damaged, note)
     dialect = str(engine.metadata.get('dialect', ''))
     found: dict[str, Any] = {
         'dataset': args.dataset,
@@ -109,6 +106,28 @@ def run(args: argparse.Namespace) -> int:
         print(f'cliff evaluate: interrupted after {done} of {len(runner.images)} images', file=sys.stderr)
     raise_all(unwritten)
     return 0 if complete else 1
+
+
+def open_runner(args: argparse.Namespace, note: Any) -> Runner:
+    """Labels and network of the arguments; note: told of damaged files where these are to be skipped."""
+    from cliff_ros.datasets.cameras import Cameras
+    from cliff_ros.evaluation.benchmarks.registry import BENCHMARKS, open_labels
+    from cliff_ros.evaluation.benchmarks.run import Runner
+    from cliff_ros.evaluation.bodies import BodyFolder
+
+    benchmark = BENCHMARKS[args.dataset]
+    labels = open_labels(
+        args.dataset,
+        Path(args.root).expanduser(),
+        args.split,
+        Cameras.read(args.cameras),
+        note if args.skip_damaged else None,
+    )
+    boxes, bodies = args.boxes or benchmark.boxes, BodyFolder(args.body)
+    pipeline = open_pipeline(args, bodies, boxes == 'detector')
+    runner = Runner(benchmark, labels, pipeline, bodies, boxes, args.focal or benchmark.focal)
+    runner.choose(args.limit)
+    return runner
 
 
 def open_pipeline(args: argparse.Namespace, bodies: BodyFolder, detects: bool) -> Pipeline:

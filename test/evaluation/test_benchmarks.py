@@ -258,3 +258,12 @@ def test_the_row_beside_is_the_networks_own() -> None:
     assert beside('emdb1', 'cliff_hrnet_w48', 'official').figures['mve_mm'] == 122.884
     assert beside('h36m-p1', 'cliff_resnet50', 'official').figures == {'mpjpe_mm': 52.8, 'pa_mpjpe_mm': 35.7}
     assert beside('coco', 'cliff_embedded', 'embedded') is None
+
+
+def test_two_processes_measure_the_same(roots, tmp_path, capsys) -> None:
+    one = evaluate(roots, '3dpw', '3dpw', tmp_path)
+    two = evaluate(roots, '3dpw', '3dpw', tmp_path, '--workers', '2')
+    assert two == one
+    words = ['evaluate', '--dataset', '3dpw', '--root', str(roots / '3dpw'), '--body', str(roots / 'bodies')]
+    assert cli.main([*words, '--plan', '10']) == 0
+    assert 'a million frames on 10 machine(s)' in capsys.readouterr().out
