@@ -1,4 +1,5 @@
 # make demo    set everything up and run the main job for real: camera and node, over DDS
+#              (DEMO_VIEW=1: live in a browser, too)
 # make test    set everything up and run the tests
 # make weights train the embedded network and detector anew: hours
 # make bench   the node against an obvious one, and where its time goes (docs/performance.md); takes minutes
@@ -35,8 +36,8 @@ endef
 .PHONY: demo test weights bench soak fuzz lint clean FORCE
 .DELETE_ON_ERROR:
 
-demo: $(VENV)/installed
-	@$(RUN) -m cliff_ros.cli demo --seconds $(DEMO_SECONDS) --output $(DEMO_OUTPUT)
+demo: $(VENV)/installed $(VENV)/view
+	@$(RUN) -m cliff_ros.cli demo --seconds $(DEMO_SECONDS) --output $(DEMO_OUTPUT) $(if $(DEMO_VIEW),--view)
 
 test: $(VENV)/tools
 	@$(RUN) -m pytest -n 2 --dist loadgroup $(PYTEST_ARGS)
@@ -82,6 +83,11 @@ $(VENV)/sources.txt: $(VENV)/created FORCE
 
 $(VENV)/installed: $(VENV)/requirements $(VENV)/sources.txt $(SOURCES)
 	$(call step,Building messages and installing cliff_ros (about a minute),$(PIP) --no-build-isolation .)
+	@touch $@
+
+# A few seconds; without it the demo leaves no page that plays it.
+$(VENV)/view: $(VENV)/installed
+	$(call step,Installing what shows people in a browser,$(PIP) 'cliff_ros[view]' || echo 'Going on without it')
 	@touch $@
 
 # torch may not exist for this Python yet; the tests that need it skip then, and say so.

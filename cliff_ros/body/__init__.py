@@ -13,7 +13,7 @@ from cliff_ros.body.model import BodyModel
 from cliff_ros.body.names import JOINT_NAMES, MIRROR, NUM_JOINTS, PARENTS
 from cliff_ros.errors import ModelError
 
-__all__ = ['EMBEDDED', 'JOINT_NAMES', 'MIRROR', 'NUM_JOINTS', 'PARENTS', 'BodyModel', 'load_body']
+__all__ = ['EMBEDDED', 'JOINT_NAMES', 'MIRROR', 'NUM_JOINTS', 'PARENTS', 'BodyModel', 'load_body', 'shareable_file']
 
 EMBEDDED = assets.BODY
 
@@ -35,6 +35,12 @@ def load_body(body: str | Path = 'embedded') -> BodyModel:
         raise ModelError(f"no body model at '{path}': give 'embedded' or the path of an SMPL .npz or .pkl file")
     stat = path.stat()
     return _load(path.resolve(), stat.st_mtime_ns, stat.st_size)
+
+
+def shareable_file(body: BodyModel) -> bytes:
+    """The file of the embedded body, which is CC0; nothing of any other."""
+    file = EMBEDDED.read_bytes()
+    return file if hashlib.sha256(file).hexdigest() == body.sha256 else b''
 
 
 @lru_cache(maxsize=4)

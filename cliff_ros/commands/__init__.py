@@ -11,6 +11,7 @@ COMMANDS = {
     'demo': 'run the whole pipeline over ROS 2 on synthetic people; measure it against exact truth',
     'video': 'people from a video, a folder of images or a camera, without ROS',
     'batch': 'the same command over many files, on several processes or on machines with Ray',
+    'view': 'people live in a browser, from a video, a folder of images or a camera',
     'convert': 'check an SMPL body or a CLIFF checkpoint and write it in a format that holds only numbers',
     'export': 'write a network and a body as the one graph that the node runs',
     'build-engine': 'build the TensorRT engine of a graph ahead of time, for images and deployment',

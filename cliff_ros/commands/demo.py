@@ -6,8 +6,11 @@ import argparse
 import sys
 from pathlib import Path
 
+REPLAY = 'replay.html'
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    from cliff_ros import record
     from cliff_ros.engine import ENGINES
 
     parser.add_argument(
@@ -27,6 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--body', default='embedded', help="'embedded' (default) or the model's SMPL file")
     parser.add_argument('--detector', default='embedded', help="'embedded' (default) or a detector .onnx")
     parser.add_argument('--engine', default='auto', choices=ENGINES)
+    parser.add_argument('--view', action='store_true', help='show it in a browser while it runs (cliff view)')
+    record.add_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -45,16 +50,17 @@ def run(args: argparse.Namespace) -> int:
     from cliff_ros.demo.table import failure, render
     from cliff_ros.errors import OutputError, keeping, raise_all
     from cliff_ros.files import make_folder, unwritable, write_json
+    from cliff_ros.record import Recorders
 
     make_folder(args.output)
-    for stale in ('report.json', 'recording.npz', 'images.npz', 'overlay.mp4', 'contact_sheet.png'):
+    for stale in ('report.json', 'recording.npz', 'images.npz', 'overlay.mp4', 'contact_sheet.png', REPLAY):
         try:
             (args.output / stale).unlink(missing_ok=True)
         except OSError as error:
             raise unwritable(args.output / stale, error) from error
     print(f'cliff demo: camera, node and recorder, each a process, over DDS; logs in {args.output}/logs')
     try:
-        play(scene, args.output, node)
+        play(scene, args.output, node, args.view)
     except ProcessFailed as error:
         print(f'\ncliff demo: it did not work: {error}', file=sys.stderr)
         return 1
@@ -64,19 +70,43 @@ def run(args: argparse.Namespace) -> int:
     report['worked'], report['problem'] = problem is None, problem
     unwritten: list[OutputError] = []
     pictures = 0
+    made: list[Recorders] = []
+
+    def recorders(body) -> Recorders:
+        made.append(
+            Recorders(['html'], args.output, body, scene.rate, optional=True)
+            if not args.record
+            else Recorders(['html', *args.record], args.output, body, scene.rate)
+        )
+        return made[0]
+
     with keeping(unwritten):
         write_json(args.output / 'report.json', report)
     with keeping(unwritten):
-        pictures = draw_recording(recording, args.output, scene.rate)
+        pictures = draw_recording(recording, args.output, scene.rate, recorders)
+    recorded = made[0].close(unwritten) if made else []
     print(f'\n{render(report)}\n')
     if (args.output / 'report.json').exists():
         print(f'Numbers:  {args.output / "report.json"}')
     if pictures:
         print(f'Pictures: {args.output / "overlay.mp4"}, {args.output / "contact_sheet.png"}')
+    _say_where_to_look(args, recorded, made[0].missing if made else [])
     if problem:
         print(f'\ncliff demo: it did not work: {problem}; see {args.output}/logs.', file=sys.stderr)
     raise_all(unwritten)
     return 1 if problem else 0
+
+
+def _say_where_to_look(args: argparse.Namespace, recorded: list[Path], missing: list) -> None:
+    replay = args.output / REPLAY
+    if replay in recorded:
+        print(f'Replay:   {replay}, in 3D: open it in a browser, it needs no server')
+        print('Live:     DEMO_VIEW=1 make demo; or cliff view, of any video or camera (docs/view.md)')
+    for path in recorded:
+        if path != replay:
+            print(f'Recorded: {path}')
+    for error in missing:
+        print(f'Replay:   none: {error}')
 
 
 def _scene(args: argparse.Namespace):

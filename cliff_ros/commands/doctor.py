@@ -74,6 +74,9 @@ _LIBRARIES = (
     Library('numba', 'overlay, synthetic scenes', 'pip install numba'),
     Library('torch', 'training, checkpoints, export', _PIP.format('torch'), describe=_torch),
     Library('tensorrt', 'NVIDIA GPUs', 'comes with JetPack; elsewhere: ' + _PIP.format('tensorrt')),
+    Library('viser', 'people in a browser', _PIP.format('view')),
+    Library('rosbags', 'bags: read and recorded (MCAP)', _PIP.format('record')),
+    Library('pygltflib', 'recorded glTF', _PIP.format('record')),
     Library('smplx', 'reference body, in tests', _PIP.format('smplx')),
 )
 
@@ -95,9 +98,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--detector', default='embedded', metavar='FILE', help='a detector (.onnx) to verify (default: embedded)'
     )
     parser.add_argument('--report', metavar='FILE', type=Path, help='also write the findings as JSON')
+    parser.add_argument(
+        '--network',
+        action='store_true',
+        help='instead list what is heard over ROS: topics, rates, QoS, sizes, stamps, frames; and likely faults',
+    )
+    parser.add_argument('--seconds', type=float, default=3.0, help='how long --network listens (default: 3)')
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.network:
+        from cliff_ros.commands.doctor_network import run_network
+
+        return run_network(args.seconds, args.report)
     findings = []
     for finding in examine(args.model, args.body, args.detector):
         if not findings or findings[-1].group != finding.group:

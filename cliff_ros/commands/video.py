@@ -9,10 +9,13 @@ from pathlib import Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from cliff_ros import options
+    from cliff_ros import options, record
     from cliff_ros.engine import ENGINES
+    from cliff_ros.render import privacy
 
-    parser.add_argument('source', help='video file, folder of images, device (/dev/video0 or 0), or synthetic[:SEED]')
+    parser.add_argument(
+        'source', help='video file, folder of images, bag, device (/dev/video0 or 0), or synthetic[:SEED]'
+    )
     parser.add_argument(
         '--camera', metavar='YAML', help='calibration, as camera_calibration saves it; without it distances are a guess'
     )
@@ -22,6 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help='write overlay.mp4, contact_sheet.png, people.npz and people.jsonl there',
     )
+    record.add_arguments(parser)
+    privacy.add_argument(parser)
     parser.add_argument('--report', metavar='FILE', type=Path, help='write counts, speed and plausibility as JSON')
     parser.add_argument('--page', metavar='FILE', type=Path, help='write what people look at (.html or .png)')
     parser.add_argument('--model', default='embedded', help="'embedded' (default) or a runtime graph .onnx")
@@ -35,8 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from cliff_ros import options
+    from cliff_ros.commands.open_input import open_input
     from cliff_ros.pipeline import Pipeline
-    from cliff_ros.sources import open_source
 
     if args.max_frames is not None and args.max_frames < 1:
         from cliff_ros.errors import InputError
@@ -46,7 +51,11 @@ def run(args: argparse.Namespace) -> int:
         from cliff_ros.render.page import check
 
         check(args.page)
-    source = open_source(args.source, args.camera, args.fps)
+    if args.record and not args.output:
+        from cliff_ros.errors import InputError
+
+        raise InputError('--record needs a folder to write to: give --output DIR.')
+    source = open_input(args.source, args.camera, args.fps)
     try:
         pipeline = Pipeline(
             model=args.model,
@@ -67,12 +76,17 @@ class _Run:
     def __init__(self, args: argparse.Namespace, source, pipeline) -> None:
         from cliff_ros.evaluation.plausibility import Plausibility
         from cliff_ros.files import make_folder
+        from cliff_ros.record import Recorders
         from cliff_ros.render.sheet import Picks
         from cliff_ros.results import PeopleLog
 
         self.args, self.source, self.pipeline, self.output = args, source, pipeline, args.output
         if self.output:
             make_folder(self.output)
+        self.recorders = (
+            Recorders(args.record, self.output, pipeline.body, source.fps, args.privacy) if args.record else None
+        )
+        self.recorded: list[Path] = []
         self.log = PeopleLog(source.camera, self.output)
         self.plausibility = Plausibility(source.camera)
         self.picks, self.video = Picks(), None
@@ -138,15 +152,27 @@ class _Run:
         self.plausibility.add(people)
         if self.video or self.args.page:
             from cliff_ros.render.overlay import draw_people
+            from cliff_ros.render.privacy import covered
 
             start = time.perf_counter()
-            picture = draw_people(frame.image, people, frame.camera, self.pipeline.body.faces)
+            image = covered(frame.image, people, frame.camera, self.args.privacy)
+            picture = draw_people(image, people, frame.camera, self.pipeline.body.faces)
             if self.video:
                 self.video.add(picture)
             self.picks.add(picture, f'{frame.stamp:.2f} s' if not self.source.live else f'frame {index}')
             self.timings[-1]['draw'] = 1e3 * (time.perf_counter() - start)
+            self._record(frame, people, image, picture)
         self.people_per_frame.append(len(people))
         return people
+
+    def _record(self, frame, people, image, picture) -> None:
+        from cliff_ros.record import Take
+
+        if self.recorders:
+            start = time.perf_counter()
+            stamp = round(frame.stamp * 1e9)
+            self.recorders.add(Take(stamp, frame.camera, people, image, picture, frame.frame_id))
+            self.timings[-1]['record'] = 1e3 * (time.perf_counter() - start)
 
     def _finish(self, stopped: str | None, unwritten: list) -> None:
         """Write each of the results; what cannot be written keeps none of the others from it."""
@@ -162,6 +188,8 @@ class _Run:
                 if self.video.frames:
                     sheet = self.picks.sheet(f'cliff video {Path(self.args.source).name}')
                     save_png(self.output / 'contact_sheet.png', sheet)
+        if self.recorders:
+            self.recorded = self.recorders.close(unwritten)
         if unwritten and not stopped:
             stopped = str(unwritten[0])
         report = self._report(stopped)
@@ -183,7 +211,7 @@ class _Run:
         counts, camera, engine = self.people_per_frame, self.source.camera, self.pipeline.engine
         stages = dict.fromkeys(stage for timing in self.timings for stage in timing)
         values = {stage: [timing[stage] for timing in self.timings if stage in timing] for stage in stages}
-        ours = [sum(ms for stage, ms in timing.items() if stage != 'draw') for timing in self.timings]
+        ours = [sum(ms for stage, ms in timing.items() if stage not in ('draw', 'record')) for timing in self.timings]
         values |= {'pipeline': ours} if ours else {}
         return {
             'source': self.args.source,
@@ -207,6 +235,7 @@ class _Run:
             'engine': engine.name,
             'model': self.args.model,
             'detector': self.args.detector,
+            'privacy': self.args.privacy,
             'plausibility': self.plausibility.report(self.log.columns(), self.pipeline.body),
         }
 
@@ -217,6 +246,6 @@ class _Run:
         )
         for stage, ms in report['stage_ms'].items():
             print(f'  {stage:<9} p50 {ms["p50"]:7.1f} ms   p95 {ms["p95"]:7.1f} ms')
-        for path in (self.output, self.args.report, self.args.page):
+        for path in (self.output, self.args.report, self.args.page, *self.recorded):
             if path and path.exists():
                 print(f'written: {path}')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -13,6 +14,7 @@ from cliff_ros.body import BodyModel, load_body
 from cliff_ros.demo.recording import Recording
 from cliff_ros.files import write_bytes
 from cliff_ros.people import Person
+from cliff_ros.record import Recorders, Take
 from cliff_ros.render.overlay import draw_people, draw_skeleton
 from cliff_ros.render.sheet import Picks, save_png
 from cliff_ros.render.video import VideoFile
@@ -20,8 +22,12 @@ from cliff_ros.render.video import VideoFile
 _TRUTH = (255, 255, 255)
 
 
-def draw_recording(recording: Recording, folder: Path, rate: float) -> int:
+def draw_recording(
+    recording: Recording, folder: Path, rate: float, recorders: Callable[[BodyModel], Recorders] | None = None
+) -> int:
     """Write ``overlay.mp4`` and ``contact_sheet.png``; returns the number of pictures.
+
+    recorders: makes, for the body, what else gets every picture; whoever gave it closes them.
 
     The meshes are rebuilt from betas, rotations and translation in SmplArray with the body that came in the
     latched SmplInfo. White skeletons are the truth.
@@ -33,12 +39,16 @@ def draw_recording(recording: Recording, folder: Path, rate: float) -> int:
         return 0
     truth = dict(zip(recording.truth.stamps.tolist(), recording.truth.people, strict=True))
     start, picks, camera = answers[0][0], Picks(), recording.camera
+    also = recorders(body) if recorders else None
     with VideoFile(folder / 'overlay.mp4', rate, camera.width, camera.height) as video:
         for stamp, people in tqdm(
             answers, desc='  drawing           ', unit='frame', mininterval=0.1 if sys.stderr.isatty() else 10.0
         ):
             image = _decode(recording.images[stamp])
-            picture = draw_people(image, with_vertices(people, body), camera, body.faces)
+            people = with_vertices(people, body)
+            picture = draw_people(image, people, camera, body.faces)
+            if also:
+                also.add(Take(stamp, camera, people, image, picture))
             for person in truth.get(stamp, ()):
                 draw_skeleton(picture, person.joints2d, _TRUTH, thickness=1)
             video.add(picture)

@@ -32,8 +32,8 @@ from visualization_msgs.msg import MarkerArray
 from cliff_ros.camera import Camera
 from cliff_ros.demo.recording import COUNTERS, STEPS, Messages, Recording
 from cliff_ros.errors import OutputError
-from cliff_ros.msg import Smpl, SmplArray, SmplInfo, Timing
-from cliff_ros.people import Person, TrackState
+from cliff_ros.msg import SmplArray, SmplInfo, Timing
+from cliff_ros.ros.inputs.people_back import person_of
 from cliff_ros.ros.inputs.wire import read_image
 from cliff_ros.ros.runtime.program import ros
 
@@ -119,35 +119,8 @@ class Recorder(Node):
             stamps=np.array([_nanoseconds(message.header) for _, message in messages], np.int64),
             frame_ids=[message.header.frame_id for _, message in messages],
             received=np.array([received for received, _ in messages], np.int64),
-            people=[[_person(smpl) for smpl in message.people] for _, message in messages],
+            people=[[person_of(smpl) for smpl in message.people] for _, message in messages],
         )
-
-
-def _person(smpl: Smpl) -> Person:
-    """The message back as a Person, without vertices."""
-    quaternions = np.array([(q.x, q.y, q.z, q.w) for q in smpl.rotations])
-    return Person(
-        id=smpl.id,
-        score=smpl.score,
-        box=np.array(smpl.box),
-        betas=np.array(smpl.betas),
-        rotations=_matrices(quaternions),
-        translation=np.array(_xyz(smpl.translation)),
-        joints=np.array([_xyz(point) for point in smpl.joints]),
-        joints2d=np.reshape(smpl.joints2d, (24, 2)),
-        track_state=TrackState(smpl.track_state),
-        velocity=np.array(_xyz(smpl.velocity)),
-        age=smpl.age,
-    )
-
-
-def _matrices(quaternions: np.ndarray) -> np.ndarray:
-    """(N, 4) x y z w -> (N, 3, 3)."""
-    axis, w = quaternions[:, :3], quaternions[:, 3]
-    x, y, z = axis.T
-    zero = np.zeros_like(x)
-    cross = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).reshape(-1, 3, 3)
-    return np.eye(3) + 2 * w[:, None, None] * cross + 2 * cross @ cross
 
 
 def _jpeg(image) -> bytes:

@@ -14,9 +14,10 @@ from tqdm import tqdm
 from cliff_ros.demo.processes import Processes, ros_environment
 from cliff_ros.ros.runtime.middleware import for_large_messages
 
-CAMERA, NODE, RECORDER = 'camera', 'cliff', 'recorder'
+CAMERA, NODE, RECORDER, VIEW = 'camera', 'cliff', 'recorder', 'view'
 _PREPARATION = 300.0  # [s] at most until the first image; the first run also compiles the rasteriser
 _NODE_START = 30.0  # [s] at most that a ready camera waits for the node, and until the first answer
+_VIEW_START = 30.0  # [s] at most until the page can be opened
 _DRAIN = 10.0  # [s] at most for what is under way when the camera ends
 _QUIET = 1.0  # [s] without a new message: nothing more comes
 
@@ -42,10 +43,11 @@ class Scene:
         return max(3 * self.width * self.height, self.people * 1_100_000) + 500_000
 
 
-def play(scene: Scene, folder: Path, node: dict[str, str]) -> None:
+def play(scene: Scene, folder: Path, node: dict[str, str], view: bool = False) -> None:
     """Play the scene through the node; leaves ``recording.npz``, ``images.npz`` and ``logs/`` in ``folder``.
 
     node : parameters of the node ``cliff`` by name, such as model, body, engine, detector.
+    view : also show it in a browser, and print where.
 
     Raises
     ------
@@ -87,12 +89,29 @@ def play(scene: Scene, folder: Path, node: dict[str, str]) -> None:
                 ),
             ],
         )  # the node, once it is active, and the recorder
+        if view:
+            processes.start(
+                VIEW, ['-m', 'cliff_ros.cli', 'view', f'ros:/{NODE}', '--body', node.get('body', 'embedded')]
+            )
+            print(_address(processes), flush=True)
         _wait_for_images(processes, scene)
         _watch(processes, scene)
         # Before the node: what that says on leaving answers no image.
         code = processes.stop(RECORDER, patience=60.0)
         if code:
             raise processes.failure(RECORDER, f'the recorder ended with exit code {code}')
+
+
+def _address(processes: Processes) -> str:
+    """The line that says where to look."""
+    end = time.monotonic() + _VIEW_START
+    while time.monotonic() < end:
+        processes.check(VIEW)
+        line = next((line for line in processes.tail(VIEW).splitlines() if line.startswith('Look at')), None)
+        if line is not None:
+            return line
+        time.sleep(0.1)
+    raise processes.failure(VIEW, 'the view did not start')
 
 
 def _parameters(values: dict[str, object]) -> list[str]:

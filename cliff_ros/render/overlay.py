@@ -15,6 +15,7 @@ from cliff_ros.render.raster import shade
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _SUBPIXEL_BITS = 4
+_BODY = 0.35  # [m] from a joint to the skin before it, at most; what is nearer than that is somebody else
 
 
 def draw_people(
@@ -39,12 +40,11 @@ def draw_people(
     alpha : opacity of the mesh, 0..1.
     """
     out = np.ascontiguousarray(image).copy()
-    if mesh:
-        draw_meshes(out, people, camera, faces, alpha)
+    depth = draw_meshes(out, people, camera, faces, alpha) if mesh else None
     for person in sorted(people, key=lambda p: -float(p.joints[0, 2])):  # the nearest person's label on top
         color = color_of(person.id)
         if skeleton or person.vertices is None:
-            draw_skeleton(out, person.joints2d, color)
+            draw_skeleton(out, _in_sight(person, depth), color)
         if box:
             draw_box(out, person.box, color, dashed=person.track_state == TrackState.COASTING)
         if label:
@@ -54,8 +54,11 @@ def draw_people(
 
 def draw_meshes(
     image: np.ndarray, people: Sequence[Person], camera: Camera, faces: np.ndarray, alpha: float = 0.75
-) -> None:
-    """Lit meshes over ``image`` (in place), through the camera's distortion, hiding each other by depth."""
+) -> np.ndarray:
+    """Lit meshes over ``image`` (in place), through the camera's distortion, hiding each other by depth.
+
+    Returns (H, W) float32, the inverse depth of what was drawn, 0 where nothing was.
+    """
     depth = np.zeros(image.shape[:2], np.float32)
     # Nearest first: whoever is hidden behind is not blended into the one in front.
     for person in sorted(people, key=lambda p: float(p.joints[0, 2])):
@@ -71,6 +74,22 @@ def draw_meshes(
                 alpha=alpha,
                 depth=depth,
             )
+    return depth
+
+
+def _in_sight(person: Person, depth: np.ndarray | None) -> np.ndarray:
+    """Joints in the image (24, 2), NaN where somebody nearer is in front of them."""
+    joints = np.array(person.joints2d, np.float64)
+    if depth is None:
+        return joints
+    height, width = depth.shape
+    with np.errstate(invalid='ignore'):
+        inside = np.isfinite(joints).all(1) & (joints > -0.5).all(1) & (joints < (width - 0.5, height - 0.5)).all(1)
+    column, row = joints[inside].round().astype(int).T
+    with np.errstate(divide='ignore'):
+        nearest = 1 / depth[row, column]
+    joints[np.flatnonzero(inside)[nearest < np.asarray(person.joints)[inside, 2] - _BODY]] = np.nan
+    return joints
 
 
 def to_pinhole(points: np.ndarray, camera: Camera) -> np.ndarray:

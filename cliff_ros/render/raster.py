@@ -165,10 +165,23 @@ def rasterize_textured(
 
 
 @njit(cache=True, fastmath=True, nogil=True)
-def _blend(image, layer, inverse_depth, left, top, alpha):
+def _lit(normals, light, color):
+    """(V, 3) float32 colors of vertices; grazing surfaces are a little brighter, so that limbs stay readable."""
+    lit = np.empty_like(normals)
+    for i in range(normals.shape[0]):
+        diffuse = normals[i, 0] * light[0] + normals[i, 1] * light[1] + normals[i, 2] * light[2]
+        rim = min(max(1 + normals[i, 2], np.float32(0)), np.float32(1))
+        brightness = 0.35 + 0.6 * min(max(diffuse, np.float32(0)), np.float32(1)) + 0.15 * rim * rim * rim
+        for k in range(3):
+            lit[i, k] = brightness * color[k]
+    return lit
+
+
+@njit(cache=True, fastmath=True, nogil=True)
+def _blend(image, layer, labels, left, top, alpha):
     for y in range(layer.shape[0]):
         for x in range(layer.shape[1]):
-            if inverse_depth[y, x] > 0:
+            if labels[y, x] > 0:
                 for k in range(3):
                     value = (1 - alpha) * image[top + y, left + x, k] + alpha * layer[y, x, k]
                     image[top + y, left + x, k] = np.uint8(min(max(value, 0), 255))
@@ -208,31 +221,13 @@ def shade(
     right, bottom = np.minimum(np.ceil(pixels.max(0)) + 1, (width, height)).astype(int)
     if left >= right or top >= bottom:
         return
-    direction = np.asarray(light, np.float32) / np.linalg.norm(light)
-    normals = vertex_normals(vertices, faces)
-    diffuse = np.clip(normals @ direction, 0, 1)
-    rim = np.clip(1 + normals[:, 2], 0, 1) ** 3  # grazing surfaces a little brighter: limbs stay readable
-    lit = (0.35 + 0.6 * diffuse + 0.15 * rim)[:, None] * np.asarray(color, np.float32)
-    layer = np.zeros((bottom - top, right - left, 3), np.float32)
-    if depth is None:
-        inverse_depth = np.zeros(layer.shape[:2], np.float32)
-        rasterize(
-            vertices,
-            faces,
-            lit.astype(np.float32),
-            f,
-            f,
-            cx - left,
-            cy - top,
-            layer,
-            inverse_depth,
-            np.zeros(layer.shape[:2], np.uint8),
-            1,
-        )
-    else:
-        window = depth[top:bottom, left:right]
-        labels, nearest = np.zeros(layer.shape[:2], np.uint8), np.ascontiguousarray(window)
-        rasterize(vertices, faces, lit.astype(np.float32), f, f, cx - left, cy - top, layer, nearest, labels, 1)
+    direction = np.asarray(light, np.float32) / np.float32(np.linalg.norm(light))
+    colors = _lit(vertex_normals(vertices, faces), direction, np.asarray(color, np.float32))
+    layer = np.empty((bottom - top, right - left, 3), np.float32)  # read only where something was drawn
+    labels = np.zeros(layer.shape[:2], np.uint8)
+    window = None if depth is None else depth[top:bottom, left:right]
+    nearest = np.zeros(layer.shape[:2], np.float32) if window is None else np.ascontiguousarray(window)
+    rasterize(vertices, faces, colors, f, f, cx - left, cy - top, layer, nearest, labels, 1)
+    if window is not None:
         window[:] = nearest
-        inverse_depth = np.where(labels > 0, nearest, 0).astype(np.float32)
-    _blend(image, layer, inverse_depth, left, top, alpha)
+    _blend(image, layer, labels, left, top, alpha)

@@ -212,7 +212,7 @@ class CliffNode(Guarded, LifecycleNode):
         if self.active:
             self.active.watchdog.check(self.parameters.current())
         self.namesakes.check()
-        facts = [('restarts', str(self.restarts.count))]
+        facts = [('restarts', str(self.restarts.count)), ('privacy', self.parameters.current().privacy)]
         for part in (self.configured, self.active):
             facts += part.facts() if part else ()
         self.diagnostics.publish(self.status.state(facts))

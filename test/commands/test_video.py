@@ -137,3 +137,28 @@ def test_a_calibration_of_other_images_is_refused(clip, tmp_path, capsys):
     Camera.uncalibrated(100, 100).to_yaml(tmp_path / 'camera.yaml')
     assert cli.main(['video', str(clip / 'clip.mp4'), '--camera', str(tmp_path / 'camera.yaml')]) == 2
     assert 'calibrates 100x100' in capsys.readouterr().err
+
+
+def test_recordings_and_privacy(clip, sequence, tmp_path):
+    """What is covered is covered in every file, and the report says so."""
+    pytest.importorskip('rosbags', reason="needs the extra 'record'")
+    from rosbags.highlevel import AnyReader
+
+    source, camera = str(clip / 'clip.mp4'), str(clip / 'camera.yaml')
+    words = ['video', source, '--camera', camera, '--engine', 'onnx', '--max-frames', '3', '--min-hits', '1']
+    words += ['--privacy', 'people', '--record', 'mcap', 'obj', '--output', str(tmp_path)]
+    assert cli.main([*words, '--report', str(tmp_path / 'report.json')]) == 0
+    assert json.loads((tmp_path / 'report.json').read_text())['privacy'] == 'people'
+    assert (tmp_path / 'people.obj').exists()
+    with np.load(tmp_path / 'people.npz') as table:
+        x0, y0, x1, y1 = table['box'][0].round().astype(int).clip(0)
+    with AnyReader([tmp_path / 'recording']) as reader:
+        images = [c for c in reader.connections if c.topic == '/camera/image_raw/compressed']
+        for number, (_, _, raw) in enumerate(reader.messages(images)):
+            data = bytes(reader.deserialize(raw, images[0].msgtype).data)
+            image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+            if number == 0:
+                assert image[y0:y1, x0:x1].std(axis=(0, 1)).max() < 3
+                assert sequence.image(0)[y0:y1, x0:x1].std(axis=(0, 1)).max() > 10
+    assert number == 2
+    assert cli.main(['video', source, '--record', 'obj']) == 2  # into which folder?

@@ -162,3 +162,14 @@ def test_video_can_be_read_back(tmp_path):
 def test_video_where_nothing_can_be_written():
     with pytest.raises(OutputError, match='cannot be written'):
         VideoFile(Path('/proc/absent/clip.mp4'), 10.0, 64, 48)
+
+
+def test_joints_behind_somebody_nearer_are_not_drawn():
+    camera, faces = CAMERAS['pinhole'], load_body().faces
+    behind, before = stand(camera, z=4.0, person_id=1), stand(camera, z=2.0, person_id=2)
+    alone = draw_people(grey(), [behind], camera, faces, skeleton=True, box=False, label=False)
+    both = draw_people(grey(), [behind, before], camera, faces, skeleton=True, box=False, label=False)
+    only = draw_people(grey(), [before], camera, faces, skeleton=True, box=False, label=False)
+    chest = tuple(np.round(behind.joints2d[9]).astype(int)[::-1])
+    assert (alone[chest] == color_of(1)).all()
+    assert (both[chest] == only[chest]).all()

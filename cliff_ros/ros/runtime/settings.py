@@ -9,6 +9,7 @@ from typing import Any
 from cliff_ros import options
 from cliff_ros.engine import ENGINES
 from cliff_ros.options import PipelineOptions
+from cliff_ros.render.privacy import MODES, OFF
 from cliff_ros.ros.inputs.images import MAX_PIXELS
 from cliff_ros.ros.inputs.offers import RELIABILITIES
 from cliff_ros.ros.runtime.complaints import shortened
@@ -109,6 +110,13 @@ class CliffSettings:
         check=_frame_prefix,
     )
     overlay_opacity: float = parameter(0.75, 'of the mesh on ~/overlay', When.LIVE, range=(0.0, 1.0))
+    overlay_joints: bool = parameter(False, 'draw joints and bones on ~/overlay too', When.LIVE)
+    privacy: str = parameter(
+        OFF,
+        'what is covered on ~/overlay, before it is published: off, faces, or people; nobody can change it later',
+        When.START,
+        choices=MODES,
+    )
 
     # housekeeping
     diagnostics_rate: float = parameter(1.0, 'how often to publish /diagnostics [Hz]', When.START, range=(0.1, 10.0))
