@@ -10,6 +10,7 @@ To add one, write ``commands/<name>.py`` with two functions and add its row to `
 COMMANDS = {
     'demo': 'run the whole pipeline over ROS 2 on synthetic people; measure it against exact truth',
     'video': 'people from a video, a folder of images or a camera, without ROS',
+    'bag': 'every image of a recorded bag, without ROS, into a bag of people that RViz and Foxglove play',
     'batch': 'the same command over many files, on several processes or on machines with Ray',
     'view': 'people live in a browser, from a video, a folder of images or a camera',
     'convert': 'check an SMPL body or a CLIFF checkpoint and write it in a format that holds only numbers',
