@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -76,16 +76,18 @@ class Bodies:
 class Observer:
     """Looks at people with a network.
 
-    engine: what `load_engine` gives. say: told (topic, sentence) of what goes wrong.
+    engine: what `load_engine` gives. turn_beyond: of `PipelineOptions`. say: told (topic, sentence) of what goes wrong.
     """
 
     def __init__(self, engine: Engine, body: BodyModel, upright: int, say: Callable[[str, str], None]) -> None:
-        self.engine, self.upright = engine, upright
+        self.engine, self.upright, self.turn_beyond = engine, upright, -1.0
         self._outline, self._say = Outline(body), say
 
     def cut(self, frame: Frame, boxes: Sequence[Box]) -> tuple[np.ndarray, list[View], np.ndarray]:
         """Which boxes (K,) can be looked into, how the network sees them, and what (K, h, w, 3)."""
         spec = self.engine.spec
+        if self.turn_beyond >= 0:
+            spec = replace(spec, turn_beyond=self.turn_beyond)
         found = views_of(boxes, frame.camera, spec, self.upright)
         which = np.array([i for i, view in enumerate(found) if view is not None], int)
         views = [view for view in found if view is not None]
@@ -95,9 +97,23 @@ class Observer:
                 'a box is left out: it lies outside the view of the lens; drop such boxes, or check that '
                 'the camera is calibrated for this image',
             )
+        self._check_places(views)
         if self.engine.cut is not None:
             return which, views, self.engine.cut(frame, views)
         return which, views, crops(frame.image, frame.camera, views, spec, frame.order)
+
+    def _check_places(self, views: Sequence[View]) -> None:
+        """Say where somebody is farther from the axis than anybody whom the network was trained on."""
+        known = self.engine.spec.turn_beyond
+        if self.turn_beyond <= known:
+            return
+        farthest = max((float(np.hypot(*view.location[:2])) for view in views), default=0.0)
+        if farthest > np.tan(np.radians(known)):
+            self._say(
+                'place',
+                f'somebody is more than {known:.0f} degrees off the axis, where the network was trained on nobody: '
+                'their direction is a guess; leave turn_beyond at -1, or set it lower',
+            )
 
     def understand(self, views: Sequence[View], crops: np.ndarray, vertices: bool) -> tuple[np.ndarray, Bodies]:
         """Which of the crops (N,) bool the network did not fail on, and the bodies in those."""

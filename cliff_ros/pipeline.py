@@ -98,6 +98,7 @@ class Pipeline:
     @options.setter
     def options(self, options: PipelineOptions) -> None:
         self._options, self._observer.upright = options, options.upright
+        self._observer.turn_beyond = options.turn_beyond
         self.detector.threshold = options.score_threshold
         # What the filters remember is the tracks': other filters go on from there.
         how = options.smoothing

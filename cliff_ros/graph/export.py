@@ -118,6 +118,7 @@ def runtime_graph(model: nn.Module, body: BodyModel) -> tuple[RuntimeGraph, dict
         margin=spec.margin,
         antialias=spec.antialias,
         integer_rectangle=spec.integer_rectangle,
+        turn_beyond=spec.turn_beyond,
         body=body.name,
         body_sha256=body.sha256,
         num_vertices=body.num_vertices,

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from cliff_ros import assets
-from cliff_ros.crop.views import CropSpec
+from cliff_ros.crop.views import MAX_OFF_AXIS, CropSpec
 from cliff_ros.errors import ModelError
 from cliff_ros.graph.onnx_file import OnnxFile
 
@@ -40,6 +40,7 @@ _KINDS = {
     **dict.fromkeys(('model', 'body', 'body_sha256', 'dialect', 'licence'), lambda value: isinstance(value, str)),
     'crop': lambda value: isinstance(value, list) and len(value) == 2 and all(_is_count(side, 4096) for side in value),
     'margin': lambda value: type(value) in (int, float) and 0 < value < 100,
+    'turn_beyond': lambda value: type(value) in (int, float) and 0 <= value <= MAX_OFF_AXIS,
     'num_vertices': lambda value: _is_count(value, 1 << 20),
     'num_betas': lambda value: _is_count(value, 1 << 12),
 }
@@ -107,6 +108,7 @@ def crop_spec(metadata: dict) -> CropSpec:
         float(metadata['margin']),
         antialias=bool(metadata.get('antialias', False)),
         integer_rectangle=bool(metadata.get('integer_rectangle', False)),
+        turn_beyond=float(metadata.get('turn_beyond', MAX_OFF_AXIS)),
     )
 
 
