@@ -13,18 +13,17 @@ from typing import Any
 import numpy as np
 
 from cliff_ros.body import load_body
-from cliff_ros.crop.views import View
 from cliff_ros.detect import load_detector
 from cliff_ros.detect.upright import turned, turned_back
 from cliff_ros.engine import Engine, load_engine
 from cliff_ros.errors import InputError, ModelError
-from cliff_ros.observer import Bodies, Observer
+from cliff_ros.observer import Look, Observer
 from cliff_ros.options import PipelineOptions, changed
-from cliff_ros.people import Box, Frame, People, Person, TrackState
+from cliff_ros.people import Box, Frame, People
+from cliff_ros.reporter import Reporter
 from cliff_ros.stopwatch import Stopwatch
-from cliff_ros.track import PoseState, Smoother, SmootherOptions, Track, Tracker
-from cliff_ros.track.identity import once, without_jumps
-from cliff_ros.track.person import STEADY
+from cliff_ros.track import Track, Tracker
+from cliff_ros.track.identity import recognize
 
 STAGES = ('detect', 'track', 'crop', 'infer', 'smooth')
 # IoU of a person's outline with the box that was looked at, below which to look again: of somebody new, and of somebody
@@ -72,6 +71,7 @@ class Pipeline:
             options.upright,
             self._say,
         )
+        self._reporter = Reporter(self.body, options)
         if self.engine.metadata['body_sha256'] != self.body.sha256:
             raise ModelError(
                 f'the graph {self.engine.metadata["model"]!r} was exported with the body '
@@ -97,12 +97,9 @@ class Pipeline:
 
     @options.setter
     def options(self, options: PipelineOptions) -> None:
-        self._options, self._observer.upright = options, options.upright
+        self._options = self._reporter.options = options
+        self._observer.upright, self.detector.threshold = options.upright, options.score_threshold
         self._observer.turn_beyond = options.turn_beyond
-        self.detector.threshold = options.score_threshold
-        # What the filters remember is the tracks': other filters go on from there.
-        how = options.smoothing
-        self._smoother = Smoother(how if isinstance(how, SmootherOptions) else None)
 
     @property
     def engine(self) -> Engine:
@@ -119,7 +116,7 @@ class Pipeline:
         self._undetected = 0
 
     def __call__(self, frame: Frame, boxes: Sequence[Box] | None = None, vertices: bool = True) -> People:
-        """The people in an image, in the order of their ids: a list, with what each of `STAGES` cost.
+        """The people in an image, in the order of their ids: as a list, in columns, with what each of `STAGES` cost.
 
         boxes: where they are, raw pixels, instead of the detector; ids they have are kept.
         vertices: whether ``Person.vertices`` is wanted.
@@ -139,15 +136,16 @@ class Pipeline:
         with watch.stage('track'):
             tracks = self._tracker.update(boxes, frame.stamp)
         with watch.stage('crop'):
-            looked = [track for track in tracks if not track.misses]
-            which, views, crops = self._observer.cut(frame, [self._crop(track) for track in looked])
-            looked = [looked[i] for i in which]
+            look = self._observer.cut(frame, [self._box(track) for track in tracks if not track.misses])
         with watch.stage('infer'):
-            seen, bodies = self._understand(frame, looked, views, crops, vertices and not self.options.smoothing, given)
+            people = self._understand(frame, look, vertices and not self.options.smoothing, given)
         with watch.stage('smooth'):
-            seen, bodies = self._recognise(frame, seen, bodies, given)
-            people = self._report(frame, seen, bodies, vertices) + self._coast(frame, vertices, given)
-        return People(sorted(people, key=lambda person: person.id), watch.stages, len(looked))
+            needed = 1 if given else self.options.min_hits or self._tracker.hits_needed()
+            seen, people = recognize(
+                self._tracker, people, frame.camera, frame.stamp, self.options.presence_threshold, needed, given
+            )
+            people = self._reporter(frame, self._tracker.tracks, seen, people, vertices, given)
+        return people.with_(timings=watch.stages, num_crops=len(look))
 
     def _detect(self, frame: Frame, boxes: Sequence[Box] | None) -> Sequence[Box] | None:
         """Boxes; None in an image where nobody looks for any."""
@@ -169,137 +167,28 @@ class Pipeline:
             boxes = sorted(boxes, key=lambda box: -box.score)[:most]
         return boxes
 
-    def _understand(
-        self,
-        frame: Frame,
-        looked: Sequence[Track],
-        views: Sequence[View],
-        crops: np.ndarray,
-        vertices: bool,
-        given: bool,
-    ) -> tuple[list[Track], Bodies]:
-        """Who is there of those who were looked at, and their bodies in the optical frame."""
-        good, bodies = self._observer.understand(views, crops, vertices)
-        seen = [looked[i] for i in np.flatnonzero(good).tolist()]
-        if bodies.presence is not None and not given:
-            enough = self.options.presence_threshold * np.array([KNOWN if track.hits else 1.0 for track in seen])
-            there = bodies.presence >= enough
-            seen, bodies, enough = [seen[i] for i in np.flatnonzero(there)], bodies[there], enough[there]
-        if self.options.refine_boxes and not given and seen:
-            boxes = self._observer.look_again(
+    def _understand(self, frame: Frame, look: Look, vertices: bool, given: bool) -> People:
+        """Who is there of those who are looked at, and how; the boxes that follow them are put right by that."""
+        people = self._observer.understand(look, vertices)
+        tracks = self._tracker.named(people.id)
+        if people.presence is not None and not given:
+            enough = self.options.presence_threshold * np.array([KNOWN if track.hits else 1.0 for track in tracks])
+            there = people.presence >= enough
+            people, enough = people[there], enough[there]
+            tracks = self._tracker.named(people.id)
+        if self.options.refine_boxes and not given and tracks:
+            people, boxes = self._observer.look_again(
                 frame,
-                bodies,
-                np.array([track.box.place(self.options.smooth_boxes) for track in seen]),
-                np.array([LATER_LOOKS if track.confirmed else FIRST_LOOK for track in seen]),
-                lambda who, presence: np.ones(len(who), bool) if presence is None else presence >= enough[who],
+                people,
+                np.array([LATER_LOOKS if track.confirmed else FIRST_LOOK for track in tracks]),
+                lambda rows, presence: np.ones(len(rows), bool) if presence is None else presence >= enough[rows],
             )
-            for track, box in zip(seen, boxes, strict=True):
+            for track, box in zip(tracks, boxes, strict=True):
                 if np.isfinite(box).all():
                     track.box.correct(box)
-        return seen, bodies
-
-    def _recognise(self, frame: Frame, seen: list[Track], bodies: Bodies, given: bool) -> tuple[list[Track], Bodies]:
-        """Who is who of those seen: nobody jumps, and of people found here nobody is there twice."""
-        joints, presence, stamp = bodies.joints, bodies.presence, frame.stamp
-        who = without_jumps(self._tracker, seen, joints[:, 0], stamp)
-        there = np.ones(len(who), bool)
-        if presence is not None and not given:  # who is somebody else after all, was not there before
-            there &= (presence >= self.options.presence_threshold) | np.array(
-                [a is b for a, b in zip(who, seen, strict=True)], bool
-            )
-        who = [who[i] for i in np.flatnonzero(there)]
-        if not given:
-            alone = once(self._tracker, who, joints[there], frame.camera, stamp)
-            there[there] = alone
-            who = [who[i] for i in np.flatnonzero(alone)]
-        needed = 1 if given else self.options.min_hits or self._tracker.hits_needed()
-        for track in who:
-            # Where the detector did not look, only a network that knows who is a person has seen somebody new.
-            if track.confirmed or track.boxed == stamp or presence is not None:
-                track.hit(stamp, needed)
-        for track in self._tracker.tracks:
-            if track not in who:
-                track.miss(stamp)
-        return who, bodies[there]
-
-    def _report(self, frame: Frame, seen: list[Track], bodies: Bodies, vertices: bool) -> list[Person]:
-        """Those who are believed to be there, in a pose and at a place that follow from those before."""
-        if not seen:
-            return []
-        stamp, pelvis, rotations, betas = frame.stamp, bodies.joints[:, 0], bodies.rotations, bodies.betas
-        if self.options.smoothing:
-            poses = []
-            for i, track in enumerate(seen):
-                if track.pose is None or not self._smoother.follows(track.pose, stamp):
-                    track.pose = PoseState(stamp, rotations[i], betas[i], pelvis[i])
-                poses.append(track.pose)
-            rotations, betas, pelvis = self._smoother(poses, stamp, rotations, betas, pelvis)
-        said = np.array([track.move(stamp, place) for track, place in zip(seen, pelvis, strict=True)])
-        believed = np.array([track.confirmed for track in seen])
-        seen = [seen[i] for i in np.flatnonzero(believed)]
-        if self.options.smoothing:
-            # Other angles and lengths move every point: joints and mesh are made again from what is reported.
-            rotations, betas = rotations[believed], betas[believed]
-            translation = said[believed] - self.body.rest_joints(betas)[:, 0]
-            bodies = Bodies(rotations, betas, translation, *self._pose(betas, rotations, translation, vertices), None)
-        else:
-            bodies.move(said - pelvis)
-            bodies = bodies[believed]
-        pixels = frame.camera.project(bodies.joints)
-        people = []
-        for i, track in enumerate(seen):
-            state, age = track.report(stamp)
-            velocity = np.zeros(3) if state is TrackState.NEW else track.velocity
-            track.person = Person(
-                id=track.id,
-                score=track.score,
-                box=track.box.place(self.options.smooth_boxes),
-                betas=bodies.betas[i],
-                rotations=bodies.rotations[i],
-                translation=bodies.translation[i],
-                joints=bodies.joints[i],
-                joints2d=pixels[i],
-                vertices=None if bodies.vertices is None else bodies.vertices[i],
-                track_state=state,
-                velocity=velocity,
-                age=age,
-            )
-            people.append(track.person)
         return people
 
-    def _coast(self, frame: Frame, vertices: bool, given: bool) -> list[Person]:
-        """Those not seen now but a moment ago, held in their pose and moved on."""
-        people = []
-        for track in self._tracker.tracks:
-            person = track.person
-            if person is None or not track.can_coast(frame.stamp, self.options.coast, 1 if given else STEADY):
-                continue
-            state, age = track.report(frame.stamp)
-            translation = person.translation + track.coast(frame.stamp)
-            joints, mesh = self._pose(person.betas[None], person.rotations[None], translation[None], vertices)
-            people.append(
-                person.with_(
-                    box=track.box.xyxy,
-                    translation=translation,
-                    joints=joints[0],
-                    joints2d=frame.camera.project(joints[0]),
-                    vertices=None if mesh is None else mesh[0],
-                    velocity=track.velocity,
-                    track_state=state,
-                    age=age,
-                )
-            )
-        return people
-
-    def _pose(
-        self, betas: np.ndarray, rotations: np.ndarray, translation: np.ndarray, vertices: bool
-    ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Joints (N, 24, 3) and, where wanted, vertices (N, V, 3)."""
-        if vertices:
-            return self.body(betas, rotations, translation)
-        return self.body.joints(betas, rotations, translation), None
-
-    def _crop(self, track: Track) -> Box:
+    def _box(self, track: Track) -> Box:
         return Box(track.box.place(self.options.smooth_boxes), track.score, track.id)
 
     def _say(self, topic: str, message: str) -> None:

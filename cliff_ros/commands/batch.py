@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     with tqdm(total=len(units), unit='file', mininterval=every) as bar:
         for unit, outcome in zip(
             units,
-            run_units(work, units, args.output / 'units', args.workers, args.ray, lambda *_: bar.update() and None),
+            run_units(work, units, args.output / 'units', args.workers, args.ray, lambda *_: bar.update()),
             strict=True,
         ):
             outcomes.append({'source': unit['source'], **asdict(outcome)})

@@ -35,7 +35,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from cliff_ros.record import require
+
     _require_ros()
+    require([*args.record, *(['html'] if args.view else [])])  # the page and its replay need the same
     scene = _scene(args)
     node = {name: getattr(args, name) for name in ('model', 'body', 'detector', 'engine')}
     from cliff_ros.pipeline import Pipeline
@@ -73,11 +76,8 @@ def run(args: argparse.Namespace) -> int:
     made: list[Recorders] = []
 
     def recorders(body) -> Recorders:
-        made.append(
-            Recorders(['html'], args.output, body, scene.rate, optional=True)
-            if not args.record
-            else Recorders(['html', *args.record], args.output, body, scene.rate)
-        )
+        optional = () if 'html' in args.record else ('html',)
+        made.append(Recorders(['html', *args.record], args.output, body, scene.rate, optional=optional))
         return made[0]
 
     with keeping(unwritten):

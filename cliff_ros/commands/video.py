@@ -42,6 +42,7 @@ def run(args: argparse.Namespace) -> int:
     from cliff_ros import options
     from cliff_ros.commands.open_input import open_input
     from cliff_ros.pipeline import Pipeline
+    from cliff_ros.record import require
 
     if args.max_frames is not None and args.max_frames < 1:
         from cliff_ros.errors import InputError
@@ -55,6 +56,7 @@ def run(args: argparse.Namespace) -> int:
         from cliff_ros.errors import InputError
 
         raise InputError('--record needs a folder to write to: give --output DIR.')
+    require(args.record)
     source = open_input(args.source, args.camera, args.fps)
     try:
         pipeline = Pipeline(

@@ -53,6 +53,8 @@ def run(args: argparse.Namespace) -> int:
                 cameras.append(_open(args, source, number))
             viewer.say('')
             _play(cameras, viewer)
+        except KeyboardInterrupt:  # which is how looking ends
+            pass
         finally:
             for camera in cameras:
                 camera.close()

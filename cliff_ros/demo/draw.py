@@ -10,10 +10,11 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from cliff_ros.arrays import Pixels
 from cliff_ros.body import BodyModel, load_body
 from cliff_ros.demo.recording import Recording
 from cliff_ros.files import write_bytes
-from cliff_ros.people import Person
+from cliff_ros.people import People
 from cliff_ros.record import Recorders, Take
 from cliff_ros.render.overlay import draw_people, draw_skeleton
 from cliff_ros.render.sheet import Picks, save_png
@@ -35,10 +36,11 @@ def draw_recording(
     body = received_body(recording, folder)
     answers = list(zip(recording.estimate.stamps.tolist(), recording.estimate.people, strict=True))
     answers = [(stamp, people) for stamp, people in answers if stamp in recording.images]
-    if not answers:
+    camera = recording.camera
+    if not answers or camera is None:
         return 0
     truth = dict(zip(recording.truth.stamps.tolist(), recording.truth.people, strict=True))
-    start, picks, camera = answers[0][0], Picks(), recording.camera
+    start, picks = answers[0][0], Picks()
     also = recorders(body) if recorders else None
     with VideoFile(folder / 'overlay.mp4', rate, camera.width, camera.height) as video:
         for stamp, people in tqdm(
@@ -69,17 +71,12 @@ def received_body(recording: Recording, folder: Path) -> BodyModel:
     return load_body(path)
 
 
-def with_vertices(people: list[Person], body: BodyModel) -> list[Person]:
+def with_vertices(people: People, body: BodyModel) -> People:
     """People with the mesh that their parameters describe."""
-    if not people:
-        return []
-    _, vertices = body(
-        np.stack([p.betas for p in people]),
-        np.stack([p.rotations for p in people]),
-        np.stack([p.translation for p in people]),
-    )
-    return [person.with_(vertices=mesh) for person, mesh in zip(people, vertices, strict=True)]
+    return people.with_(vertices=body(people.betas, people.rotations, people.translation)[1])
 
 
-def _decode(jpeg: bytes) -> np.ndarray:
-    return cv2.cvtColor(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+def _decode(jpeg: bytes) -> Pixels:
+    pixels = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    assert pixels is not None  # the recorder made it
+    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)

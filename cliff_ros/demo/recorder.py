@@ -18,14 +18,17 @@ import struct
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+from geometry_msgs.msg import Point, Vector3
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import MarkerArray
 
@@ -33,8 +36,8 @@ from cliff_ros.camera import Camera
 from cliff_ros.demo.recording import COUNTERS, STEPS, Messages, Recording
 from cliff_ros.errors import OutputError
 from cliff_ros.msg import SmplArray, SmplInfo, Timing
-from cliff_ros.ros.inputs.people_back import person_of
-from cliff_ros.ros.inputs.wire import read_image
+from cliff_ros.ros.inputs.people_back import people_of
+from cliff_ros.ros.inputs.wire import RawImage, read_image
 from cliff_ros.ros.runtime.program import ros
 
 _JPEG_QUALITY = 92
@@ -50,7 +53,7 @@ class Recorder(Node):
     def __init__(self, camera: str, node: str) -> None:
         super().__init__('cliff_recorder')
         self.tapes: dict[str, list[tuple[int, bytes]]] = {}
-        self.images: dict[int, Future] = {}
+        self.images: dict[int, Future[bytes]] = {}
         self.meshes: list[tuple[int, int]] = []
         # One thread, so that compressing never keeps a message waiting to be noted.
         self._compressor = ThreadPoolExecutor(1)
@@ -110,7 +113,7 @@ class Recorder(Node):
             images={stamp: jpeg.result() for stamp, jpeg in self.images.items()},
         )
 
-    def _messages(self, name: str, message_type: type) -> list[tuple[int, object]]:
+    def _messages(self, name: str, message_type: type[Any]) -> list[tuple[int, Any]]:
         return [(received, deserialize_message(raw, message_type)) for received, raw in self.tapes[name]]
 
     def _people(self, name: str) -> Messages:
@@ -119,23 +122,22 @@ class Recorder(Node):
             stamps=np.array([_nanoseconds(message.header) for _, message in messages], np.int64),
             frame_ids=[message.header.frame_id for _, message in messages],
             received=np.array([received for received, _ in messages], np.int64),
-            people=[[person_of(smpl) for smpl in message.people] for _, message in messages],
+            people=[people_of(message) for _, message in messages],
         )
 
 
-def _jpeg(image) -> bytes:
-    pixels = np.frombuffer(image.data, np.uint8).reshape(image.height, image.step)[:, : image.width * 3]
-    pixels = pixels.reshape(image.height, image.width, 3)
-    if image.encoding == 'rgb8':
-        pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
-    return cv2.imencode('.jpg', pixels, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1].tobytes()
+def _jpeg(image: RawImage) -> bytes:
+    rows = np.frombuffer(image.data, np.uint8).reshape(image.height, image.step)[:, : image.width * 3]
+    pixels = rows.reshape(image.height, image.width, 3)
+    bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR) if image.encoding == 'rgb8' else pixels
+    return cv2.imencode('.jpg', bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1].tobytes()
 
 
-def _nanoseconds(header) -> int:
-    return header.stamp.sec * 10**9 + header.stamp.nanosec
+def _nanoseconds(header: Header) -> int:
+    return int(header.stamp.sec * 10**9 + header.stamp.nanosec)
 
 
-def _xyz(vector) -> tuple[float, float, float]:
+def _xyz(vector: Vector3 | Point) -> tuple[float, float, float]:
     return vector.x, vector.y, vector.z
 
 

@@ -6,12 +6,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from cliff_ros.camera import Camera
 from cliff_ros.files import write_aside
-from cliff_ros.people import Person
+from cliff_ros.people import People
 from cliff_ros.results import PeopleTable, people_by_frame
 
 STEPS = ('decode', 'detect', 'track', 'crop', 'infer', 'smooth', 'publish', 'total')
@@ -24,13 +25,13 @@ class Messages:
 
     stamps : (M,) int64, of the headers [ns]. frame_ids : (M,) of the headers.
     received : (M,) int64, when they reached the recorder [ns].
-    people : M lists.
+    people : M times those in it, without meshes.
     """
 
     stamps: np.ndarray
     frame_ids: Sequence[str]
     received: np.ndarray
-    people: list[list[Person]]
+    people: list[People]
 
     @property
     def headers(self) -> list[tuple[int, str]]:
@@ -61,14 +62,14 @@ class Recording:
     mesh_stamps: np.ndarray
     timing: np.ndarray
     counters: dict[str, int]
-    info: dict
+    info: dict[str, str]
     body_npz: bytes
     images: dict[int, bytes]
 
     def save(self, folder: Path) -> None:
         """Write ``recording.npz`` and ``images.npz``, each whole or not at all. OutputError."""
         camera = self.camera
-        arrays = dict(
+        arrays: dict[str, Any] = dict(
             **_flat('truth', self.truth),
             **_flat('estimate', self.estimate),
             tf_stamps=self.tf_stamps,

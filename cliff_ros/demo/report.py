@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 
@@ -11,13 +12,13 @@ from cliff_ros.demo.recording import STEPS, Messages, Recording
 from cliff_ros.demo.run import Scene
 from cliff_ros.evaluation.metrics import match
 from cliff_ros.evaluation.score import score
-from cliff_ros.people import Person
+from cliff_ros.people import People
 
 # One image: the people the node published, and the people who were there.
-_Pair = tuple[list[Person], list[Person]]
+_Pair = tuple[People, People]
 
 
-def make_report(recording: Recording, scene: Scene) -> dict:
+def make_report(recording: Recording, scene: Scene) -> dict[str, Any]:
     """All numbers of ``report.json``; None where there was nothing to measure.
 
     ``people_true`` counts the visible people in the images that the node answered: an image it skipped under
@@ -63,14 +64,14 @@ def _id_switches(pairs: list[_Pair]) -> int:
     known: dict[int, int] = {}
     switches = 0
     for people, true in pairs:
-        boxes = [np.array([person.box for person in side]).reshape(-1, 4) for side in (people, true)]
-        for i, j in match(*boxes):
-            switches += known.get(true[j].id, people[i].id) != people[i].id
-            known[true[j].id] = people[i].id
+        for i, j in match(people.box, true.box):
+            mine, theirs = int(people.id[i]), int(true.id[j])
+            switches += known.get(theirs, mine) != mine
+            known[theirs] = mine
     return switches
 
 
-def _transforms(recording: Recording) -> dict:
+def _transforms(recording: Recording) -> dict[str, Any]:
     """Do the transforms belong to images, and agree with the people in SmplArray?"""
     sent = set(recording.truth.stamps.tolist())
     answers = zip(recording.estimate.stamps.tolist(), recording.estimate.people, strict=True)

@@ -13,7 +13,7 @@ import numpy as np
 
 from cliff_ros.camera import Camera
 from cliff_ros.errors import InputError
-from cliff_ros.people import Person
+from cliff_ros.people import People
 
 # name: what it is, in the user's words.
 DATASETS = {'synthetic': 'rendered people in everyday poses, never trained on, with exact truth'}
@@ -26,10 +26,17 @@ class Sample(Protocol):
     ``joints2d`` and, where there are any, ``vertices``. ignored: (M, 4) boxes of people not asked for.
     """
 
-    image: np.ndarray
-    camera: Camera
-    people: list[Person]
-    ignored: np.ndarray
+    @property
+    def image(self) -> np.ndarray: ...
+
+    @property
+    def camera(self) -> Camera: ...
+
+    @property
+    def people(self) -> People: ...
+
+    @property
+    def ignored(self) -> np.ndarray: ...
 
 
 class Dataset(Protocol):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Sized
+from typing import Any
 
 import numpy as np
 
 from cliff_ros.body import BodyModel
 from cliff_ros.camera import Camera
-from cliff_ros.people import Person
+from cliff_ros.people import People
 
 
 class Plausibility:
@@ -18,19 +19,19 @@ class Plausibility:
         self.camera = camera
         self._overlaps: list[float] = []
 
-    def add(self, people: Iterable[Person]) -> None:
+    def add(self, people: People) -> None:
         """Compare the detected box with the box around the projected mesh, where there is a mesh."""
         limits = np.array([self.camera.width, self.camera.height] * 2) - 1
-        for person in people:
-            if person.vertices is None:
-                continue
-            pixels = self.camera.project(person.vertices)
+        if people.vertices is None:
+            return
+        for box, vertices in zip(people.box, people.vertices, strict=True):
+            pixels = self.camera.project(vertices)
             if np.isfinite(pixels).all():
                 mesh = np.concatenate([pixels.min(0), pixels.max(0)])
                 # Detectors see no further than the image's edge.
-                self._overlaps.append(_overlap(np.clip(mesh, 0, limits), np.clip(person.box, 0, limits)))
+                self._overlaps.append(_overlap(np.clip(mesh, 0, limits), np.clip(box, 0, limits)))
 
-    def report(self, columns: dict[str, np.ndarray], body: BodyModel) -> dict:
+    def report(self, columns: dict[str, np.ndarray], body: BodyModel) -> dict[str, Any]:
         """Of the columns of a :class:`~cliff_ros.results.PeopleTable`; None where there was nothing."""
         ids = np.unique(columns['id'])
         betas = {str(i): np.median(columns['betas'][columns['id'] == i], 0) for i in ids}
@@ -74,5 +75,5 @@ def _height(betas: np.ndarray, body: BodyModel) -> float:
     return float(np.ptp(vertices[0, :, 1]))
 
 
-def _or_none(statistic, values) -> float | None:
+def _or_none(statistic: Callable[[Any], Any], values: Sized) -> float | None:
     return float(statistic(values)) if len(values) else None

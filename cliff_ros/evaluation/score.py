@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from cliff_ros.arrays import Bools, Floats
 from cliff_ros.evaluation import metrics
-from cliff_ros.people import Person
+from cliff_ros.people import People, Person
 
 # Column of `Scores` -> key of a summary, and how it gets there. Means where the field uses means (mm), medians
 # where a few outliers would hide the rest.
-_SUMS = {
+_SUMS: dict[str, tuple[str, Callable[[Floats], np.floating[Any]]]] = {
     'mpjpe_mm': ('mpjpe_mm', np.mean),
     'mpjpe_visible_mm': ('mpjpe_visible_mm', np.mean),
     'pa_mpjpe_mm': ('pa_mpjpe_mm', np.mean),
@@ -26,7 +29,7 @@ _SUMS = {
 }
 
 
-def score(frames: Iterable[tuple[Sequence[Person], Sequence[Person]]], min_iou: float = 0.5) -> dict:
+def score(frames: Iterable[tuple[Iterable[Person], Iterable[Person]]], min_iou: float = 0.5) -> dict[str, Any]:
     """Accuracy over images, each given as (predicted people, true people): see `Scores`."""
     scores = Scores(min_iou)
     for predicted, true in frames:
@@ -52,15 +55,15 @@ class Scores:
 
     def __init__(self, min_iou: float = 0.5) -> None:
         self.min_iou = min_iou
-        self._rows: dict[str, list] = {name: [] for name in ('group', 'pelvis', 'found', *_SUMS)}
-        self._counts: dict[str, Counter] = {}
-        self.joint_errors: list[np.ndarray] = []  # (24,) [mm] about the pelvis, of everybody who was found
+        self._rows: dict[str, list[Any]] = {name: [] for name in ('group', 'pelvis', 'found', *_SUMS)}
+        self._counts: dict[str, Counter[str]] = {}
+        self.joint_errors: list[Floats] = []  # (24,) [mm] about the pelvis, of everybody who was found
 
     def add(
         self,
-        predicted: Sequence[Person],
-        true: Sequence[Person],
-        ignored: np.ndarray | Sequence = (),
+        predicted: Iterable[Person],
+        true: Iterable[Person],
+        ignored: npt.ArrayLike = (),
         group: str = '',
         size: tuple[int, int] | None = None,
     ) -> None:
@@ -70,20 +73,21 @@ class Scores:
         right nor wrong. group: a name for images that are also summed up on their own. size: (width, height) [px]
         of the image, which says whose joints are in it; None: all are.
         """
-        boxes = _boxes(predicted)
-        pairs = metrics.match(boxes, _boxes(true), self.min_iou)
+        predicted, true, unasked = People.of(predicted), People.of(true), np.asarray(ignored, np.float64)
+        pairs = metrics.match(predicted.box, true.box, self.min_iou)
         lost = np.delete(np.arange(len(predicted)), [i for i, _ in pairs])
         self._counts.setdefault(group, Counter()).update(
             predicted=len(predicted),
-            ignored=len(ignored),
-            left_out=int(metrics.left_out(boxes[lost], np.asarray(ignored)).sum()),
+            ignored=len(unasked),
+            left_out=int(metrics.left_out(predicted.box[lost], unasked).sum()),
         )
-        errors = _errors([(predicted[i], true[j]) for i, j in pairs], size)
-        self.joint_errors += [metrics.joint_errors(predicted[i].joints, true[j].joints) for i, j in pairs]
+        errors = _errors(predicted[[i for i, _ in pairs]], true[[j for _, j in pairs]], size)
+        for i, j in pairs:
+            self.joint_errors.append(metrics.joint_errors(predicted.joints[i], true.joints[j]))
         found = {j: row for row, (_, j) in enumerate(pairs)}
-        for j, person in enumerate(true):
+        for j in range(len(true)):
             self._rows['group'].append(group)
-            self._rows['pelvis'].append(person.joints[0])
+            self._rows['pelvis'].append(true.joints[j, 0])
             self._rows['found'].append(j in found)
             for name in _SUMS:
                 self._rows[name].append(errors[name][found[j]] if j in found else np.nan)
@@ -108,7 +112,7 @@ class Scores:
             'pelvis': columns['pelvis'].reshape(-1, 3),
         }
 
-    def summary(self, group: str | None = None) -> dict:
+    def summary(self, group: str | None = None) -> dict[str, Any]:
         """Counts, recall, precision and errors over all images, or those of a group.
 
         ``people_ignored`` are those not asked for; ``people_left_out`` the predictions of them.
@@ -131,38 +135,30 @@ class Scores:
         }
 
 
-def _errors(pairs: Sequence[tuple[Person, Person]], size: tuple[int, int] | None) -> dict[str, np.ndarray]:
-    """Columns of errors of pairs (predicted, true) in an image of that size."""
-    if not pairs:
+def _errors(predicted: People, true: People, size: tuple[int, int] | None) -> dict[str, Floats]:
+    """Columns of errors of people (N) who are found, against whom they are (N), in an image of that size."""
+    if not true:
         return {}
-
-    def both(name: str) -> tuple[np.ndarray, np.ndarray]:
-        return tuple(np.array([getattr(person, name) for person in side]) for side in zip(*pairs, strict=True))
-
-    joints, rotations, joints2d = both('joints'), both('rotations'), both('joints2d')
-    roots = [side[:, 0] for side in rotations]
-    pixels = metrics.reprojection_error(*joints2d)
+    joints, rotations = (predicted.joints, true.joints), (predicted.rotations, true.rotations)
+    pelvis, roots = (predicted.joints[:, 0], true.joints[:, 0]), (predicted.rotations[:, 0], true.rotations[:, 0])
+    pixels = metrics.reprojection_error(predicted.joints2d, true.joints2d)
     low, high = (-np.inf, np.inf) if size is None else (-0.5, np.array(size) - 0.5)
-    visible = ((joints2d[1] > low) & (joints2d[1] < high)).all(2)
+    visible: Bools = np.all((true.joints2d > low) & (true.joints2d < high), axis=2)
     return {
         'mpjpe_mm': metrics.mpjpe(*joints),
         'mpjpe_visible_mm': metrics.mpjpe_visible(*joints, visible),
         'pa_mpjpe_mm': metrics.pa_mpjpe(*joints),
-        'mpvpe_mm': [_vertex_error(*pair) for pair in pairs],
+        'mpvpe_mm': _vertex_errors(predicted, true),
         'mpjae_deg': metrics.mpjae(*rotations),
         'root_rotation_deg': metrics.rotation_error(*roots),
         'yaw_deg': metrics.yaw_error(*roots),
-        'translation_m': metrics.translation_error(*(side[:, 0] for side in joints)),
+        'translation_m': metrics.translation_error(*pelvis),
         'reprojection_px': pixels,
-        'reprojection_box_fraction': metrics.box_fraction(pixels, both('box')[1]),
+        'reprojection_box_fraction': metrics.box_fraction(pixels, true.box),
     }
 
 
-def _vertex_error(predicted: Person, true: Person) -> float:
+def _vertex_errors(predicted: People, true: People) -> Floats:
     if predicted.vertices is None or true.vertices is None:
-        return np.nan
-    return float(metrics.mpvpe(predicted.vertices, true.vertices, predicted.joints[0], true.joints[0]))
-
-
-def _boxes(people: Sequence[Person]) -> np.ndarray:
-    return np.array([person.box for person in people]).reshape(-1, 4)
+        return np.full(len(true), np.nan)
+    return metrics.mpvpe(predicted.vertices, true.vertices, predicted.joints[:, 0], true.joints[:, 0])

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from cliff_ros.evaluation.datasets import Sample
-from cliff_ros.people import Person
+from cliff_ros.people import People
 from cliff_ros.render.overlay import draw_box, draw_people, draw_skeleton
 from cliff_ros.render.sheet import contact_sheet, save_png
 
@@ -26,7 +25,7 @@ class Sheet:
         self._tiles: list[np.ndarray] = []
         self._captions: list[str] = []
 
-    def add(self, index: int, sample: Sample, people: Sequence[Person]) -> None:
+    def add(self, index: int, sample: Sample, people: People) -> None:
         """Offer an image: meshes are what was found, white skeletons the truth, dashed boxes who is not asked for."""
         if index not in self._chosen:
             return
@@ -40,10 +39,10 @@ class Sheet:
         return bool(self._tiles)
 
 
-def draw_sample(sample: Sample, people: Sequence[Person], faces: np.ndarray) -> np.ndarray:
+def draw_sample(sample: Sample, people: People, faces: np.ndarray) -> np.ndarray:
     """(H, W, 3) uint8 RGB: meshes are what was found, white skeletons the truth, dashed boxes who is not asked for."""
     # Ids only count up from image to image: here they say who is who in one picture.
-    numbered = [person.with_(id=number) for number, person in enumerate(people)]
+    numbered = people.with_(id=np.arange(len(people)))
     picture = draw_people(sample.image, numbered, sample.camera, faces)
     for person in sample.people:
         draw_skeleton(picture, person.joints2d, _TRUTH, thickness=1)

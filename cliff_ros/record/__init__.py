@@ -17,9 +17,10 @@ A format is one file here with a class of the form `Recorder`, and one line in `
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
@@ -38,6 +39,13 @@ FORMATS = {
     'obj': ('obj', 'Obj'),
     'html': ('html', 'Html'),
     'rrd': ('rrd', 'Rrd'),
+}
+# format: the library that it needs, and the extra that brings it
+LIBRARIES = {
+    'mcap': ('rosbags', 'record'),
+    'glb': ('pygltflib', 'record'),
+    'html': ('viser', 'view'),
+    'rrd': ('rerun', 'rerun'),
 }
 # What a person who looks from outside sees: glTF, BVH and OBJ have y up, and z toward the viewer.
 UP_FROM_OPTICAL = np.diag([1.0, -1.0, -1.0])
@@ -71,14 +79,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def missing(name: str) -> MissingExtra | None:
+    """What keeps a format from being written here."""
+    library, extra = LIBRARIES.get(name, ('', ''))
+    return MissingExtra(f'Recording {name}', extra) if library and find_spec(library) is None else None
+
+
+def require(formats: Sequence[str]) -> None:
+    """Raises MissingExtra for the first of the formats that cannot be written here."""
+    for error in filter(None, map(missing, formats)):
+        raise error
+
+
 class Recorder(Protocol):
     """Takes in order; what was taken until then is on disk after `close`."""
 
     def __init__(self, folder: Path, body: BodyModel, fps: float, note: str) -> None:
-        """folder: there; body: of all people; fps: of the source; note: what is covered, '' if nothing is.
-
-        Raises MissingExtra where the library of the format is not installed.
-        """
+        """folder: there; body: of all people; fps: of the source; note: the mode of `render.privacy`, '' for none."""
 
     def add(self, take: Take) -> None: ...
 
@@ -90,21 +107,27 @@ class Recorders:
     """All that were asked for. Nothing of theirs that fails keeps the others from being written."""
 
     def __init__(
-        self, formats: Sequence[str], folder: Path, body: BodyModel, fps: float, note: str = '', optional: bool = False
+        self,
+        formats: Sequence[str],
+        folder: Path,
+        body: BodyModel,
+        fps: float,
+        note: str = '',
+        optional: Collection[str] = (),
     ) -> None:
-        """optional: a format whose library is not installed is left out, and named in ``missing``."""
+        """optional: of the formats, those that are left out where their library is not installed, and in ``missing``.
+
+        Raises MissingExtra for others.
+        """
+        wanted = list(dict.fromkeys(formats))
+        self.missing = list(filter(None, map(missing, wanted)))
+        require([name for name in wanted if name not in optional])
         self._recorders: list[Recorder] = []
-        self.missing: list[MissingExtra] = []
-        for name in dict.fromkeys(formats):
-            module, kind = FORMATS[name]
-            make = getattr(import_module(f'{__name__}.{module}'), kind)
-            try:
+        for name in wanted:
+            if missing(name) is None:
+                module, kind = FORMATS[name]
+                make = getattr(import_module(f'{__name__}.{module}'), kind)
                 self._recorders.append(make(folder, body, fps, note))
-            except MissingExtra as error:
-                self.missing.append(error)
-                if not optional:
-                    self.close([])
-                    raise
 
     def __bool__(self) -> bool:
         return bool(self._recorders)

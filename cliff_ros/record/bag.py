@@ -20,7 +20,7 @@ from cliff_ros.body import BodyModel, shareable_file
 from cliff_ros.body.skin import quaternions
 from cliff_ros.body.tree import world_rotations
 from cliff_ros.camera import Camera
-from cliff_ros.errors import InputError, MissingExtra
+from cliff_ros.errors import InputError
 from cliff_ros.files import unwritable
 from cliff_ros.people import Person
 from cliff_ros.record import Take
@@ -37,11 +37,9 @@ class Bag:
     """A `Recorder`."""
 
     def __init__(self, folder: Path, body: BodyModel, fps: float, note: str) -> None:
-        try:
-            from rosbags.rosbag2 import StoragePlugin, Writer
-            from rosbags.typesys import Stores, get_typestore
-        except ImportError:
-            raise MissingExtra('Recording MCAP', 'record') from None
+        from rosbags.rosbag2 import StoragePlugin, Writer
+        from rosbags.typesys import Stores, get_typestore
+
         self._path, self._body, self._parents = folder / 'recording', body, body.parents.tolist()
         self._store = get_typestore(Stores.ROS2_JAZZY)
         self._store.register(_our_types())

@@ -14,7 +14,6 @@ import numpy as np
 
 from cliff_ros.body import BodyModel
 from cliff_ros.body.skin import four_weights, quaternions, rest_pose
-from cliff_ros.errors import MissingExtra
 from cliff_ros.files import write_aside
 from cliff_ros.record import UP_FROM_OPTICAL, Take
 from cliff_ros.record.motion import Motion, Motions
@@ -28,10 +27,6 @@ class Gltf:
     """A `Recorder`."""
 
     def __init__(self, folder: Path, body: BodyModel, fps: float, note: str) -> None:
-        try:
-            import pygltflib  # noqa: F401
-        except ImportError:
-            raise MissingExtra('Recording glTF', 'record') from None
         self._path, self._body, self._note, self._motions = folder / 'people.glb', body, note, Motions()
         self._fov: tuple[float, float] | None = None
 

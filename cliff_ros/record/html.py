@@ -9,9 +9,10 @@ import numpy as np
 from cliff_ros.body import BodyModel
 from cliff_ros.files import write_bytes
 from cliff_ros.record import Take
+from cliff_ros.render.privacy import sentence
 from cliff_ros.view.moment import Moment
 from cliff_ros.view.panel import eye_beside
-from cliff_ros.view.scene import Scene
+from cliff_ros.view.scene import CAMERA, Scene
 from cliff_ros.view.server import Server
 
 _WIDTH = 400  # [px] of the pictures: they are most of the page's size
@@ -25,6 +26,9 @@ class Html:
         self._path, self._body = folder / 'replay.html', body
         self._server = Server(port=0, token='nobody')  # exports what a server would send; no one is to connect
         self._scene = Scene(self._server.viser.scene, _WIDTH)
+        said = sentence(note)
+        if said:
+            self._server.viser.scene.add_label(f'{CAMERA}/privacy', said, position=(0.0, -0.5, 0.0))
         self._serializer = self._server.viser.get_scene_serializer()
         self._last: int | None = None
 

@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 
 from cliff_ros.body import BodyModel
-from cliff_ros.errors import MissingExtra
 from cliff_ros.record import Take
 from cliff_ros.render.colors import color_of
 
@@ -20,10 +19,8 @@ class Rrd:
     """A `Recorder`: image, camera, meshes and skeletons on the timelines ``stamp`` and ``image``."""
 
     def __init__(self, folder: Path, body: BodyModel, fps: float, note: str) -> None:
-        try:
-            import rerun
-        except ImportError:
-            raise MissingExtra("Recording rerun's .rrd", 'rerun') from None
+        import rerun
+
         self._rr: Any = rerun
         self._path, self._body, self._count = folder / 'people.rrd', body, 0
         self._shown: set[int] = set()

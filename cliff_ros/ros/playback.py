@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cliff_ros.people import Person
+from cliff_ros.people import People
 from cliff_ros.sources import Source, SyntheticSource
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ class Shot:
     """An image (H, W, 3) RGB and, where known, the exact people in it (without vertices)."""
 
     image: np.ndarray
-    truth: list[Person] | None = None
+    truth: People | None = None
 
 
 def shots(source: Source, loop: bool, prerender: bool, progress: Callable[[int, int], None]) -> Iterator[Shot]:
@@ -50,8 +50,7 @@ class _Scene:
 
     def __iter__(self) -> Iterator[Shot]:
         for i in range(len(self._sequence)):
-            truth = [person.with_(vertices=None) for person in self._sequence.truth(i)]
-            yield Shot(self._sequence.image(i), truth)
+            yield Shot(self._sequence.image(i), self._sequence.truth(i).with_(vertices=None))
 
 
 def _drawn(sequence: Sequence, progress: Callable[[int, int], None]) -> list[Shot]:

@@ -22,7 +22,7 @@ from cliff_ros.body import BodyModel
 from cliff_ros.camera import Camera
 from cliff_ros.errors import CliffError, InputError
 from cliff_ros.msg import SmplArray, SmplInfo
-from cliff_ros.people import Person
+from cliff_ros.people import People
 from cliff_ros.render.privacy import PEOPLE
 from cliff_ros.ros.inputs.calibration import Calibration
 from cliff_ros.ros.inputs.delivery import Delivery
@@ -223,7 +223,7 @@ class Watcher:
             )
         )  # fmt: skip
 
-    def _fitting(self, frame_id: str, size: tuple[int, int], people: list[Person]) -> Camera:
+    def _fitting(self, frame_id: str, size: tuple[int, int], people: People) -> Camera:
         """The camera as the node took it: of the image as received, or of a rectified one if that fits better."""
         found: list[tuple[float, Camera]] = []
         problem: InputError | None = None

@@ -57,21 +57,21 @@ def run_local(work: str, units: Sequence[tuple[int, Unit]], workers: int) -> Ite
                     except OSError:  # it died before it was given anything: seen below
                         worker.number = number
             for worker in _ready(team):
-                number, outcome = worker.number, _heard(worker)
+                which, outcome = worker.number, _heard(worker)
                 if outcome is None:
                     code = worker.process.exitcode
                     team.remove(worker)
                     worker.stop()
-                    if number is None:
+                    if which is None:
                         continue
-                    if tries[number] < MOST_TRIES:
-                        todo.appendleft((number, by_number[number]))
+                    if tries[which] < MOST_TRIES:
+                        todo.appendleft((which, by_number[which]))
                         continue
                     outcome = Outcome(None, f'its process died {MOST_TRIES} times (exit code {code})')
                 worker.number = None
-                if number is not None:
+                if which is not None:
                     left -= 1
-                    yield number, replace(outcome, tries=tries[number])
+                    yield which, replace(outcome, tries=tries[which])
     finally:
         for worker in team:
             worker.stop()

@@ -17,7 +17,7 @@ def run_units(
     notes: Path,
     workers: int = 1,
     ray: str | None = None,
-    told: Callable[[int, Outcome], None] = lambda number, outcome: None,
+    told: Callable[[int, Outcome], object] = lambda number, outcome: None,
 ) -> Iterator[Outcome]:
     """What became of every unit, in their order.
 

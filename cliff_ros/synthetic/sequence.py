@@ -6,15 +6,17 @@ from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from cliff_ros.camera import Camera
-from cliff_ros.people import Person
+from cliff_ros.people import People, Person
 from cliff_ros.render.raster import rasterize
 from cliff_ros.synthetic.appearance import Look
 from cliff_ros.synthetic.backgrounds import room
 from cliff_ros.synthetic.belongings import Thing
+from cliff_ros.synthetic.lights import Light
 from cliff_ros.synthetic.poses import WalkStyle, euler_to_matrix, sample_poses
-from cliff_ros.synthetic.scene import FACING_CAMERA, Actor, Canvas, Cast, Light, camera_rotation, project, sample_betas
+from cliff_ros.synthetic.scene import FACING_CAMERA, Actor, Canvas, Cast, camera_rotation, project, sample_betas
 
 WORLD_FROM_LEVEL = np.diag([1.0, -1.0, -1.0])  # optical axes of a level camera <-> x right, y up, z to the viewer
 KEY_POSE_SECONDS = 1.1
@@ -56,7 +58,8 @@ class _Role:
         ease = np.clip((within - 0.15) / 0.7, 0, 1)
         ease = ease * ease * (3 - 2 * ease)
         a, b = self.keys[int(k) % len(self.keys)], self.keys[(int(k) + 1) % len(self.keys)]
-        return a + (b - a) * ease
+        acted: np.ndarray = a + (b - a) * ease
+        return acted
 
 
 _UPPER_BODY = np.zeros((24, 1))
@@ -123,7 +126,7 @@ class Sequence:
     def stamp(self, index: int) -> float:
         return index / self.fps
 
-    def _role(self, rng, index: int, people: int, fov: float, aspect: float) -> _Role:
+    def _role(self, rng: np.random.Generator, index: int, people: int, fov: float, aspect: float) -> _Role:
         slot = (index + 0.5) / people * 2 - 1  # each has a sector of the view: some overlap, little hiding
         azimuth = np.deg2rad(slot * fov / 2 * 0.72)
         distance = rng.uniform(3.1, 4.2) * max(1, 0.8 * aspect / 1.5) + 0.9 * (index % 2)
@@ -160,7 +163,7 @@ class Sequence:
         self._cache = (index, placed)
         return placed
 
-    def truth(self, index: int) -> list[Person]:
+    def truth(self, index: int) -> People:
         """Everybody who can be seen, exactly; boxes are of the bare body, cut at the image's border.
 
         Who is hidden by others or outside the image by more than `MAX_HIDDEN` is left out.
@@ -187,7 +190,7 @@ class Sequence:
                         vertices=vertices,
                     )
                 )
-        return people
+        return People.of(people)
 
     def _visible(self, index: int) -> list[float]:
         """The share of each person's silhouette that is in the image and that nobody else hides."""
@@ -197,16 +200,17 @@ class Sequence:
         pinhole = (k[0, 0] * scale, k[1, 1] * scale, k[0, 2] * scale + margin, k[1, 2] * scale + margin)
         image, black = np.zeros((height, width, 3), np.float32), np.zeros_like(self.cast.body.v_template)
 
-        def draw(actor, translation, depth, labels, label):
+        def draw(actor: Actor, translation: np.ndarray, depth: np.ndarray, labels: np.ndarray, label: int) -> None:
             vertices = (actor.skin + translation).astype(np.float32)
             rasterize(vertices, faces, black, *pinhole, image, depth, labels, label)
 
-        together, labels, whole = np.zeros((height, width), np.float32), np.zeros((height, width), np.uint8), []
+        together, labels = np.zeros((height, width), np.float32), np.zeros((height, width), np.uint8)
+        whole: list[int] = []
         for label, (actor, translation) in enumerate(self._actors(index), 1):
             draw(actor, translation, together, labels, label)
             alone = np.zeros_like(labels)
             draw(actor, translation, np.zeros_like(together), alone, 1)
-            whole.append(max(1, np.count_nonzero(alone)))
+            whole.append(max(1, int(np.count_nonzero(alone))))
         inside = labels[margin:-margin, margin:-margin]
         return [np.count_nonzero(inside == label) / count for label, count in enumerate(whole, 1)]
 
@@ -261,5 +265,6 @@ class Sequence:
         image[top:bottom, left:right] = (image[top:bottom, left:right] * (1 - mask[..., None])).astype(np.uint8)
 
 
-def _unit(v) -> np.ndarray:
-    return (np.asarray(v) / np.linalg.norm(v)).astype(np.float32)
+def _unit(v: npt.ArrayLike) -> np.ndarray:
+    unit: np.ndarray = (np.asarray(v) / np.linalg.norm(v)).astype(np.float32)
+    return unit

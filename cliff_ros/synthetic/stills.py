@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 
 from cliff_ros.camera import Camera
-from cliff_ros.people import Person
+from cliff_ros.people import People, Person
 from cliff_ros.synthetic import framing, furniture
 from cliff_ros.synthetic.backgrounds import clutter, room
 from cliff_ros.synthetic.camera_effects import camera_effects, cover_with, occlude
@@ -22,6 +24,7 @@ from cliff_ros.synthetic.textures import natural_color
 NEAR = 0.3  # of the people, where training asks for them
 SEATED = 0.7  # of those who sit or lie then have something under them
 MAX_COVERED = 0.6  # of a person's pixels: who is hidden more than this is not asked for
+_NO_MAP: Any = None  # OpenCV's types know no remapping by one map, which it has
 LEAST_HEIGHT = 24  # [px at 320 pixels across] of somebody who is asked for: about 1/10 of the image's height
 
 
@@ -36,7 +39,7 @@ class Still:
 
     image: np.ndarray
     camera: Camera
-    people: list[Person]
+    people: People
     ignored: np.ndarray
 
 
@@ -81,7 +84,7 @@ class StillSampler:
     def sample(self, width: int, height: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(H, W, 3) uint8 RGB, boxes (N, 4) xyxy [px] of who is asked for and (M, 4) of who may be found."""
         still = self.scene(width, height)
-        return still.image, np.array([person.box for person in still.people], np.float32).reshape(-1, 4), still.ignored
+        return still.image, still.people.box.astype(np.float32), still.ignored
 
     def scene(self, width: int, height: int, max_people: int | None = None) -> Still:
         """The next frame."""
@@ -96,7 +99,8 @@ class StillSampler:
         )
         backdrop = backdrop or Backdrop(self._background(camera, tilt, camera_height))
         picture = canvas(backdrop.image, k[0, 0], k[1, 1], k[0, 2], k[1, 2], 2 if width <= 640 else 1, self.device)
-        light, placed = backdrop.light(rng), []
+        light = backdrop.light(rng)
+        placed: list[_Placed] = []
         for _ in range(rng.choice(max_people + 1, p=_crowd(max_people))):
             found = (
                 self._place(camera, tilt, camera_height, placed)
@@ -260,7 +264,9 @@ class StillSampler:
     def _shown(self, actor: Actor, translation: np.ndarray, camera: Camera) -> bool:
         """Whether the image has enough of somebody to tell that they are there."""
         size = np.array([camera.width, camera.height])
-        return framing.shows_person(framing.within(camera.project(actor.keypoints + translation), size / 2, size / 2))
+        return bool(
+            framing.shows_person(framing.within(camera.project(actor.keypoints + translation), size / 2, size / 2))
+        )
 
     def _furnish(self, image: np.ndarray, labels: np.ndarray, placed: list[_Placed]) -> None:
         """Tables, counters and corners in front of some people, in place."""
@@ -284,12 +290,12 @@ class StillSampler:
         bent = Camera(camera.width, camera.height, k, 'plumb_bob', d)
         source = _coarsely(lambda raw: (bent.undistort(raw) - k[:2, 2]) / longer + k[:2, 2], *camera.size)
         return (
-            cv2.remap(image, source, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE),
-            cv2.remap(labels, source, None, cv2.INTER_NEAREST),
+            cv2.remap(image, source, _NO_MAP, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE),
+            cv2.remap(labels, source, _NO_MAP, cv2.INTER_NEAREST),
             bent,
         )
 
-    def _asked(self, placed: list[_Placed], labels: np.ndarray, camera: Camera) -> tuple[list[Person], list]:
+    def _asked(self, placed: list[_Placed], labels: np.ndarray, camera: Camera) -> tuple[People, list[np.ndarray]]:
         """Who is asked for, and the boxes of the others."""
         people, ignored = [], []
         least = LEAST_HEIGHT * camera.width / 320
@@ -320,10 +326,10 @@ class StillSampler:
                 )
             else:
                 ignored.append(box)
-        return people, ignored
+        return People.of(people), ignored
 
 
-def _coarsely(function, width: int, height: int, step: int = 4) -> np.ndarray:
+def _coarsely(function: Callable[[np.ndarray], np.ndarray], width: int, height: int, step: int = 4) -> np.ndarray:
     """(H, W, 2) float32 of a smooth function of pixels, evaluated at every `step`-th and interpolated."""
     v, u = (np.arange(-1, side // step + 2) * step + (step - 1) / 2 for side in (height, width))
     values = function(np.stack(np.meshgrid(u, v), -1)).astype(np.float32)
@@ -333,8 +339,9 @@ def _coarsely(function, width: int, height: int, step: int = 4) -> np.ndarray:
 
 def _crowd(most: int) -> np.ndarray:
     """How probable 0, 1, .. most people are."""
-    share = np.array([0.12, *(0.8 ** np.arange(most))])
-    return share / share.sum()
+    share: np.ndarray = np.array([0.12, *(0.8 ** np.arange(most))])
+    share /= share.sum()
+    return share
 
 
 def _overlap(a: np.ndarray, b: np.ndarray) -> float:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from cliff_ros.arrays import Floats
 
-def assign(gain: np.ndarray) -> list[tuple[int, int]]:
+
+def assign(gain: Floats) -> list[tuple[int, int]]:
     """Which row goes with which column: at most one each, the sum of gains as large as can be.
 
     gain: (N, M), not negative. Pairs that gain nothing are left out; the others come in the order of the rows.
@@ -23,7 +25,7 @@ def assign(gain: np.ndarray) -> list[tuple[int, int]]:
     return [(row, column) for row, column in _augment(gain) if gain[row, column] > 0]
 
 
-def _augment(gain: np.ndarray) -> list[tuple[int, int]]:
+def _augment(gain: Floats) -> list[tuple[int, int]]:
     """All rows (N <= M) with their columns: rows enter one by one along the shortest augmenting path, with dual
     prices that keep all reduced costs from being negative (Jonker and Volgenant 1987)."""
     rows, columns = gain.shape

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from cliff_ros.arrays import Floats, Ints
 from cliff_ros.boxes import iou, widen
 from cliff_ros.people import Box
 from cliff_ros.track.assignment import assign
@@ -65,6 +66,11 @@ class Tracker:
         self.tracks = [track for track in self.tracks if track.misses < 2 or stamp - track.boxed <= self.max_age]
         return self.tracks
 
+    def named(self, ids: Ints) -> list[Track]:
+        """The tracks of these ids (N,), in their order."""
+        tracks = {track.id: track for track in self.tracks}
+        return [tracks[id] for id in ids.tolist()]
+
     def hits_needed(self) -> int:
         """Images in which to see somebody before believing it: two where they follow each other fast enough.
 
@@ -81,7 +87,7 @@ class Tracker:
         self.tracks.append(other)
         return other
 
-    def merge(self, known: Track, other: Track, pelvis: np.ndarray) -> None:
+    def merge(self, known: Track, other: Track, pelvis: Floats) -> None:
         """Somebody who went unseen is who is seen as another track in this image, at a pelvis (3,)."""
         known.merge(other, pelvis)
         self.tracks.remove(other)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from cliff_ros.arrays import Floats
 from cliff_ros.boxes import from_center, to_center
 from cliff_ros.track.motion import ConstantVelocity
 
@@ -16,9 +17,9 @@ LOOSE = 4.0  # times as noisy is a detection of somebody whose boxes are correct
 class BoxFilter:
     """xyxy: (4,) smoothed box, raw pixels. measured: (4,) the box as given, None where there was none."""
 
-    def __init__(self, xyxy: np.ndarray) -> None:
+    def __init__(self, xyxy: Floats) -> None:
         self._was_corrected = self._corrected = False
-        self.measured: np.ndarray | None = None
+        self.measured: Floats | None = None
         self._start(xyxy)
 
     def predict(self, dt: float) -> None:
@@ -27,7 +28,7 @@ class BoxFilter:
         self._motion.predict(dt)
         self._put()
 
-    def update(self, xyxy: np.ndarray) -> None:
+    def update(self, xyxy: Floats) -> None:
         """Take a box of this image into account."""
         measured = to_center(xyxy)
         if (np.abs(measured - self._motion.position)[:2] > measured[2:] + self._motion.position[2:]).any():
@@ -37,7 +38,7 @@ class BoxFilter:
         self._take(measured, BOX_NOISE * (LOOSE if self._was_corrected else 1.0))
         self.measured = self.xyxy if self._was_corrected else xyxy
 
-    def correct(self, xyxy: np.ndarray) -> None:
+    def correct(self, xyxy: Floats) -> None:
         """Say where they really are in this image: the network that saw them knows better than the detector.
 
         A detection in the next image then counts for less than what is known here.
@@ -48,18 +49,18 @@ class BoxFilter:
             self._start(xyxy)
         self.measured, self._corrected = xyxy, True
 
-    def place(self, smoothed: bool = True) -> np.ndarray:
+    def place(self, smoothed: bool = True) -> Floats:
         """(4,): the smoothed box, or the measured one where there is one."""
         return self.xyxy if smoothed or self.measured is None else self.measured
 
-    def _start(self, xyxy: np.ndarray) -> None:
+    def _start(self, xyxy: Floats) -> None:
         height = xyxy[3] - xyxy[1]
         self._motion = ConstantVelocity(
             to_center(xyxy), BOX_NOISE * height, BOX_ACCELERATION * height, BOX_SPEED * height
         )
         self.xyxy = self.measured = xyxy
 
-    def _take(self, measured: np.ndarray, noise: float) -> None:
+    def _take(self, measured: Floats, noise: float) -> None:
         height = measured[3]
         self._motion.noise, self._motion.acceleration = noise * height, BOX_ACCELERATION * height
         self._motion.update(measured)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from cliff_ros.arrays import Floats, Rows
 from cliff_ros.body.names import PARENTS
 
 # What two looks at one person differ by at most, each alone: the mean distance of the joints in the image, in heights
@@ -49,7 +50,7 @@ THICK = np.array(
 _PARENTS = PARENTS[1:]
 
 
-def same_as(joints2d: np.ndarray, distance: np.ndarray, rank: np.ndarray) -> np.ndarray:
+def same_as(joints2d: Floats, distance: Floats, rank: Floats) -> Rows:
     """(N,) int: who each one is, so that nobody is there twice: of two that are the same, the one of higher rank.
 
     joints2d: (N, J, 2) [px]; who cannot be projected (NaN) is nobody's double. distance: (N,) [m]; equal poses at
@@ -71,7 +72,7 @@ def same_as(joints2d: np.ndarray, distance: np.ndarray, rank: np.ndarray) -> np.
     return who
 
 
-def is_hidden(joints2d: np.ndarray, distance: float, others2d: np.ndarray, others: np.ndarray, focal: float) -> bool:
+def is_hidden(joints2d: Floats, distance: float, others2d: Floats, others: Floats, focal: float) -> bool:
     """Whether somebody cannot be seen, because one of others is before all of them.
 
     joints2d: (24, 2) [px] and distance [m] of somebody; others2d: (N, 24, 2) and others: (N,) of others; focal [px].

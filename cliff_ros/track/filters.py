@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cliff_ros.arrays import Floats
 from cliff_ros.track import so3
 
 
@@ -45,14 +46,14 @@ class SmootherOptions:
 class PoseState:
     """What the filters remember of one person: the smoothed values and how fast they change."""
 
-    def __init__(self, stamp: float, rotations: np.ndarray, betas: np.ndarray, pelvis: np.ndarray) -> None:
+    def __init__(self, stamp: float, rotations: Floats, betas: Floats, pelvis: Floats) -> None:
         """rotations: (24, 3, 3); betas: (B,); pelvis: (3,) [m]."""
         self.stamp, self.frames = stamp, 1
         self.rotations, self.turning = rotations.astype(np.float64), np.zeros((len(rotations), 3))
         self.point, self.moving = _to_point(pelvis), np.zeros(4)
         self.betas = betas.astype(np.float64)
 
-    def move_to(self, pelvis: np.ndarray) -> None:
+    def move_to(self, pelvis: Floats) -> None:
         """Another look at the same person puts them there (3,): the place is not slid to."""
         self.point = _to_point(pelvis)
 
@@ -74,8 +75,8 @@ class Smoother:
         return state is not None and 0 <= stamp - state.stamp <= self.options.max_gap
 
     def __call__(
-        self, people: Sequence[PoseState], stamp: float, rotations: np.ndarray, betas: np.ndarray, pelvis: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        self, people: Sequence[PoseState], stamp: float, rotations: Floats, betas: Floats, pelvis: Floats
+    ) -> tuple[Floats, Floats, Floats]:
         """Smooth the new measurements of N people, at least one; their states move on.
 
         rotations: (N, 24, 3, 3); betas: (N, B); pelvis: (N, 3) in the optical frame [m].
@@ -87,16 +88,16 @@ class Smoother:
         rate = np.divide(1, dt, out=np.zeros_like(dt), where=dt > 0)
         follow = _gain(self.options.speed_cutoff, dt)
 
-        before = np.stack([person.rotations for person in people])
+        before = np.array([person.rotations for person in people])
         turn = so3.log(np.swapaxes(before, 2, 3) @ rotations)
-        turning = np.stack([person.turning for person in people])
+        turning = np.array([person.turning for person in people])
         turning += follow[..., None] * (turn * rate[..., None] - turning)
         speed = np.sqrt(np.einsum('nji,nji->nj', turning, turning))
         gain = _gain(self._joint_cutoff + self._joint_beta * speed, dt)
         rotations = so3.orthonormal(before @ so3.exp(gain[..., None] * turn))
 
-        before = np.stack([person.point for person in people])
-        moving = np.stack([person.moving for person in people])
+        before = np.array([person.point for person in people])
+        moving = np.array([person.moving for person in people])
         moving += follow * ((point - before) * rate - moving)
         gain = _gain(self._pelvis_cutoff + self._pelvis_beta * np.abs(moving), dt)
         point = before + gain * (point - before)
@@ -108,16 +109,16 @@ class Smoother:
             person.stamp, person.rotations, person.turning = stamp, rotations[i], turning[i]
             person.point, person.moving = point[i], moving[i]
         direction = point[:, :3] / np.linalg.norm(point[:, :3], axis=1, keepdims=True)
-        return rotations, np.stack([person.betas for person in people]), direction * np.exp(point[:, 3:])
+        return rotations, np.array([person.betas for person in people]), direction * np.exp(point[:, 3:])
 
 
-def _to_point(pelvis: np.ndarray) -> np.ndarray:
+def _to_point(pelvis: Floats) -> Floats:
     """(..., 3) [m] as direction and logarithm of the distance (..., 4)."""
     distance = np.linalg.norm(pelvis, axis=-1, keepdims=True)
     return np.concatenate([pelvis / distance, np.log(distance)], -1)
 
 
-def _gain(cutoff: np.ndarray | float, dt: np.ndarray) -> np.ndarray:
+def _gain(cutoff: Floats | float, dt: Floats) -> Floats:
     """Share of a new value that a first-order low-pass filter takes in a step of dt seconds."""
     turn = 2 * np.pi * cutoff * dt
     return turn / (1 + turn)

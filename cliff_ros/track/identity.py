@@ -6,14 +6,45 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from cliff_ros.arrays import Bools, Floats
 from cliff_ros.boxes import iou
 from cliff_ros.camera import Camera
+from cliff_ros.people import People
 from cliff_ros.track.association import Tracker
 from cliff_ros.track.duplicates import is_hidden, same_as
 from cliff_ros.track.person import Track
 
 
-def without_jumps(tracker: Tracker, seen: Sequence[Track], pelvis: np.ndarray, stamp: float) -> list[Track]:
+def recognize(
+    tracker: Tracker, people: People, camera: Camera, stamp: float, presence_threshold: float, needed: int, given: bool
+) -> tuple[list[Track], People]:
+    """Who the people are that are seen in an image through the boxes of tracks, whose ids they have.
+
+    presence_threshold: of somebody new. needed: images in which somebody must be seen to be believed. given: whether
+    the boxes come from outside: they are believed. Returns those who are somebody of their own, as tracks and people in
+    the same order; the tracks know whether they were seen.
+    """
+    presence, seen = people.presence, tracker.named(people.id)
+    who = without_jumps(tracker, seen, people.joints[:, 0], stamp)
+    there = np.ones(len(who), bool)
+    if presence is not None and not given:  # who is somebody else after all, was not there before
+        there &= (presence >= presence_threshold) | np.array([a is b for a, b in zip(who, seen, strict=True)], bool)
+    who = [who[i] for i in np.flatnonzero(there)]
+    if not given:
+        alone = once(tracker, who, people.joints[there], camera, stamp)
+        there[there] = alone
+        who = [who[i] for i in np.flatnonzero(alone)]
+    for track in who:
+        # Where the detector did not look, only a network that knows who is a person has seen somebody new.
+        if track.confirmed or track.boxed == stamp or presence is not None:
+            track.hit(stamp, needed)
+    for track in tracker.tracks:
+        if track not in who:
+            track.miss(stamp)
+    return who, people[there]
+
+
+def without_jumps(tracker: Tracker, seen: Sequence[Track], pelvis: Floats, stamp: float) -> list[Track]:
     """Who the N people seen through the boxes of N tracks are, when nobody is faster than people are.
 
     pelvis: (N, 3) [m]. An id that came with its box, from outside, is believed.
@@ -28,7 +59,7 @@ def without_jumps(tracker: Tracker, seen: Sequence[Track], pelvis: np.ndarray, s
     return who
 
 
-def once(tracker: Tracker, seen: list[Track], joints: np.ndarray, camera: Camera, stamp: float) -> np.ndarray:
+def once(tracker: Tracker, seen: list[Track], joints: Floats, camera: Camera, stamp: float) -> Bools:
     """(N,) bool: who of the N people seen is somebody of their own; `seen` tells their ids from now on.
 
     joints: (N, 24, 3) [m]. Who is seen goes before who is not, who is believed to be there before who is not, who was

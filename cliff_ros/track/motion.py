@@ -6,6 +6,8 @@ from math import hypot, sqrt
 
 import numpy as np
 
+from cliff_ros.arrays import Floats
+
 WALKING_SPEED = 1.4  # [m/s], what people choose when nobody hurries them (Bohannon 1997)
 TOP_SPEED = 7.5  # [m/s] nobody is said to move faster; most people never do
 # What one image says of the distance is off by some share of it, and of the place across by some metres. Beyond twice
@@ -32,7 +34,7 @@ class Spread:
 
     def expected(self, noise: float) -> float:
         """Standard deviation of the next measurement about where it is predicted."""
-        return (self._pp + noise**2) ** 0.5
+        return sqrt(self._pp + noise**2)
 
     def update(self, noise: float) -> tuple[float, float]:
         """Shares of a measurement's surprise that position and velocity [1/s] take, once it has been taken."""
@@ -62,7 +64,7 @@ class ConstantVelocity:
     speed: standard deviation of the unknown first velocity [unit/s].
     """
 
-    def __init__(self, position: np.ndarray, noise: float, acceleration: float, speed: float) -> None:
+    def __init__(self, position: Floats, noise: float, acceleration: float, speed: float) -> None:
         self.position = np.array(position, np.float64)
         self.velocity = np.zeros_like(self.position)
         self.noise, self.acceleration = noise, acceleration
@@ -73,7 +75,7 @@ class ConstantVelocity:
         self.position = self.position + dt * self.velocity
         self._spread.predict(dt, self.acceleration)
 
-    def update(self, measured: np.ndarray) -> None:
+    def update(self, measured: Floats) -> None:
         """Take a measurement (D,) at the present time into account."""
         gain_p, gain_v = self._spread.update(self.noise)
         residual = measured - self.position
@@ -91,14 +93,14 @@ class Place:
     Attributes: ``said`` (3,) and its ``stamp``; ``velocity`` (3,) [m/s].
     """
 
-    def __init__(self, stamp: float, pelvis: np.ndarray) -> None:
+    def __init__(self, stamp: float, pelvis: Floats) -> None:
         self.said, self.velocity = np.array(pelvis, np.float64), np.zeros(3)
         self.stamp = self._measured = stamp
         self._position, self._elsewhere = self.said, False
         along = ALONG_NOISE * _length(pelvis)
         self._across, self._along = Spread(ACROSS_NOISE, WALKING_SPEED), Spread(along, WALKING_SPEED)
 
-    def reaches(self, stamp: float, pelvis: np.ndarray) -> bool:
+    def reaches(self, stamp: float, pelvis: Floats) -> bool:
         """Whether somebody measured at a pelvis (3,) can be this person, at any speed that people have.
 
         Images without stamps, or with the same one, say nothing of speed.
@@ -110,7 +112,7 @@ class Place:
         beyond = hypot(max(_length(across) - 2 * ACROSS_ERROR, 0), max(abs(along) - 2 * ALONG_ERROR * distance, 0))
         return beyond <= TOP_SPEED * (stamp - self.stamp)
 
-    def update(self, stamp: float, pelvis: np.ndarray) -> np.ndarray:
+    def update(self, stamp: float, pelvis: Floats) -> Floats:
         """Say where they are, (3,), and how fast, after a measurement (3,)."""
         ray, distance = _ray(pelvis)
         noise, dt = ALONG_NOISE * distance, stamp - self._measured
@@ -133,11 +135,11 @@ class Place:
         self.stamp = self._measured = stamp
         return self.said
 
-    def predicted(self, stamp: float) -> np.ndarray:
+    def predicted(self, stamp: float) -> Floats:
         """(3,): where they should be by now."""
         return self.said + (stamp - self.stamp) * self.velocity
 
-    def coast(self, stamp: float) -> np.ndarray:
+    def coast(self, stamp: float) -> Floats:
         """Say where they should be, (3,), without having measured it."""
         self.said, self.stamp = self.predicted(stamp), stamp
         return self.said
@@ -146,7 +148,7 @@ class Place:
         """The next measurement is another look at the same person: its place is none that they have moved to."""
         self._elsewhere = True
 
-    def _within_reach(self, stamp: float, pelvis: np.ndarray, ray: np.ndarray, distance: float) -> np.ndarray:
+    def _within_reach(self, stamp: float, pelvis: Floats, ray: Floats, distance: float) -> Floats:
         reach = TOP_SPEED * (stamp - self.stamp)
         if reach <= 0 or _length(pelvis - self.said) <= reach:
             return pelvis
@@ -154,25 +156,25 @@ class Place:
         aside = float(self.said @ self.said) - middle**2
         if aside > reach**2:
             return self.said + _shorter(pelvis - self.said, reach)
-        half = (reach**2 - aside) ** 0.5
-        return min(max(distance, middle - half), middle + half) * ray
+        half = sqrt(reach**2 - aside)
+        return ray * min(max(distance, middle - half), middle + half)
 
 
-def _length(vector: np.ndarray) -> float:
+def _length(vector: Floats) -> float:
     return sqrt(vector @ vector)  # of three numbers: faster than np.linalg.norm by far
 
 
-def _ray(point: np.ndarray) -> tuple[np.ndarray, float]:
+def _ray(point: Floats) -> tuple[Floats, float]:
     distance = _length(point)
     return point / distance, distance
 
 
-def _split(vector: np.ndarray, ray: np.ndarray) -> tuple[np.ndarray, float]:
+def _split(vector: Floats, ray: Floats) -> tuple[Floats, float]:
     """What lies across a ray (3,), and how much along it."""
     along = float(vector @ ray)
     return vector - along * ray, along
 
 
-def _shorter(vector: np.ndarray, most: float) -> np.ndarray:
+def _shorter(vector: Floats, most: float) -> Floats:
     length = _length(vector)
     return vector if length <= most else vector * (most / length)

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from cliff_ros.arrays import Floats
 from cliff_ros.people import Box, Person, TrackState
 from cliff_ros.track.box_filter import BoxFilter
 from cliff_ros.track.filters import PoseState
@@ -70,29 +71,31 @@ class Track:
             and 0 <= stamp - self.seen <= seconds
         )
 
-    def expected(self, stamp: float) -> np.ndarray:
+    def expected(self, stamp: float) -> Floats:
         """(24, 3): where the joints of somebody who was reported should be by now [m]."""
         person, place = self._said()
-        return person.joints + (place.predicted(stamp) - person.joints[0])
+        moved: Floats = person.joints + (place.predicted(stamp) - person.joints[0])
+        return moved
 
-    def move(self, stamp: float, pelvis: np.ndarray) -> np.ndarray:
+    def move(self, stamp: float, pelvis: Floats) -> Floats:
         """Where to say that they are, (3,), after their pelvis was measured (3,) [m]."""
         if self.place is None:
             self.place = Place(stamp, pelvis)
             return pelvis
         return self.place.update(stamp, pelvis)
 
-    def coast(self, stamp: float) -> np.ndarray:
+    def coast(self, stamp: float) -> Floats:
         """How far to move what was last seen of them, (3,) [m]."""
         person, place = self._said()
-        return place.coast(stamp) - person.joints[0]
+        way: Floats = place.coast(stamp) - person.joints[0]
+        return way
 
     @property
-    def velocity(self) -> np.ndarray:
+    def velocity(self) -> Floats:
         """Of the pelvis, (3,) [m/s]; nothing until it has been seen."""
         return np.zeros(3) if self.place is None else self.place.velocity
 
-    def merge(self, other: Track, pelvis: np.ndarray) -> None:
+    def merge(self, other: Track, pelvis: Floats) -> None:
         """They are seen in this image as another track, which was taken for somebody else, at a pelvis (3,).
 
         Id and past, pose and velocity are one's own; the box, and where it puts them, the other's: two looks at one

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from cliff_ros.arrays import Floats
+
 # Cross-product matrix of a vector, flattened, and back: few numpy calls matter more than few products.
 _HAT = np.zeros((3, 9))
 _HAT[[0, 0, 1, 1, 2, 2], [7, 5, 2, 6, 3, 1]] = [1, -1, 1, -1, 1, -1]
@@ -11,15 +13,16 @@ _TRACE = np.eye(3).ravel()
 _EYE = np.eye(3)
 
 
-def exp(vectors: np.ndarray) -> np.ndarray:
+def exp(vectors: Floats) -> Floats:
     """Rotation vectors (..., 3) [rad] -> rotation matrices (..., 3, 3) (Rodrigues)."""
     half_turns = np.sqrt(np.einsum('...i,...i->...', vectors, vectors))[..., None, None] / (2 * np.pi)
     cross = (vectors @ _HAT).reshape(*vectors.shape, 3)
     # sin(t) / t and (1 - cos(t)) / t^2, which np.sinc knows down to t = 0
-    return _EYE + np.sinc(2 * half_turns) * cross + (0.5 * np.sinc(half_turns) ** 2) * (cross @ cross)
+    rotations: Floats = _EYE + np.sinc(2 * half_turns) * cross + (0.5 * np.sinc(half_turns) ** 2) * (cross @ cross)
+    return rotations
 
 
-def log(rotations: np.ndarray) -> np.ndarray:
+def log(rotations: Floats) -> Floats:
     """Rotation matrices (..., 3, 3) -> rotation vectors (..., 3) [rad], angle in [0, pi]."""
     flat = rotations.reshape(*rotations.shape[:-2], 9)
     axis_sine = 0.5 * (flat @ _HAT.T)
@@ -27,14 +30,14 @@ def log(rotations: np.ndarray) -> np.ndarray:
     cosine = 0.5 * (flat @ _TRACE) - 0.5
     angle = np.arctan2(sine, cosine)
     # Between the two ends the antisymmetric part gives the axis; near pi it vanishes.
-    vectors = axis_sine / np.maximum(np.sinc(angle / np.pi), 1e-12)[..., None]
+    vectors: Floats = axis_sine / np.maximum(np.sinc(angle / np.pi), 1e-12)[..., None]
     near_pi = cosine < -0.999
     if near_pi.any():
         vectors[near_pi] = _log_near_pi(rotations[near_pi], axis_sine[near_pi], angle[near_pi])
     return vectors
 
 
-def _log_near_pi(r: np.ndarray, axis_sine: np.ndarray, angle: np.ndarray) -> np.ndarray:
+def _log_near_pi(r: Floats, axis_sine: Floats, angle: Floats) -> Floats:
     """There the symmetric part, about 2 axis axis^T - I, has the axis in its largest column."""
     cosine = np.cos(angle)[:, None, None]
     outer = (0.5 * (r + np.swapaxes(r, 1, 2)) - cosine * _EYE) / (1 - cosine)
@@ -42,9 +45,11 @@ def _log_near_pi(r: np.ndarray, axis_sine: np.ndarray, angle: np.ndarray) -> np.
     axis = outer[np.arange(len(r)), :, largest]
     axis /= np.linalg.norm(axis, axis=-1, keepdims=True)
     flipped = np.einsum('ni,ni->n', axis, axis_sine) < 0
-    return np.where(flipped[:, None], -axis, axis) * angle[:, None]
+    vectors: Floats = np.where(flipped[:, None], -axis, axis) * angle[:, None]
+    return vectors
 
 
-def orthonormal(rotations: np.ndarray) -> np.ndarray:
+def orthonormal(rotations: Floats) -> Floats:
     """One Newton step to the nearest rotation: removes the rounding that long products collect."""
-    return rotations @ (1.5 * _EYE - 0.5 * (np.swapaxes(rotations, -1, -2) @ rotations))
+    nearer: Floats = rotations @ (1.5 * _EYE - 0.5 * (np.swapaxes(rotations, -1, -2) @ rotations))
+    return nearer

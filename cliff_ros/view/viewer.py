@@ -106,6 +106,7 @@ class Viewer:
             self._changed.notify()
 
     def _run(self) -> None:
+        said: type[Exception] | None = None
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._closed or self._due())
@@ -120,8 +121,10 @@ class Viewer:
             started = time.monotonic()
             try:
                 self._draw(moment)
-            except Exception:
-                logger.exception('an image could not be shown')
+            except Exception as error:
+                if type(error) is not said:  # once, not with every image
+                    logger.exception('an image could not be shown')
+                said = type(error)
             time.sleep(max(0.0, self._period - (time.monotonic() - started)))
 
     def _due(self) -> bool:

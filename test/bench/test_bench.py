@@ -77,12 +77,12 @@ class TestNaiveNodeDoesTheSameWork:
         header = Header(frame_id='camera')
         header.stamp.sec, header.stamp.nanosec = batch.stamp
         arrays = {
-            'scores': np.array([person.score for person in people]),
-            'boxes': np.array([person.box for person in people]),
-            'rotations': batch.rotations,
-            'betas': np.array([person.betas for person in people]),
-            'joints': batch.joints,
-            'translation': np.array([person.translation for person in people]),
+            'scores': people.score,
+            'boxes': people.box,
+            'rotations': people.rotations,
+            'betas': people.betas,
+            'joints': people.joints,
+            'translation': people.translation,
         }
 
         ours = deserialize_message(PeopleMessage().serialise(batch), SmplArray)
@@ -105,7 +105,7 @@ class TestNaiveNodeDoesTheSameWork:
             np.testing.assert_allclose([a.x, a.y, a.z], [b.x, b.y, b.z], atol=1e-6)
 
         (ours,) = deserialize_message(MeshMarkers(faces).serialise(batch), MarkerArray).markers
-        (theirs,) = naive_node.markers(header, batch.people[0].vertices[None], faces.astype(np.int64)).markers
+        (theirs,) = naive_node.markers(header, people.vertices, faces.astype(np.int64)).markers
         assert (ours.header, ours.type, len(ours.points)) == (theirs.header, theirs.type, len(theirs.points))
         for i in RNG.integers(0, len(ours.points), 50):
             assert ours.points[i] == theirs.points[i]

@@ -1,6 +1,7 @@
 """`cliff demo`, shortened: three real processes over DDS, measured and drawn."""
 
 import json
+from importlib.util import find_spec
 
 import cv2
 import pytest
@@ -37,9 +38,11 @@ KEYS = {
 
 @pytest.mark.slow
 def test_the_demo(tmp_path, capsys):
+    page = find_spec('viser') is not None
     code = cli.main(
         [
             'demo',
+            *(['--view'] if page else []),
             '--seconds',
             '3',
             '--rate',
@@ -68,6 +71,11 @@ def test_the_demo(tmp_path, capsys):
     assert '(MPJPE)' in printed.out and str(tmp_path / 'report.json') in printed.out
     capture = cv2.VideoCapture(str(tmp_path / 'overlay.mp4'))
     assert capture.read()[0] and cv2.imread(str(tmp_path / 'contact_sheet.png')) is not None
+    if page:  # live while it ran, and left as a file
+        assert 'Look at  http://127.0.0.1:' in printed.out and 'replay.html' in printed.out
+        assert b'__VISER_EMBED_DATA__' in (tmp_path / 'replay.html').read_bytes()
+    else:
+        assert 'cliff_ros[view]' in printed.out
     recording = Recording.load(tmp_path)
     assert recording.camera.width == 480 and recording.images
 

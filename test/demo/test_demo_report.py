@@ -12,7 +12,7 @@ from cliff_ros.demo.recording import STEPS, Messages, Recording
 from cliff_ros.demo.report import make_report
 from cliff_ros.demo.run import Scene
 from cliff_ros.demo.table import failure, render, rows
-from cliff_ros.people import Person
+from cliff_ros.people import People, Person
 
 CAMERA = Camera.uncalibrated(640, 480)
 SCENE = Scene(seconds=1.0, rate=10.0, width=640, height=480)
@@ -44,7 +44,7 @@ def person(person_id, x, turn=0.0, z=4.0):
 def messages(people, latency=0.0, frame_id='camera_optical_frame', drop=()):
     kept = [n for n in range(FRAMES) if n not in drop]
     stamps = np.array([START + n * PERIOD for n in kept], np.int64)
-    return Messages(stamps, [frame_id] * len(kept), stamps + int(1e6 * latency), [people(n) for n in kept])
+    return Messages(stamps, [frame_id] * len(kept), stamps + int(1e6 * latency), [People.of(people(n)) for n in kept])
 
 
 def truth(n):

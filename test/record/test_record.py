@@ -273,7 +273,7 @@ def test_what_is_missing_is_named(name, module, extra, body, tmp_path, monkeypat
     with pytest.raises(MissingExtra) as error:
         Recorders(['obj', name], tmp_path, body, FPS)
     assert error.value.extra == extra
-    assert Recorders(['obj', name], tmp_path, body, FPS, optional=True).missing[0].extra == extra
+    assert Recorders(['obj', name], tmp_path, body, FPS, optional=[name]).missing[0].extra == extra
 
 
 def test_a_recording_of_nobody_leaves_nothing_behind(body, takes, tmp_path):

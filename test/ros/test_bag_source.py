@@ -66,3 +66,28 @@ def test_what_cannot_be_read_is_said(bag, tmp_path):
 
     cv2.imwrite(str(tmp_path / 'images' / '1.png'), np.zeros((64, 64, 3), np.uint8))
     assert isinstance(open_input(str(tmp_path / 'images')), FolderSource)
+
+
+def test_ros_itself_reads_what_was_recorded(bag, scene, ros, tmp_path):
+    """Every message of a recording, deserialized by rclpy, as `ros2 bag play` and its listeners do."""
+    from importlib import import_module
+
+    from rclpy.serialization import deserialize_message
+    from rosbags.highlevel import AnyReader
+
+    recorders = Recorders(['mcap'], tmp_path, load_body(), 10.0)
+    people = scene.truth(0)
+    recorders.add(Take(START, scene.camera, people, scene.image(0), scene.image(0)))
+    recorders.close([])
+    read = {}
+    with AnyReader([tmp_path / 'recording']) as reader:
+        for connection, _, raw in reader.messages():
+            package, _, name = connection.msgtype.partition('/msg/')
+            read[connection.topic] = deserialize_message(bytes(raw), getattr(import_module(f'{package}.msg'), name))
+    assert len(read) == 7
+    smpl = read['/cliff/people'].people[0]
+    np.testing.assert_allclose([(p.x, p.y, p.z) for p in smpl.joints], people[0].joints, atol=1e-6)
+    assert read['/cliff/people'].header.stamp.nanosec == START % 10**9
+    assert read['/cliff/body'].body_sha256 == load_body().sha256 and read['/cliff/body'].privacy == 'off'
+    assert len(read['/tf'].transforms) == 24 * len(people)
+    assert len(read['/cliff/skeleton'].markers) == len(people)

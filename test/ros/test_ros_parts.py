@@ -24,7 +24,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 from cliff_ros.body import load_body
 from cliff_ros.body.names import JOINT_NAMES, NUM_JOINTS, PARENTS
 from cliff_ros.msg import Smpl, SmplArray
-from cliff_ros.people import Box, Person, TrackState
+from cliff_ros.people import Box, People, Person
 from cliff_ros.render.colors import color_of
 from cliff_ros.ros.inputs.detections import Detections, Placement, person_id
 from cliff_ros.ros.inputs.mailbox import Mailbox
@@ -47,25 +47,22 @@ from cliff_ros.ros.runtime.worker import Worker
 STAMP = (1_700_000_000, 123_456_789)
 
 
-def make_people(count: int, seed: int = 0, vertices: int = 60) -> list[Person]:
+def make_people(count: int, seed: int = 0, vertices: int = 60) -> People:
     rng = np.random.default_rng(seed)
-    return [
-        Person(
-            id=int(rng.integers(1, 1 << 31)),
-            score=float(rng.uniform()),
-            box=rng.uniform(0, 500, 4),
-            betas=rng.normal(size=10),
-            rotations=Rotation.from_rotvec(rng.normal(size=(24, 3))).as_matrix(),
-            translation=rng.normal(size=3),
-            joints=rng.normal(size=(24, 3)),
-            joints2d=rng.uniform(0, 500, (24, 2)),
-            vertices=rng.normal(size=(vertices, 3)).astype(np.float32),
-            track_state=TrackState(int(rng.integers(3))),
-            velocity=rng.normal(size=3),
-            age=float(rng.uniform(0, 9)),
-        )
-        for _ in range(count)
-    ]
+    return People(
+        id=rng.integers(1, 1 << 31, count),
+        score=rng.uniform(size=count),
+        box=rng.uniform(0, 500, (count, 4)),
+        betas=rng.normal(size=(count, 10)),
+        rotations=Rotation.from_rotvec(rng.normal(size=(24 * count, 3))).as_matrix().reshape(count, 24, 3, 3),
+        translation=rng.normal(size=(count, 3)),
+        joints=rng.normal(size=(count, 24, 3)),
+        joints2d=rng.uniform(0, 500, (count, 24, 2)),
+        vertices=rng.normal(size=(count, vertices, 3)).astype(np.float32),
+        track_state=rng.integers(0, 3, count).astype(np.uint8),
+        velocity=rng.normal(size=(count, 3)),
+        age=rng.uniform(0, 9, count),
+    )
 
 
 def make_header(frame_id: str) -> Header:
@@ -192,22 +189,22 @@ class TestSplicedMessagesEqualTheSlowOnes:
 
 def test_markers_of_those_who_left_are_deleted_once():
     markers = SkeletonMarkers()
-    first, second = make_people(2)
-    markers.serialise(Batch(STAMP, 'cam', [first, second]))
-    gone = markers.farewell(Batch(STAMP, 'cam', [second]))
+    people = make_people(2)
+    first, second = people
+    markers.serialise(Batch(STAMP, 'cam', people))
+    gone = markers.farewell(Batch(STAMP, 'cam', people[1:]))
     assert {(m.ns, m.id, m.action) for m in gone.markers} == {
         ('smpl_bones', first.id, Marker.DELETE),
         ('smpl_joints', first.id, Marker.DELETE),
     }
-    assert markers.farewell(Batch(STAMP, 'cam', [second])) is None
+    assert markers.farewell(Batch(STAMP, 'cam', people[1:])) is None
     assert {m.id for m in markers.farewell().markers} == {second.id}
 
 
 def test_mesh_of_the_embedded_body_has_a_constant_number_of_points():
     body = load_body()
     joints, vertices = body(np.zeros((1, 10)), np.tile(np.eye(3), (1, 24, 1, 1)), np.zeros((1, 3)))
-    person = make_people(1)[0].with_(vertices=vertices[0])
-    raw = MeshMarkers(body.faces).serialise(Batch(STAMP, 'cam', [person]))
+    raw = MeshMarkers(body.faces).serialise(Batch(STAMP, 'cam', make_people(1).with_(vertices=vertices)))
     points = deserialize_message(raw, MarkerArray).markers[0].points
     corners = vertices[0][body.faces.reshape(-1)]
     np.testing.assert_allclose([(p.x, p.y, p.z) for p in points], corners, atol=1e-6)

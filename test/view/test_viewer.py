@@ -182,3 +182,32 @@ def test_places_are_taken_over(moments):
             buffer = viewer._server.viser._websock_server.get_message_buffer()
             remembered.append(len(buffer.message_from_id))
         assert max(remembered[6:]) <= max(remembered[:6])
+
+
+def test_what_must_be_covered_is_covered_before_it_leaves(moments):
+    """Whatever the viewer was told: a node that covers people has them covered here too. No browser is needed."""
+    import dataclasses
+
+    from cliff_ros.render.privacy import covered
+
+    with Viewer(port=0, rate=100.0, privacy='faces') as viewer:
+        viewer.control.watch(True)
+        sent = viewer._server.viser._websock_server.get_message_buffer()
+        for mode, expected in (('off', 'faces'), ('people', 'people')):
+            moment = dataclasses.replace(moments[1], privacy=mode)
+            show(viewer, moment)
+            image = covered(moment.image, moment.people, moment.camera, expected)
+            picture = draw_people(image, moment.people, moment.camera, moment.body.faces)
+            messages = list(sent.message_from_id.values())
+            jpegs = [
+                value
+                for message in messages
+                for value in (getattr(message, 'updates', None) or {}).values()
+                if isinstance(value, bytes)
+            ]
+            shown = [cv2.imdecode(np.frombuffer(one, np.uint8), cv2.IMREAD_COLOR)[..., ::-1] for one in jpegs]
+            assert len(shown) == 2  # in the panel, and in the camera's frustum
+            for one in shown:
+                wanted = min(np.abs(one.astype(float) - other).mean() for other in (image, picture))
+                assert wanted < 4
+            assert any(b'covered' in str(message).encode() for message in messages)

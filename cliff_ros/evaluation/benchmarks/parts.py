@@ -65,7 +65,7 @@ def together(args: argparse.Namespace, images: int, note: Callable[[InputError],
 
     with tempfile.TemporaryDirectory() as folder, tqdm(total=images, unit='image') as bar:
         units, results, done = _units(args, images, Path(folder)), [], 0
-        told = lambda number, outcome: bar.update((outcome.value or {}).get('frames', 0)) and None  # noqa: E731
+        told = lambda number, outcome: bar.update((outcome.value or {}).get('frames', 0))  # noqa: E731
         coming = run_units(WORK, units, Path(folder) / 'units', args.workers, args.ray, told)
         for unit, outcome in zip(units, coming, strict=True):
             if outcome.value is None:

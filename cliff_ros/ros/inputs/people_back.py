@@ -11,8 +11,8 @@ from scipy.spatial.transform import Rotation
 
 from cliff_ros.body import NUM_JOINTS, BodyModel, load_body
 from cliff_ros.errors import InputError, ModelError
-from cliff_ros.msg import Smpl, SmplArray, SmplInfo
-from cliff_ros.people import Person, TrackState
+from cliff_ros.msg import SmplArray, SmplInfo
+from cliff_ros.people import People, TrackState
 from cliff_ros.render.privacy import MODES, PEOPLE
 from cliff_ros.ros.inputs.limits import check_bytes
 from cliff_ros.ros.runtime.complaints import shortened
@@ -22,7 +22,7 @@ MOST_BODY_BYTES = 1 << 26  # the embedded body has 1 MB
 _MOST_BETAS = 400  # SMPL-X has as many
 
 
-def read_people(raw: bytes) -> tuple[tuple[int, int], str, list[Person]]:
+def read_people(raw: bytes) -> tuple[tuple[int, int], str, People]:
     """Stamp, frame id and people (without vertices) of a serialised SmplArray.
 
     Raises InputError for one that is damaged, or too large, or holds numbers that are none.
@@ -33,32 +33,40 @@ def read_people(raw: bytes) -> tuple[tuple[int, int], str, list[Person]]:
     except Exception as error:
         raise InputError(f'a cliff_ros/SmplArray cannot be read ({error}): use one version of cliff_ros.') from error
     stamp = message.header.stamp
-    return (stamp.sec, stamp.nanosec), message.header.frame_id, [person_of(smpl) for smpl in message.people]
+    return (stamp.sec, stamp.nanosec), message.header.frame_id, people_of(message)
 
 
-def person_of(smpl: Smpl) -> Person:
-    """The message as a Person, without vertices. Raises InputError for numbers that describe nobody."""
-    quaternions = np.array([(q.x, q.y, q.z, q.w) for q in smpl.rotations])
-    joints = np.array([_xyz(point) for point in smpl.joints])
-    translation = np.array(_xyz(smpl.translation))
-    betas = np.array(smpl.betas, np.float32)
-    lengths = np.linalg.norm(quaternions, axis=1)
-    numbers = (quaternions, joints, translation, betas)
-    if not all(np.isfinite(one).all() for one in numbers) or (lengths < 0.5).any() or len(betas) > _MOST_BETAS:
-        raise InputError('a cliff_ros/Smpl holds numbers that describe nobody: correct its publisher.', 'smpl_numbers')
-    return Person(
-        id=smpl.id,
-        score=smpl.score,
-        box=np.array(smpl.box),
+def people_of(message: SmplArray) -> People:
+    """The people of a message, without vertices. Raises InputError for numbers that describe nobody."""
+    everybody = message.people
+    if not everybody:
+        return People.empty()
+    if len({len(smpl.betas) for smpl in everybody}) > 1 or len(everybody[0].betas) > _MOST_BETAS:
+        raise _nobody()
+    quaternions = np.array([[(q.x, q.y, q.z, q.w) for q in smpl.rotations] for smpl in everybody])
+    joints = np.array([[_xyz(point) for point in smpl.joints] for smpl in everybody])
+    translation = np.array([_xyz(smpl.translation) for smpl in everybody])
+    betas = np.array([smpl.betas for smpl in everybody], np.float64)
+    finite = all(np.isfinite(numbers).all() for numbers in (quaternions, joints, translation, betas))
+    if not finite or (np.linalg.norm(quaternions, axis=-1) < 0.5).any():
+        raise _nobody()
+    return People(
+        id=np.array([smpl.id for smpl in everybody]),
+        score=np.array([smpl.score for smpl in everybody]),
+        box=np.array([smpl.box for smpl in everybody]),
         betas=betas,
-        rotations=Rotation.from_quat(quaternions).as_matrix(),
+        rotations=Rotation.from_quat(quaternions.reshape(-1, 4)).as_matrix().reshape(-1, NUM_JOINTS, 3, 3),
         translation=translation,
         joints=joints,
-        joints2d=np.reshape(smpl.joints2d, (NUM_JOINTS, 2)),
-        track_state=TrackState(min(smpl.track_state, TrackState.COASTING)),
-        velocity=np.array(_xyz(smpl.velocity)),
-        age=smpl.age,
+        joints2d=np.array([smpl.joints2d for smpl in everybody]).reshape(-1, NUM_JOINTS, 2),
+        track_state=np.array([min(smpl.track_state, TrackState.COASTING) for smpl in everybody], np.uint8),
+        velocity=np.array([_xyz(smpl.velocity) for smpl in everybody]),
+        age=np.array([smpl.age for smpl in everybody]),
     )
+
+
+def _nobody() -> InputError:
+    return InputError('a cliff_ros/Smpl holds numbers that describe nobody: correct its publisher.', 'smpl_numbers')
 
 
 def read_body(raw: bytes, given: str | Path = 'embedded') -> tuple[BodyModel, str]:

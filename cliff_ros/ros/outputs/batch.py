@@ -1,8 +1,7 @@
-"""The people of one image as arrays, computed once and shared by all outputs."""
+"""The people of one image with its header, and what several outputs make of them, computed once."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,9 +9,10 @@ import numpy as np
 from builtin_interfaces.msg import Time
 from std_msgs.msg import Header
 
-from cliff_ros.body.names import NUM_JOINTS, PARENTS
+from cliff_ros.arrays import Floats
+from cliff_ros.body.names import PARENTS
 from cliff_ros.body.tree import world_rotations
-from cliff_ros.people import Person
+from cliff_ros.people import People
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Batch:
 
     stamp: tuple[int, int]
     frame_id: str
-    people: Sequence[Person]
+    people: People
 
     def __len__(self) -> int:
         return len(self.people)
@@ -37,43 +37,28 @@ class Batch:
     @property
     def has_vertices(self) -> bool:
         """Whether everybody's mesh is there."""
-        return all(person.vertices is not None for person in self.people)
+        return self.people.vertices is not None or not self.people
 
     @cached_property
     def ids(self) -> tuple[int, ...]:
-        return tuple(person.id for person in self.people)
+        return tuple(self.people.id.tolist())
 
     @cached_property
-    def rotations(self) -> np.ndarray:
-        """(N, 24, 3, 3) float64, parent-relative; [:, 0] in the optical frame."""
-        return _stack([person.rotations for person in self.people], NUM_JOINTS, 3, 3)
+    def quaternions(self) -> Floats:
+        """(N, 24, 4) x y z w of their rotations."""
+        return quaternions(self.people.rotations)
 
     @cached_property
-    def quaternions(self) -> np.ndarray:
-        """(N, 24, 4) float64 x y z w of ``rotations``."""
-        return quaternions(self.rotations)
-
-    @cached_property
-    def joints(self) -> np.ndarray:
-        """(N, 24, 3) float64 [m], optical frame."""
-        return _stack([person.joints for person in self.people], NUM_JOINTS, 3)
-
-    @cached_property
-    def joint_offsets(self) -> np.ndarray:
-        """(N, 24, 3) float64 [m]: each joint in its parent's axes; [:, 0] the pelvis in the optical frame."""
-        world = world_rotations(self.rotations)
-        parents = np.asarray(PARENTS[1:])
-        offsets = self.joints.copy()
-        between = self.joints[:, 1:] - self.joints[:, parents]
+    def joint_offsets(self) -> Floats:
+        """(N, 24, 3) [m]: each joint in its parent's axes; [:, 0] the pelvis in the optical frame."""
+        joints, world, parents = self.people.joints, world_rotations(self.people.rotations), np.asarray(PARENTS[1:])
+        offsets = joints.copy()
+        between = joints[:, 1:] - joints[:, parents]
         offsets[:, 1:] = np.einsum('njkl,njk->njl', world[:, parents], between)  # R^T d
         return offsets
 
 
-def _stack(arrays: list[np.ndarray], *shape: int) -> np.ndarray:
-    return np.asarray(arrays, np.float64).reshape(-1, *shape)
-
-
-def quaternions(rotations: np.ndarray) -> np.ndarray:
+def quaternions(rotations: Floats) -> Floats:
     """Unit quaternions x y z w, w >= 0, of rotation matrices (..., 3, 3); float64.
 
     Each of the four rows below is the quaternion times four times one of its components (Shepperd

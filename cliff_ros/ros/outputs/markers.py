@@ -79,7 +79,8 @@ class MeshMarkers(_Markers):
         self._corners = np.ascontiguousarray(faces, np.intp).reshape(-1)
 
     def _write(self, template: Template, batch: Batch, n: int) -> None:
-        vertices = np.asarray(batch.people[n].vertices, np.float64)
+        assert batch.people.vertices is not None  # of nobody, none are written
+        vertices = batch.people.vertices[n].astype(np.float64)
         # mode 'clip': 'raise' would make numpy buffer the output; the faces are known to be in range
         np.take(vertices, self._corners, axis=0, out=template.views['points'][n], mode='clip')
 
@@ -100,8 +101,8 @@ class SkeletonMarkers(_Markers):
     namespaces = ('smpl_bones', 'smpl_joints')
 
     def _write(self, template: Template, batch: Batch, n: int) -> None:
-        template.views['bones'][n][:] = batch.joints[n][_BONES]
-        template.views['joints'][n][:] = batch.joints[n]
+        template.views['bones'][n][:] = batch.people.joints[n][_BONES]
+        template.views['joints'][n][:] = batch.people.joints[n]
 
     def _make_template(self, frame_id: str, ids: tuple[int, ...]) -> Template:
         bones = [_marker('smpl_bones', frame_id, person, Marker.LINE_LIST, 0.02) for person in ids]

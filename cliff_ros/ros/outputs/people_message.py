@@ -10,7 +10,7 @@ from std_msgs.msg import Header
 
 from cliff_ros.msg import Smpl, SmplArray
 from cliff_ros.ros.outputs.batch import Batch
-from cliff_ros.ros.outputs.cdr import SENTINEL_DOUBLE, SENTINEL_STAMP, Slot, Template, doubles, stamp_slot
+from cliff_ros.ros.outputs.cdr import SENTINEL_DOUBLE, SENTINEL_STAMP, STAMP, Slot, Template, doubles, stamp_slot
 from cliff_ros.ros.outputs.output import Output, Processed, Setup
 
 # What stands between the header and betas in Smpl.msg ...
@@ -29,33 +29,32 @@ _METRIC = np.dtype(
         ('translation', np.float64, 3),
         ('velocity', np.float64, 3),
         ('joints', np.float64, (24, 3)),
-        ('joints2d', np.float32, 48),
+        ('joints2d', np.float32, (24, 2)),
     ]
 )
 _SENTINEL_ID, _SENTINEL_SCORE, _SENTINEL_BETA = 0x5EEDCAFE, -12345.678710938, -9876.5429688
 
 
 class PeopleMessage:
-    """Serialises people; one template per number of people and frame id."""
+    """Serializes people; one template per number of people and frame id."""
 
     def __init__(self) -> None:
         self._template = lru_cache(maxsize=64)(self._make_template)
 
     def serialise(self, batch: Batch) -> bytes:
         """The bytes of a SmplArray."""
-        num_betas = len(batch.people[0].betas) if batch else 0
-        template = self._template(batch.frame_id, len(batch), num_betas)
-        for header in template.views['stamp']:
-            header[()] = batch.stamp
-        views = template.views
-        for n, person in enumerate(batch.people):
-            head, metric = views['head'][n], views['metric'][n]
-            head['id'], head['score'], head['box'] = person.id, person.score, person.box
-            head['track_state'], head['age'] = person.track_state, person.age
-            views['betas'][n][()] = person.betas
-            metric['rotations'], metric['joints'] = batch.quaternions[n], batch.joints[n]
-            metric['translation'], metric['velocity'] = person.translation, person.velocity
-            metric['joints2d'] = person.joints2d.reshape(-1)
+        people, count = batch.people, len(batch)
+        template = self._template(batch.frame_id, count, people.betas.shape[1] if count else 0)
+        template.fill('stamp', np.array(batch.stamp, STAMP))
+        head, metric = np.zeros(count, _HEAD), np.zeros(count, _METRIC)
+        for name in ('id', 'score', 'box', 'track_state', 'age'):
+            head[name] = getattr(people, name)
+        for name in ('translation', 'velocity', 'joints', 'joints2d'):
+            metric[name] = getattr(people, name)
+        metric['rotations'] = batch.quaternions
+        for slot, records in ('head', head), ('betas', people.betas), ('metric', metric):
+            for place, record in zip(template.views[slot], records, strict=True):
+                place[...] = record
         return template.tobytes()
 
     @staticmethod

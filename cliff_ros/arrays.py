@@ -1,0 +1,15 @@
+"""Names for the types of arrays that signatures use; shapes are in the docstrings."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Floats: TypeAlias = npt.NDArray[np.float64]
+Ints: TypeAlias = npt.NDArray[np.int64]
+Rows: TypeAlias = npt.NDArray[np.intp]  # which rows of an array
+Bools: TypeAlias = npt.NDArray[np.bool_]
+Pixels: TypeAlias = npt.NDArray[np.uint8]
+Reals: TypeAlias = npt.NDArray[np.floating[Any]]  # float32 or float64
