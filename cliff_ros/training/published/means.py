@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,11 +26,11 @@ _CHECKPOINTS = ('.pt', '.pth', '.ckpt', '.safetensors')
 
 def read_means(model: Cliff, path: Path) -> None:
     """Load smpl_mean_params.npz (pose (144,), shape (10,), cam (3,)), or a published checkpoint's own means."""
-    regressor = model.regressor
+    regressor: Any = model.regressor
     buffers = (('pose', regressor.init_pose), ('shape', regressor.init_shape), ('cam', regressor.init_cam))
     if path.suffix.lower() in _CHECKPOINTS:
         other = load_model(path)
-        given = getattr(other, 'regressor', None)
+        given: Any = getattr(other, 'regressor', None)
         if getattr(other, 'body', '') != 'smpl' or not hasattr(given, 'init_pose'):
             raise ModelError(f"'{path}' has no mean parameters of SMPL: give another CLIFF checkpoint, or '{FIT}'")
         for name, buffer in buffers:
@@ -68,7 +69,7 @@ def fit_means(model: Cliff, config: TrainingConfig) -> int:
     u[..., -1] *= np.sign(np.linalg.det(u @ vt))[..., None]
     nearest = u @ vt
     nearest[0] = np.diag([1.0, -1, -1])
-    regressor = model.regressor
+    regressor: Any = model.regressor
     regressor.init_pose.copy_(torch.from_numpy(nearest[..., :2].reshape(1, -1)).float())
     shaped = [(shapes, share) for shapes, share in betas if len(shapes)]
     if shaped:
