@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         '--dataset', choices=('synthetic',), help='rendered people with exact truth instead: measures the annotator'
     )
-    what.add_argument('--people', metavar='N', type=int, default=128, help='rendered people (default: %(default)s)')
+    what.add_argument('--people', metavar='N', type=int, default=96, help='rendered people (default: %(default)s)')
     what.add_argument('--fewest', metavar='N', type=int, default=6, help='keypoints of a person (default: %(default)s)')
     what.add_argument(
         '--focal', default='diagonal', help="of the images [px], or 'diagonal', the guess of CLIFF's authors (default)"

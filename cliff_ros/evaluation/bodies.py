@@ -54,6 +54,10 @@ class BodyFolder:
             )
         return found
 
+    def has(self, gender: str = 'neutral', kind: str = 'smpl') -> bool:
+        """Whether there is such a file."""
+        return (kind, gender) in self._files
+
     def body(self, gender: str = 'neutral', kind: str = 'smpl') -> BodyModel:
         """As `file`, read; with Human3.6M's joints where the folder has the regressor."""
         return _read(str(self.file(gender, kind)), str(self._extra(REGRESSOR) or ''))

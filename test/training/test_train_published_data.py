@@ -16,7 +16,7 @@ torch = pytest.importorskip('torch')
 
 from cliff_ros.body import load_body
 from cliff_ros.crop.views import CropSpec
-from cliff_ros.datasets.bedlam import Bedlam
+from cliff_ros.datasets.bedlam import Bedlam, in_root
 from cliff_ros.datasets.cameras import Cameras
 from cliff_ros.datasets.cliff_gt import CliffGT
 from cliff_ros.datasets.sample import Sample, face_of
@@ -544,3 +544,18 @@ def test_validation_on_3dpw_measures_what_is_published(tmp_path) -> None:
     assert found[1]['mpjpe_mm'] > 5
     with pytest.raises(ModelError, match='J_regressor_h36m'):
         ValidationSet(source, config, OFFICIAL, Bodies(load_body(), load_body(), load_body()))
+
+
+def test_smplx_labels_teach_their_joints_where_there_is_a_body(tmp_path) -> None:
+    shots = miniatures.shots(2, people=1)
+    miniatures.bedlam(tmp_path / 'bedlam', shots)
+    (labels,) = in_root(tmp_path / 'bedlam')
+    bare = Photographs(labels, PLAIN, Bodies(load_body())).crop(1, np.random.default_rng(0), None)[1]
+    assert not bare['joints_known'].any() and bare['rotations_known'].sum() == 22
+    bodies = Bodies(load_body(), folder=BodyFolder(miniatures.bodies(tmp_path / 'bodies')))
+    truth = Photographs(labels, PLAIN, bodies).crop(1, np.random.default_rng(0), None)[1]
+    assert np.flatnonzero(truth['joints_known']).tolist() == list(range(22)) and truth['placed']
+    np.testing.assert_allclose(truth['joints'][:22], shots[1].people[0].joints[:22], atol=2e-4)
+    np.testing.assert_allclose(project(truth)[:22], truth['keypoints'][:22], atol=1e-3)
+    assert not truth['betas_known']
+    assert bodies['male'].num_vertices == 6890  # found in the folder

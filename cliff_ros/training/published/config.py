@@ -98,6 +98,7 @@ class TrainingConfig:
     body: str = option('embedded', "the SMPL body of the network: 'embedded' or an SMPL file")
     body_male: str = option('', 'SMPL file for labels of men')
     body_female: str = option('', 'SMPL file for labels of women')
+    bodies: str = option('', 'folder of SMPL and SMPL-X files for labels of anybody; those named above go before')
     location: bool = option(True, "feed the crop's place in the full frame (bbox_info); false: HMR's input")
     full_frame_loss: bool = option(True, 'compare 2D joints in the full frame; false: in the crop, as HMR does')
 

@@ -25,6 +25,7 @@ from cliff_ros.datasets.cliff_gt import CliffGT
 from cliff_ros.datasets.sample import Sample, face_of, outline
 from cliff_ros.datasets.threedpw import ThreeDPW
 from cliff_ros.errors import InputError
+from cliff_ros.evaluation.bodies import BodyFolder
 from cliff_ros.files import read_image
 from cliff_ros.people import Box
 from cliff_ros.synthetic import crops
@@ -52,8 +53,16 @@ class Source(Protocol):
 class Bodies:
     """The body of the network, and those that labels of men and women belong to."""
 
-    def __init__(self, neutral: BodyModel, male: BodyModel | None = None, female: BodyModel | None = None) -> None:
+    def __init__(
+        self,
+        neutral: BodyModel,
+        male: BodyModel | None = None,
+        female: BodyModel | None = None,
+        folder: BodyFolder | None = None,
+    ) -> None:
+        """folder: where bodies that are not given are looked for, and those of SMPL-X."""
         self.by_gender = {'neutral': neutral, 'male': male, 'female': female}
+        self.folder = folder
 
     @classmethod
     def of(cls, config: TrainingConfig) -> Bodies:
@@ -61,14 +70,21 @@ class Bodies:
         return cls(
             load_body(config.body),
             *(load_body(file) if file else None for file in (config.body_male, config.body_female)),
+            folder=BodyFolder(Path(config.bodies).expanduser()) if config.bodies else None,
         )
+
+    def smplx(self, gender: str) -> BodyModel | None:
+        """SMPL-X's body, on SMPL's joints; None where nobody gave one."""
+        return self.folder.body(gender, 'smplx') if self.folder and self.folder.has(gender, 'smplx') else None
 
     def __getitem__(self, gender: str) -> BodyModel:
         body = self.by_gender[gender]
+        if body is None and self.folder and self.folder.has(gender):
+            body = self.by_gender[gender] = self.folder.body(gender)
         if body is None:
             raise InputError(
                 f"the labels have {gender} people, whose shape belongs to SMPL's {gender} body: give that "
-                f"file as 'body_{gender}'"
+                f"file as 'body_{gender}', or a folder that has it as 'bodies'"
             )
         return body
 
@@ -89,7 +105,8 @@ class Photographs:
                 f"there is no image '{first.image}': give as 'images' the folder that the names in the "
                 'labels start from'
             )
-        bodies[first.gender]
+        if np.isfinite(first.betas).all():
+            bodies[first.gender]
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -146,6 +163,8 @@ class Person:
                 body, self.betas, self.rotations, self.translation if self.placed else np.zeros(3)
             )
             self.joints = points[:NUM_JOINTS]
+        elif sample.smplx_betas is not None and (smplx := bodies.smplx(sample.gender)):
+            self._place_smplx(sample, smplx)
         if sample.gender != 'neutral':
             self.betas = np.full_like(self.betas, np.nan)  # another body's: joints and pose carry what they say
         self.keypoints, self.confidence = sample.keypoints, sample.confidence
@@ -153,6 +172,16 @@ class Person:
             self.keypoints = np.nan_to_num(camera.project(points))
             self.confidence = (points[:, 2] > _NEAREST).astype(float)
         self.box: np.ndarray = self._extents(surface, sample) if sample.box is None else sample.box
+
+    def _place_smplx(self, sample: Sample, body: BodyModel) -> None:
+        """Joints of SMPL-X's body, which are SMPL's but for the hands; its shape is nobody's here."""
+        assert sample.smplx_betas is not None
+        known = np.isfinite(self.rotations).all((1, 2))
+        rotations = np.where(known[:, None, None], self.rotations, np.eye(3))
+        self.placed = bool(np.isfinite(self.translation).all())
+        betas, place = sample.smplx_betas[None, : body.num_betas], np.nan_to_num(self.translation)[None]
+        joints = body.joints(betas, rotations[None], place)[0].astype(np.float64)
+        self.joints = np.where(known[:, None], joints, np.nan)
 
     def _extents(self, surface: np.ndarray | None, sample: Sample) -> np.ndarray:
         """The box of what the image shows of the body."""
