@@ -6,6 +6,7 @@
 # make soak    half an hour at camera rate: does its memory grow? (SOAK_SECONDS=1800)
 # make fuzz    ten minutes of damaged input for everything that reads what others wrote (FUZZ_SECONDS=600)
 # make lint    check style and types
+# make docs    the pages of docs/ and the API reference, in out/docs
 # make clean   remove everything that make made
 #
 # Needs Python >= 3.10 (with venv), gcc and make. The environment is .venv; what was done once is not done again.
@@ -33,7 +34,7 @@ if { $(2); } >>$(LOG) 2>&1; then echo "$$(( $$(date +%s) - start )) s"; \
 else echo 'failed:'; tail -n 25 $(LOG); echo 'All of it is in $(LOG).'; exit 1; fi
 endef
 
-.PHONY: demo test weights bench soak fuzz lint clean FORCE
+.PHONY: demo test weights bench soak fuzz lint docs clean FORCE
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/installed $(VENV)/view
@@ -59,6 +60,10 @@ lint: $(VENV)/linters
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
 	@$(RUN) -m mypy
+
+docs: $(VENV)/writers
+	@$(RUN) -m mkdocs build --strict --quiet
+	@echo 'out/docs/index.html'
 
 clean:
 	rm -rf $(VENV) build out *.egg-info .hypothesis .pytest_cache .ruff_cache .mypy_cache
@@ -99,4 +104,8 @@ $(VENV)/tools: $(VENV)/installed
 # mypy reads the types of what is installed: torch and onnx come with the tools.
 $(VENV)/linters: $(VENV)/tools
 	$(call step,Installing what checks style and types,$(PIP) 'cliff_ros[lint]')
+	@touch $@
+
+$(VENV)/writers: $(VENV)/installed
+	$(call step,Installing what builds the pages,$(PIP) 'cliff_ros[docs]')
 	@touch $@

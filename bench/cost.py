@@ -63,7 +63,7 @@ def cost(graph: str | Path, people: int) -> Cost:
     from cliff_ros.engine.torch_engine import load
 
     module, metadata = load(graph, load_body())
-    height, width = metadata['crop']
+    height, width = metadata.spec.height, metadata.spec.width
     sizes: list[int] = []
     hooks = [
         layer.register_forward_hook(lambda layer, inputs, output: sizes.append(output.numel()))

@@ -57,14 +57,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name, options in CANDIDATES.items():
             torch.manual_seed(0)
-            encoder = keypoints.train(
+            encoder = keypoints.KeypointStage(
                 crops,
                 validation,
                 KeypointEncoder(**options),
                 lambda step: step / steps,
                 batch=BATCH,
                 log=lambda *words, name=name: print(name, *words, flush=True),
-            )
+            ).run()
             graph = Path(folder) / f'{name}.onnx'
             torch.onnx.export(
                 OneLook(encoder.eval().to(memory_format=torch.contiguous_format)),

@@ -309,8 +309,7 @@ def read_graph(path: Path) -> None:
     list(file.nodes())
     file.without('vertices')
     metadata = graph.read_metadata(file, path)
-    graph.crop_spec(metadata)
-    graph.nobody(metadata, True)
+    metadata.nobody(True)
 
 
 def safetensors() -> list[bytes]:

@@ -176,7 +176,7 @@ def _per_call(engine: Engine) -> dict[int, float]:
 
 def _enlarged(camera: Camera, factor: float) -> Camera:
     K = np.diag([factor, factor, 1.0]) @ camera.K
-    K[:2, 2] += (factor - 1) / 2  # pixel centres lie at integers
+    K[:2, 2] += (factor - 1) / 2  # pixel centers lie at integers
     return Camera(round(camera.width * factor), round(camera.height * factor), K, camera.distortion_model, camera.d)
 
 

@@ -1,4 +1,4 @@
-"""Damages serialised messages and has our readers take them: run as a process of its own, so that a crash is seen.
+"""Damages serialized messages and has our readers take them: run as a process of its own, so that a crash is seen.
 
     python -m bench.mutations SEEDS.json COUNT
 

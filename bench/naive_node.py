@@ -28,8 +28,9 @@ from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import Marker, MarkerArray
 
 import cliff_ros
-from cliff_ros.body import EMBEDDED, JOINT_NAMES, PARENTS
-from cliff_ros.crop.views import full_translation
+from cliff_ros import assets
+from cliff_ros.body import JOINT_NAMES, PARENTS
+from cliff_ros.crop.translation import full_translation
 from cliff_ros.detect import load_detector
 from cliff_ros.msg import Smpl, SmplArray
 
@@ -40,7 +41,7 @@ class NaiveCliff:
     def __init__(self, model: str, detector: str) -> None:
         self.model = cliff_ros.load_model(model)
         self.detector = load_detector(detector)
-        with np.load(EMBEDDED) as file:
+        with np.load(assets.BODY) as file:
             self.smpl = smplx.SMPL('embedded', data_struct=Struct(**file))
         self.faces = self.smpl.faces.astype(np.int64)
         self._maps: tuple | None = None
@@ -72,9 +73,9 @@ class NaiveCliff:
             location.append([(cx - K[0, 2]) / f, (cy - K[1, 2]) / f, size / f])
         location = torch.tensor(location, dtype=torch.float32)
         rotations, betas, camera = self.model(
-            self.model.normalise(torch.from_numpy(np.stack(crops))), self.model.bbox_info(location)
+            self.model.normalize(torch.from_numpy(np.stack(crops))), self.model.bbox_info(location)
         )
-        translation = torch.from_numpy(full_translation(camera.numpy(), location.numpy()))
+        translation = full_translation(camera, location)
         body = self.smpl(
             betas=betas, global_orient=rotations[:, :1], body_pose=rotations[:, 1:], transl=translation, pose2rot=False
         )

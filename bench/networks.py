@@ -12,7 +12,7 @@ from cliff_ros.detect.heatmap import LONGER_SIDE, MULTIPLE, STRIDE
 def random_resnet50(folder: Path) -> tuple[Path, Path]:
     """CLIFF's ResNet-50 network with seeded random weights: (checkpoint, runtime graph with the embedded body).
 
-    A freshly initialised network sees everybody as about the mean person, upright before the camera: wrong
+    A freshly initialized network sees everybody as about the mean person, upright before the camera: wrong
     people, but as many and as costly as with the published weights, which are not free to pass on.
     """
     import torch

@@ -6,7 +6,7 @@
 
 The referee is MediaPipe Pose, in an environment of its own (`bench/real_clips.sh` makes it, `--referee` names it); its
 landmarks are kept and found once (`--cache`). Figures are explained in `bench.agreement`, rows of the table in `ROWS`.
-Contact sheets show meshes and the referee's limbs on grey; the recording itself only with --show, and only of clips
+Contact sheets show meshes and the referee's limbs on gray; the recording itself only with --show, and only of clips
 whose licence lets it be shown.
 """
 

@@ -1,4 +1,4 @@
-"""Contact sheets of a clip for `bench.referee`: our meshes and the referee's limbs, on grey or on the recording."""
+"""Contact sheets of a clip for `bench.referee`: our meshes and the referee's limbs, on gray or on the recording."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ LIMBS = [
     (0, 7),
     (0, 8),
 ]  # MediaPipe's
-GREY = 70
+GRAY = 70
 LONGEST = 900  # [px] of a tile before it is shrunk to the page
 
 
 def save(path: Path, clip: Clip, camera: Camera, video: Path | None, title: str, count: int = 24) -> None:
-    """Frames of the clip evenly spaced, as PNG, or smaller as JPEG. video: draw on its frames; None: on grey."""
+    """Frames of the clip evenly spaced, as PNG, or smaller as JPEG. video: draw on its frames; None: on gray."""
     frames = sorted(set(np.linspace(0, len(clip.judged) - 1, count).round().astype(int).tolist()))
     pictures = _frames(video, set(frames)) if video else {}
     body, tiles, captions = load_body(), [], []
     for n in frames:
-        blank = np.full((camera.height, camera.width, 3), GREY, np.uint8)
+        blank = np.full((camera.height, camera.width, 3), GRAY, np.uint8)
         image = draw(clip, n, camera, body, pictures.get(n, blank))
         scale = min(1.0, LONGEST / max(image.shape[:2]))
         tiles.append(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))

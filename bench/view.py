@@ -94,7 +94,7 @@ def _first_picture() -> dict:
         port = int(re.search(r':(\d+)', child.stdout.readline().partition('//')[2]).group(1))
         with _connect(port) as socket:
             _hello(socket)
-            # The page's own grey picture before anything is known is smaller than 3 kB.
+            # The page's own gray picture before anything is known is smaller than 3 kB.
             while max(map(len, re.split(b'\xff\xd8\xff\xe0', socket.recv(timeout=60)))) < 20_000:
                 pass
             wall = time.monotonic() - began

@@ -1,8 +1,8 @@
 """CLIFF's claim, shown: location input yes/no x full-frame loss yes/no, trained alike, on wide-angle crops.
 
-    python bench/why_cliff.py --work out/claim --figure docs/images/why_cliff.png
+    python -m bench.why_cliff --work out/claim --figure docs/images/why_cliff.png
 
-Renders crops, runs the embedded encoder over them once, trains each variant once per seed (cliff_ros.training.claim)
+Renders crops, runs the embedded encoder over them once, trains each variant once per seed (bench.claim)
 and prints the tables of docs/why-cliff.md. Whatever is in the work folder already is not made again.
 """
 
@@ -20,12 +20,13 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from bench import claim
 from cliff_ros.body import load_body
 from cliff_ros.cliff.embedded import load_embedded
-from cliff_ros.training import claim, data
+from cliff_ros.training import data
+from cliff_ros.training.lifting_stage import extract
 from cliff_ros.training.losses import Skeleton
 from cliff_ros.training.pool import of_folder
-from cliff_ros.training.regressor import extract
 
 # Wide-angle cameras; a person in every crop, whole in the image: being cut off would tell where the border is.
 WORLD = dict(fov=(90.0, 120.0), negatives=0.0, inside=0.999, whole=True, everyday=True)

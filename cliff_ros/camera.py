@@ -1,9 +1,9 @@
 """The camera of one image: from raw pixels to rays and back.
 
-Raw pixels are those of the image as received; pixel centres lie at integers (ROS, OpenCV). The optical frame
+Raw pixels are those of the image as received; pixel centers lie at integers (ROS, OpenCV). The optical frame
 is REP-103's: x right, y down, z forward.
 
-Everything downstream thinks in the *virtual pinhole*: same optical centre and axes, square pixels
+Everything downstream thinks in the *virtual pinhole*: same optical center and axes, square pixels
 (``f = sqrt(fx fy)``), principal point of K, no distortion. Nothing is ever rectified as a whole: points go
 through ``undistort`` and ``distort``, crops are sampled through the lens (``cliff_ros.crop.views``).
 """
@@ -50,7 +50,7 @@ class Camera:
     height: int
     K: np.ndarray
     distortion_model: str = 'plumb_bob'
-    d: np.ndarray | tuple = ()
+    d: Any = ()  # given as any sequence, an array from then on
     R: np.ndarray | None = None
     P: np.ndarray | None = None
 
@@ -71,7 +71,7 @@ class Camera:
         image_size: (width, height) of the image received, checked against the message.
 
         K and P are for the full, unbinned sensor; ``roi`` is cut in those pixels, then binned (REP-104). A
-        binned pixel is centred on the pixels it combines, so ``u' = (u - x_offset + 0.5) / binning - 0.5``
+        binned pixel is centered on the pixels it combines, so ``u' = (u - x_offset + 0.5) / binning - 0.5``
         (image_geometry leaves the half pixels out: a quarter of a pixel at 2x2).
         """
         K, P, R = _numbers('K', info.k, (3, 3)), _numbers('P', info.p, (3, 4)), _numbers('R', info.r, (3, 3))
@@ -100,17 +100,17 @@ class Camera:
                 [0, 0, 1],
             ]
         )
-        P = received @ P if P.any() else None
-        if rectified:
-            return cls(width, height, P[:, :3], P=P)
+        projection = received @ P if P.any() else None
+        if rectified and projection is not None:
+            return cls(width, height, projection[:, :3], P=projection)
         model = info.distortion_model or ('plumb_bob' if not np.any(info.d) else '')
-        return cls(width, height, received @ K, model, info.d, R if R.any() else None, P)
+        return cls(width, height, received @ K, model, info.d, R if R.any() else None, projection)
 
     @classmethod
     def uncalibrated(cls, width: int, height: int) -> Camera:
         """The guess of CLIFF's authors: ``f = sqrt(W^2 + H^2)``, principal point in the middle of the image.
 
-        Their middle (W/2, H/2) counts from the corner of the first pixel; from its centre, as here, it is
+        Their middle (W/2, H/2) counts from the corner of the first pixel; from its center, as here, it is
         half a pixel less.
         """
         f = float(np.hypot(width, height))
@@ -155,7 +155,7 @@ class Camera:
         P = self.P if self.P is not None else np.column_stack([self.K, np.zeros(3)])
         R = self.R if self.R is not None else np.eye(3)
 
-        def matrix(value: np.ndarray) -> dict:
+        def matrix(value: np.ndarray) -> dict[str, Any]:
             value = np.atleast_2d(value)
             return {'rows': value.shape[0], 'cols': value.shape[1], 'data': value.ravel().tolist()}
 
@@ -189,12 +189,12 @@ class Camera:
 
     @property
     def cx(self) -> float:
-        """Principal point, from the centre of the first column [px]."""
+        """Principal point, from the center of the first column [px]."""
         return float(self.K[0, 2])
 
     @property
     def cy(self) -> float:
-        """Principal point, from the centre of the first row [px]."""
+        """Principal point, from the center of the first row [px]."""
         return float(self.K[1, 2])
 
     @cached_property

@@ -1,6 +1,6 @@
-"""How a lens bends rays: from directions to normalised image coordinates and back.
+"""How a lens bends rays: from directions to normalized image coordinates and back.
 
-Normalised image coordinates are what K turns into pixels: ``u = fx x + cx, v = fy y + cy``.
+Normalized image coordinates are what K turns into pixels: ``u = fx x + cx, v = fy y + cy``.
 Three lenses, all with the same two methods:
 
 - ``Pinhole``: ``x = X / Z``;
@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 from numpy.polynomial import Polynomial
 
-# In normalised coordinates: about a thousandth of a pixel for any usual focal length.
+# In normalized coordinates: about a thousandth of a pixel for any usual focal length.
 _TOLERANCE = 1e-6
 _NEWTON_STEPS = 12
 _TABLE_SIZE = 512
@@ -33,10 +33,10 @@ class Lens(Protocol):
     """A central projection: every ray passes through one point."""
 
     def bend(self, rays: np.ndarray) -> np.ndarray:
-        """Directions (N, 3), any length, to normalised image points (N, 2); NaN where unseen."""
+        """Directions (N, 3), any length, to normalized image points (N, 2); NaN where unseen."""
 
     def unbend(self, points: np.ndarray) -> np.ndarray:
-        """Normalised image points (N, 2) to unit directions (N, 3); NaN where no ray ends there."""
+        """Normalized image points (N, 2) to unit directions (N, 3); NaN where no ray ends there."""
 
 
 class Pinhole:
@@ -117,7 +117,7 @@ class BrownConrady:
 class KannalaBrandt:
     """Fisheye: ``theta_d = theta (1 + k1 theta^2 + k2 theta^4 + k3 theta^6 + k4 theta^8)``.
 
-    theta is the angle off the optical axis [rad], theta_d the distance from the image's centre.
+    theta is the angle off the optical axis [rad], theta_d the distance from the image's center.
     """
 
     def __init__(self, coefficients: np.ndarray) -> None:
@@ -131,7 +131,7 @@ class KannalaBrandt:
     def bend(self, rays: np.ndarray) -> np.ndarray:
         across = np.hypot(rays[:, 0], rays[:, 1])
         theta = np.arctan2(across, rays[:, 2])
-        # Straight ahead is the centre; straight behind has no azimuth and so no place.
+        # Straight ahead is the center; straight behind has no azimuth and so no place.
         unseen = ~(theta <= self.fold) | ((across == 0) & ~(rays[:, 2] > 0))
         ratio = np.divide(self._radius(theta), across, out=np.zeros_like(across), where=across > 0)
         points = rays[:, :2] * ratio[:, None]

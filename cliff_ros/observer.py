@@ -14,7 +14,7 @@ from cliff_ros.body import BodyModel
 from cliff_ros.body.outline import Outline
 from cliff_ros.boxes import iou
 from cliff_ros.camera import Camera
-from cliff_ros.crop.views import View, crops, views_of
+from cliff_ros.crop.views import View, views_of
 from cliff_ros.engine import Engine
 from cliff_ros.graph.metadata import PRESENCE
 from cliff_ros.people import Box, Frame, People
@@ -59,13 +59,7 @@ class Observer:
                 'the camera is calibrated for this image',
             )
         self._check_places(views)
-        return Look(
-            [box for box, view in found if view is not None],
-            views,
-            crops(frame.image, frame.camera, views, spec, frame.order)
-            if self.engine.cut is None
-            else self.engine.cut(frame, views),
-        )
+        return Look([box for box, view in found if view is not None], views, self.engine.cropper(frame, views))
 
     def _check_places(self, views: Sequence[View]) -> None:
         """Say where somebody is farther from the axis than anybody whom the network was trained on."""

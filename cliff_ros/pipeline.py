@@ -72,10 +72,10 @@ class Pipeline:
             self._say,
         )
         self._reporter = Reporter(self.body, options)
-        if self.engine.metadata['body_sha256'] != self.body.sha256:
+        if self.engine.metadata.body_sha256 != self.body.sha256:
             raise ModelError(
-                f'the graph {self.engine.metadata["model"]!r} was exported with the body '
-                f'{self.engine.metadata["body"]!r}, which is not {self.body.name!r} given here: '
+                f'the graph {self.engine.metadata.model!r} was exported with the body '
+                f'{self.engine.metadata.body!r}, which is not {self.body.name!r} given here: '
                 f'give that body, or export the graph again with this one'
             )
         self.options = options

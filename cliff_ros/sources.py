@@ -114,7 +114,7 @@ class VideoSource(Source):
         ok, first = capture.read() if capture.isOpened() else (False, None)
         stated, frames = capture.get(cv2.CAP_PROP_FPS), int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
         capture.release()
-        if not ok:
+        if not ok or first is None:
             raise InputError(
                 f"OpenCV cannot read a frame from '{path}': convert it, for example with "
                 'ffmpeg -i FILE out.mp4, or give a folder of images.'
@@ -192,7 +192,7 @@ class DeviceSource(Source):
         # The oldest waiting image is worth nothing in real time. Drivers may ignore this.
         self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
         ok, first = self._capture.read() if self._capture.isOpened() else (False, None)
-        if not ok:
+        if not ok or first is None:
             self._capture.release()
             raise InputError(
                 f"The camera '{device}' gives no image: check that it is plugged in, that no "
@@ -209,7 +209,8 @@ class DeviceSource(Source):
             ok, image = self._capture.read()
             if not ok:
                 return
-            yield Frame(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), self.camera, stamp=time.time())
+            picture = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+            yield Frame(picture, self.camera, stamp=time.time())
 
     def close(self) -> None:
         self._capture.release()
@@ -231,7 +232,8 @@ class SyntheticSource(Source):
             raise InputError(f"'synthetic:{seed}' has no number after the colon: write, say, synthetic:7.")
         from cliff_ros.synthetic import Sequence
 
-        return cls(Sequence(seed=int(seed or 0), **({'fps': fps} if fps else {})), camera_yaml, fps, loop)
+        number = int(seed or 0)
+        return cls(Sequence(number, fps=fps) if fps else Sequence(number), camera_yaml, fps, loop)
 
     def _images(self) -> Iterator[np.ndarray]:
         for i in range(len(self.sequence)):
@@ -244,7 +246,7 @@ def camera_for(width: int, height: int, camera_yaml: str | Path | None) -> Camer
         camera = Camera.uncalibrated(width, height)
         _log.warning(
             'No calibration given: guessing f = %.0f px for %dx%d. Poses stay useful, but distances will be '
-            'off by the same factor as f, and people away from the image centre will seem turned. Give '
+            'off by the same factor as f, and people away from the image center will seem turned. Give '
             '--camera camera_info.yaml.',
             camera.f,
             width,

@@ -71,8 +71,8 @@ def tiny_files(tmp_path_factory) -> dict[str, str]:
     n = helper.make_node
     nodes = [
         n('AveragePool', ['images'], ['cells'], kernel_shape=[8, 8], strides=[8, 8]),
-        n('ReduceMean', ['cells'], ['grey'], axes=[1], keepdims=1),
-        n('Reshape', ['grey', 'flat'], ['scores']),
+        n('ReduceMean', ['cells'], ['gray'], axes=[1], keepdims=1),
+        n('Reshape', ['gray', 'flat'], ['scores']),
         n('Pad', ['scores', 'pads'], ['all_scores']),
         n('Concat', ['rows', 'all_scores'], ['output'], axis=1),
     ]

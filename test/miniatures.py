@@ -15,7 +15,7 @@ from scipy.spatial.transform import Rotation
 from cliff_ros.assets import BODY
 from cliff_ros.body import load_body
 from cliff_ros.people import Person
-from cliff_ros.synthetic.scene import FACE_VERTICES
+from cliff_ros.synthetic.actor import FACE_VERTICES
 from cliff_ros.synthetic.stills import Still, StillSampler
 
 SIZE = WIDTH, HEIGHT = 320, 240

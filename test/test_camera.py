@@ -104,7 +104,7 @@ def test_fisheye_sees_behind_itself(theta, azimuth):
 
 
 @pytest.mark.parametrize('lens', LENSES)
-def test_the_centre_and_what_lies_behind(lens):
+def test_the_center_and_what_lies_behind(lens):
     camera = camera_with(lens)
     if lens != 'tilted':  # tilting the sensor moves the image of the axis
         assert np.allclose(camera.ray([633.2, 371.9]), [0, 0, 1])

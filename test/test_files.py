@@ -137,9 +137,9 @@ def test_full_and_forbidden_places_are_a_sentence(tmp_path):
     assert done.returncode == 2 and "'/dev/full' cannot be written (No space left on device)" in done.stderr
     done = cliff('video', source, '--output', '/proc/nothing')
     assert done.returncode == 2 and "'/proc/nothing" in done.stderr and 'cannot be written' in done.stderr
-    from cliff_ros.body import EMBEDDED
+    from cliff_ros import assets
 
-    assert cli.main(['convert', str(EMBEDDED), '/proc/nothing/body.npz']) == 2
+    assert cli.main(['convert', str(assets.BODY), '/proc/nothing/body.npz']) == 2
 
 
 def test_a_checkpoint_on_a_full_disk_leaves_the_one_before(tmp_path, small_files):

@@ -342,7 +342,7 @@ def test_ids_from_outside_are_believed_when_they_jump(make):
     assert (people[0].box[0] + people[0].box[2]) / 2 == pytest.approx(450, abs=1)
 
 
-def test_equal_poses_a_metre_behind_each_other_are_two_people(make):
+def test_equal_poses_a_meter_behind_each_other_are_two_people(make):
     pipeline = make()
     near, far = (box(320 + 500 * x / z, height=2 * 500 / (1.1 * z)) for x, z in ((0, 4.0), (0.25, 5.0)))
     pipeline.detector = lambda image, order: [near, far]

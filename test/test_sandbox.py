@@ -155,9 +155,10 @@ def test_bodies_that_are_bombs_pipes_or_folders_are_refused(tmp_path):
 
 
 def test_a_copy_of_the_embedded_body_needs_no_child(tmp_path, monkeypatch):
-    from cliff_ros.body import EMBEDDED, files
+    from cliff_ros import assets
+    from cliff_ros.body import files
 
     copy = tmp_path / 'copy.npz'
-    copy.write_bytes(EMBEDDED.read_bytes())
+    copy.write_bytes(assets.BODY.read_bytes())
     monkeypatch.setattr(files, 'run_limited', None)
     assert load_body(copy).sha256 == load_body().sha256

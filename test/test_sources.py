@@ -12,7 +12,7 @@ WIDTH, HEIGHT = 64, 48
 
 
 def picture(n):
-    """Left half red, right half with the number in its brightness: colours and order can be checked."""
+    """Left half red, right half with the number in its brightness: colors and order can be checked."""
     image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     image[:, : WIDTH // 2, 0] = 220
     image[:, WIDTH // 2 :] = 20 * n

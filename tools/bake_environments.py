@@ -15,7 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-MIDDLE_GREY = 0.2
+MIDDLE_GRAY = 0.2
 # (left, top, right, bottom) of 1024x512: distant passers-by, who would be people without a label
 PEOPLE = {'venice_sunset_1k': [(216, 251, 302, 300), (766, 254, 800, 299), (824, 252, 908, 279)]}
 
@@ -57,7 +57,7 @@ def main() -> None:
     for path in sorted(args.folder.glob('*.hdr')):
         radiance = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)[..., ::-1]
         brightness = radiance @ np.float32([0.3, 0.59, 0.11])
-        exposed = radiance * (MIDDLE_GREY / np.exp(np.log(brightness + 1e-4).mean()))
+        exposed = radiance * (MIDDLE_GRAY / np.exp(np.log(brightness + 1e-4).mean()))
         exposed = exposed * (1 + exposed / 16) / (1 + exposed)
         picture = (np.clip(exposed, 0, 1) ** (1 / 2.2) * 255).astype(np.uint8)
         mask = np.zeros(picture.shape[:2], np.uint8)

@@ -20,6 +20,7 @@ import struct
 from pathlib import Path
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from cliff_ros.body import load_body
 from cliff_ros.body.names import PARENTS
@@ -116,41 +117,12 @@ def bone_of(rig: dict[str, str], role: str) -> str:
 
 def quaternion_to_matrix(q: np.ndarray) -> np.ndarray:
     """(..., 4) x, y, z, w -> (..., 3, 3)."""
-    x, y, z, w = np.moveaxis(q / np.linalg.norm(q, axis=-1, keepdims=True), -1, 0)
-    rows = [
-        1 - 2 * (y * y + z * z),
-        2 * (x * y - z * w),
-        2 * (x * z + y * w),
-        2 * (x * y + z * w),
-        1 - 2 * (x * x + z * z),
-        2 * (y * z - x * w),
-        2 * (x * z - y * w),
-        2 * (y * z + x * w),
-        1 - 2 * (x * x + y * y),
-    ]
-    return np.stack(rows, -1).reshape(*q.shape[:-1], 3, 3)
+    return Rotation.from_quat(q.reshape(-1, 4)).as_matrix().reshape(*q.shape[:-1], 3, 3)
 
 
 def matrix_to_quaternion(m: np.ndarray) -> np.ndarray:
-    """(..., 3, 3) -> (..., 4) x, y, z, w with w >= 0: the eigenvector of largest eigenvalue (Bar-Itzhack 2000)."""
-    k = np.zeros((*m.shape[:-2], 4, 4))
-    k[..., 0, 0], k[..., 1, 1], k[..., 2, 2] = (
-        m[..., 0, 0] - m[..., 1, 1] - m[..., 2, 2],
-        m[..., 1, 1] - m[..., 0, 0] - m[..., 2, 2],
-        m[..., 2, 2] - m[..., 0, 0] - m[..., 1, 1],
-    )
-    k[..., 3, 3] = np.trace(m, axis1=-2, axis2=-1)
-    for a, b, value in (
-        (0, 1, m[..., 1, 0] + m[..., 0, 1]),
-        (0, 2, m[..., 2, 0] + m[..., 0, 2]),
-        (1, 2, m[..., 2, 1] + m[..., 1, 2]),
-        (0, 3, m[..., 2, 1] - m[..., 1, 2]),
-        (1, 3, m[..., 0, 2] - m[..., 2, 0]),
-        (2, 3, m[..., 1, 0] - m[..., 0, 1]),
-    ):
-        k[..., a, b] = k[..., b, a] = value
-    q = np.linalg.eigh(k)[1][..., -1]
-    return q * np.where(q[..., 3:] < 0, -1, 1)
+    """(..., 3, 3) -> (..., 4) x, y, z, w with w >= 0."""
+    return Rotation.from_matrix(m.reshape(-1, 3, 3)).as_quat(canonical=True).reshape(*m.shape[:-2], 4)
 
 
 def rotation_between(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -13,9 +13,7 @@ from cliff_ros.body.model import BodyModel
 from cliff_ros.body.names import JOINT_NAMES, MIRROR, NUM_JOINTS, PARENTS
 from cliff_ros.errors import ModelError
 
-__all__ = ['EMBEDDED', 'JOINT_NAMES', 'MIRROR', 'NUM_JOINTS', 'PARENTS', 'BodyModel', 'load_body', 'shareable_file']
-
-EMBEDDED = assets.BODY
+__all__ = ['JOINT_NAMES', 'MIRROR', 'NUM_JOINTS', 'PARENTS', 'BodyModel', 'load_body', 'shareable_file']
 
 
 def load_body(body: str | Path = 'embedded') -> BodyModel:
@@ -30,7 +28,7 @@ def load_body(body: str | Path = 'embedded') -> BodyModel:
     ModelError
         when the file is missing, is not an SMPL body, or holds anything but data.
     """
-    path = EMBEDDED if str(body) == 'embedded' else Path(body).expanduser()
+    path = assets.BODY if str(body) == 'embedded' else Path(body).expanduser()
     if not path.is_file():
         raise ModelError(f"no body model at '{path}': give 'embedded' or the path of an SMPL .npz or .pkl file")
     stat = path.stat()
@@ -39,14 +37,16 @@ def load_body(body: str | Path = 'embedded') -> BodyModel:
 
 def shareable_file(body: BodyModel) -> bytes:
     """The file of the embedded body, which is CC0; nothing of any other."""
-    file = EMBEDDED.read_bytes()
+    file = assets.BODY.read_bytes()
     return file if hashlib.sha256(file).hexdigest() == body.sha256 else b''
 
 
 @lru_cache(maxsize=4)
 def _load(path: Path, _mtime: int, _size: int) -> BodyModel:
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    if path == EMBEDDED or digest == hashlib.sha256(EMBEDDED.read_bytes()).hexdigest():  # also a copy, as over DDS
+    if (
+        path == assets.BODY or digest == hashlib.sha256(assets.BODY.read_bytes()).hexdigest()
+    ):  # also a copy, as over DDS
         with np.load(path) as file:
             arrays = {key: file[key] for key in file.files}
     else:

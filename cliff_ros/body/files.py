@@ -88,7 +88,7 @@ def parse_regressor(path: str) -> dict[str, np.ndarray]:
 def save_npz(path: str | Path, arrays: dict[str, np.ndarray]) -> None:
     """Write a body so that it loads anywhere without pickle: all or nothing. OutputError."""
     with write_aside(path) as partial, open(partial, 'wb') as file:
-        np.savez_compressed(file, **arrays)
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # NumPy calls one of its options allow_pickle
 
 
 def _found(what: str, path: str | Path) -> Path:

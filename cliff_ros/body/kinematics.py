@@ -15,6 +15,9 @@ from cliff_ros.body.tensors import index
 class Kinematics(nn.Module):
     """Rest joints from betas, then rotations along SMPL's tree, level by level: eight small steps instead of 23."""
 
+    template: Tensor
+    directions: Tensor
+
     def __init__(self, body: BodyModel, num_betas: int = 10) -> None:
         super().__init__()
         template, directions = body.rest_joint_basis

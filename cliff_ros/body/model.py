@@ -8,16 +8,18 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from cliff_ros.body.names import JOINT_NAMES, NUM_JOINTS
+from cliff_ros.body.tree import world_positions, world_rotations
 from cliff_ros.errors import ModelError
 
 
 @dataclass(frozen=True, eq=False)
 class BodyModel:
-    """An SMPL-format body (Loper et al. 2015). Lengths in metres; axes x left, y up, z out of the chest.
+    """An SMPL-format body (Loper et al. 2015). Lengths in meters; axes x left, y up, z out of the chest.
 
     v_template (V, 3); shapedirs (V, 3, B); posedirs (V, 3, 207) or None where all are zero;
     weights (V, 24) skinning; J_regressor (24, V); parents (24,) with -1 for the root; faces (F, 3),
@@ -39,7 +41,7 @@ class BodyModel:
     J_regressor_h36m: np.ndarray | None = None
 
     @classmethod
-    def from_arrays(cls, arrays: dict, name: str = 'smpl', sha256: str = '') -> BodyModel:
+    def from_arrays(cls, arrays: dict[str, Any], name: str = 'smpl', sha256: str = '') -> BodyModel:
         """From SMPL's own array names (v_template, shapedirs, ..., kintree_table, f), checked.
 
         Raises
@@ -151,12 +153,8 @@ class BodyModel:
 
     def bones(self, rest: np.ndarray, rotations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """World rotation (B, 24, 3, 3) and position (B, 24, 3) of every joint along SMPL's tree."""
-        world, position = rotations.copy(), rest.copy()
-        for j in range(1, NUM_JOINTS):
-            p = self.parents[j]
-            world[:, j] = world[:, p] @ rotations[:, j]
-            position[:, j] = position[:, p] + (world[:, p] @ (rest[:, j] - rest[:, p])[..., None])[..., 0]
-        return world, position
+        world = world_rotations(rotations)
+        return world, world_positions(rest, world)
 
     def __call__(
         self, betas: np.ndarray, rotations: np.ndarray, translation: np.ndarray
@@ -195,5 +193,5 @@ class BodyModel:
 def _digest(*arrays: np.ndarray) -> str:
     digest = hashlib.sha256()
     for array in arrays:
-        digest.update(np.ascontiguousarray(array, np.float32))
+        digest.update(np.ascontiguousarray(array, np.float32).data)
     return digest.hexdigest()

@@ -70,7 +70,7 @@ def _array(key: str, value: Any, depth: int) -> np.ndarray:
     return np.asarray(value)
 
 
-def _from_bytes(key: str, raw: Any, dtype: Any, shape: Any, order: str) -> np.ndarray:
+def _from_bytes(key: str, raw: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
     kind, shape = _dtype(key, dtype), _shape(shape)
     if isinstance(raw, Record):  # an empty one, or one of Python 3 written for Python 2
         raw = _bytes(raw)
@@ -88,7 +88,7 @@ def _bytes(record: Record) -> bytes:
     return b''.join(record.args[:1])
 
 
-def _dtype(key: str, record: Any) -> np.dtype:
+def _dtype(key: str, record: Any) -> np.dtype[Any]:
     """A type from its plain name and byte order; what else a file says of it is not looked at."""
     if not isinstance(record, Record) or record.name != 'numpy.dtype':
         raise ValueError('an array without a type')
@@ -97,7 +97,7 @@ def _dtype(key: str, record: Any) -> np.dtype:
         raise ModelError(f"has objects instead of numbers in its array '{key}': download it again")
     if not isinstance(name, str) or not _TYPES.fullmatch(name):
         raise ValueError(f'the type {name!r}'[:80])
-    order = record.state[1] if record.state else '='
+    order: Any = record.state[1] if record.state else '='
     if order not in ('<', '>', '=', '|'):
         raise ValueError(f'the byte order {order!r}'[:80])
     return np.dtype(name).newbyteorder(order)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import codecs
 import io
 import pickletools
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from cliff_ros.errors import ModelError
 from cliff_ros.files import check_regular
 
 _MARK = object()
+_OPCODES: dict[str, Any] = {opcode.code: opcode for opcode in pickletools.opcodes}
 _KEYS = (str, bytes, int, float, type(None))  # hashing nested tuples would recurse as deep as the file likes
 
 
@@ -36,7 +38,7 @@ class Record:
     """
 
     name: str
-    args: tuple
+    args: tuple[Any, ...]
     state: Any = field(default=None)
 
 
@@ -86,7 +88,7 @@ class _Machine:
             code = self.file.read(1).decode('latin1')
             if not code:
                 raise EOFError('the file ends too early')
-            opcode = pickletools.code2op[code]
+            opcode = _OPCODES[code]
             argument = self._argument(opcode)
             if opcode.name == 'STOP':
                 return self.stack.pop()
@@ -103,7 +105,7 @@ class _Machine:
                     )
                 method(argument)
 
-    def _argument(self, opcode: pickletools.OpcodeInfo) -> Any:
+    def _argument(self, opcode: Any) -> Any:
         if opcode.arg is None:
             return None
         if opcode.name == 'STRING':  # of Python 2: any byte; pickletools takes ASCII only
@@ -131,16 +133,16 @@ class _Machine:
     def _frame(self, size: int) -> None:
         pass
 
-    def _mark(self, _) -> None:
+    def _mark(self, _: None) -> None:
         self.stack.append(_MARK)
 
-    def _pop(self, _) -> None:
+    def _pop(self, _: None) -> None:
         self.stack.pop()
 
-    def _pop_mark(self, _) -> None:
+    def _pop_mark(self, _: None) -> None:
         self._popped()
 
-    def _dup(self, _) -> None:
+    def _dup(self, _: None) -> None:
         self.stack.append(self.stack[-1])
 
     def _get(self, index: int) -> None:
@@ -152,10 +154,10 @@ class _Machine:
     _binget = _long_binget = _get
     _binput = _long_binput = _put
 
-    def _memoize(self, _) -> None:
+    def _memoize(self, _: None) -> None:
         self.memo[len(self.memo)] = self.stack[-1]
 
-    def _tuple(self, _) -> None:
+    def _tuple(self, _: None) -> None:
         self.stack.append(tuple(self._popped()))
 
     def _last(self, count: int) -> None:
@@ -163,48 +165,48 @@ class _Machine:
             raise IndexError('a tuple of more than there is')
         self.stack[-count:] = [tuple(self.stack[-count:])]
 
-    def _tuple1(self, _) -> None:
+    def _tuple1(self, _: None) -> None:
         self._last(1)
 
-    def _tuple2(self, _) -> None:
+    def _tuple2(self, _: None) -> None:
         self._last(2)
 
-    def _tuple3(self, _) -> None:
+    def _tuple3(self, _: None) -> None:
         self._last(3)
 
-    def _list(self, _) -> None:
+    def _list(self, _: None) -> None:
         self.stack.append(self._popped())
 
-    def _append(self, _) -> None:
+    def _append(self, _: None) -> None:
         item = self.stack.pop()
         self._top(list).append(item)
 
-    def _appends(self, _) -> None:
+    def _appends(self, _: None) -> None:
         items = self._popped()
         self._top(list).extend(items)
 
-    def _dict(self, _) -> None:
+    def _dict(self, _: None) -> None:
         self.stack.append(_pairs(self._popped()))
 
-    def _setitem(self, _) -> None:
+    def _setitem(self, _: None) -> None:
         value, key = self.stack.pop(), self.stack.pop()
         self._top(dict).update(_pairs([key, value]))
 
-    def _setitems(self, _) -> None:
+    def _setitems(self, _: None) -> None:
         items = self._popped()
         self._top(dict).update(_pairs(items))
 
-    def _additems(self, _) -> None:
+    def _additems(self, _: None) -> None:
         items = self._popped()
         self._top(set).update(map(_key, items))
 
-    def _frozenset(self, _) -> None:
+    def _frozenset(self, _: None) -> None:
         self.stack.append(frozenset(map(_key, self._popped())))
 
     def _global(self, names: str) -> None:
         self.stack.append(self._allowed(*names.split(' ', 1)))
 
-    def _stack_global(self, _) -> None:
+    def _stack_global(self, _: None) -> None:
         name, module = self.stack.pop(), self.stack.pop()
         self.stack.append(self._allowed(module, name))
 
@@ -212,22 +214,22 @@ class _Machine:
         args = self._popped()
         self.stack.append(_called(self._allowed(*names.split(' ', 1)), tuple(args)))
 
-    def _obj(self, _) -> None:
+    def _obj(self, _: None) -> None:
         kind, *args = self._popped()
         self.stack.append(_called(kind, tuple(args)))
 
-    def _reduce(self, _) -> None:
+    def _reduce(self, _: None) -> None:
         args, function = self.stack.pop(), self.stack.pop()
         self.stack.append(_called(function, args))
 
     _newobj = _reduce
 
-    def _newobj_ex(self, _) -> None:
+    def _newobj_ex(self, _: None) -> None:
         if self.stack.pop():
             raise ValueError('an object with keyword arguments')
         self._reduce(_)
 
-    def _build(self, _) -> None:
+    def _build(self, _: None) -> None:
         state = self.stack.pop()
         self._top(Record).state = state
 
@@ -267,7 +269,7 @@ _VALUES = frozenset(
         'BINUNICODE8',
     )
 )
-_CONSTANTS = {
+_CONSTANTS: dict[str, Callable[[], Any]] = {
     'NONE': lambda: None,
     'NEWTRUE': lambda: True,
     'NEWFALSE': lambda: False,

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 from cliff_ros.errors import MissingExtra
 
 if TYPE_CHECKING:
+    from cliff_ros.cliff.embedded import EmbeddedCliff
     from cliff_ros.cliff.network import Cliff
 
 __all__ = ['load_model']
 
 
-def load_model(model: str | Path = 'embedded') -> Cliff:
+def load_model(model: str | Path = 'embedded') -> Cliff | EmbeddedCliff:
     """A CLIFF network in eval mode, on the CPU.
 
     Parameters
@@ -28,11 +29,7 @@ def load_model(model: str | Path = 'embedded') -> Cliff:
     MissingExtra
         when torch is not installed.
     """
-    try:
-        import safetensors  # noqa: F401
-        import torch  # noqa: F401
-    except ImportError:
-        raise MissingExtra('loading a network into PyTorch', 'torch') from None
+    need_torch()
     if str(model) == 'embedded':
         from cliff_ros.cliff.embedded import load_embedded
 
@@ -40,3 +37,12 @@ def load_model(model: str | Path = 'embedded') -> Cliff:
     from cliff_ros.cliff.checkpoints import read_model
 
     return read_model(Path(model).expanduser())
+
+
+def need_torch() -> None:
+    """Raises MissingExtra where networks cannot be loaded."""
+    try:
+        import safetensors  # noqa: F401
+        import torch  # noqa: F401
+    except ImportError:
+        raise MissingExtra('loading a network into PyTorch', 'torch') from None

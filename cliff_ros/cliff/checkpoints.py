@@ -1,4 +1,4 @@
-"""Checkpoints of every dialect, recognised from their tensors, loaded strictly, never executed.
+"""Checkpoints of every dialect, recognized from their tensors, loaded strictly, never executed.
 
 Also our own format: a safetensors file of the same tensors under our names, with the dialect in its metadata.
 """
@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -29,7 +29,7 @@ FORMAT = 'cliff_ros 1'
 # Before, weights_only did not keep a checkpoint from running code.
 _SAFE_TORCH = '2.6'
 # BEDLAM's trainer leaves its configuration in the checkpoint: a dict subclass, read as a plain one.
-_INERT_GLOBALS = [(OrderedDict, 'yacs.config.CfgNode')]
+_INERT_GLOBALS: list[Any] = [(OrderedDict, 'yacs.config.CfgNode')]
 
 
 class Architecture(NamedTuple):

@@ -1,14 +1,16 @@
 """The dialects of CLIFF: everything that differs between the published code bases, in one table.
 
-A network only works with the crops, the normalisation and the location feature that it was trained with, so
+A network only works with the crops, the normalization and the location feature that it was trained with, so
 the checkpoint's dialect decides them all. Plain location, here and in the rest of the package, is the paper's
-Eq. 5: l = ((x - cx) / f, (y - cy) / f, b / f), with (x, y) the crop's centre and b its height, in pixels.
+Eq. 5: l = ((x - cx) / f, (y - cy) / f, b / f), with (x, y) the crop's center and b its height, in pixels.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
+
+from cliff_ros.crop.translation import concatenate
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -69,13 +71,7 @@ class Dialect:
         """Plain location (..., 3), numpy or torch -> what the network is fed, the same type and shape."""
         terms = zip(self.location_scale, self.location_offset, strict=True)
         columns = [location[..., i : i + 1] * scale + offset for i, (scale, offset) in enumerate(terms)]
-        if type(location).__module__.startswith('torch'):
-            import torch
-
-            return torch.cat(columns, -1)
-        import numpy as np
-
-        return np.concatenate(columns, -1)
+        return concatenate(columns)
 
 
 # Sources: huawei-noah/noah-research (CLIFF/demo.py, common/), pixelite1201/BEDLAM (train/models/hmr.py,

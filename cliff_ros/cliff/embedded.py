@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -40,8 +40,8 @@ from cliff_ros.cliff.lifting import (
 from cliff_ros.crop.views import CropSpec
 from cliff_ros.errors import ModelError
 
-EMBEDDED = assets.NETWORK
 CROP_HEIGHT, CROP_WIDTH = 128, 96
+GRAY, CONTRAST = 118, 62  # mean and deviation of pixels, for this network and the detector beside it
 WIDTHS, BLOCKS = (16, 48, 80, 160, 240), (1, 2, 2, 2)
 WINDOW = 0.09  # [crop heights] radius around the heatmap's peak that the soft-argmax sees: other modes do not pull
 LOG_SPREAD_UNIT = 0.02
@@ -122,12 +122,14 @@ class Maps(NamedTuple):
 
 
 class KeypointEncoder(nn.Module):
-    """Normalised crop (B, 3, 128, 96) -> features (B, NUM_FEATURES); but in training what the free features are of the
+    """Normalized crop (B, 3, 128, 96) -> features (B, NUM_FEATURES); but in training what the free features are of the
     mirrored crop (B, 128); last, presence (logit).
 
     widths: channels at strides 2, 4, 8, 16, 32; middle: of the decoder; blocks: residual ones at strides 4 to 32.
     `encoder_options` finds them in trained weights.
     """
+
+    grid: Tensor
 
     def __init__(self, widths: Sequence[int] = WIDTHS, middle: int = 64, blocks: Sequence[int] = BLOCKS) -> None:
         super().__init__()
@@ -156,7 +158,7 @@ class KeypointEncoder(nn.Module):
         y = (torch.arange(height) + 0.5) / height - 0.5
         x = ((torch.arange(width) + 0.5) / width - 0.5) * CROP_WIDTH / CROP_HEIGHT
         grid = torch.stack([x.repeat(height), y.repeat_interleave(width)], -1)
-        self.register_buffer('grid', grid, persistent=False)  # (768, 2) crop heights from the centre
+        self.register_buffer('grid', grid, persistent=False)  # (768, 2) crop heights from the center
 
     def maps(self, crops: Tensor) -> Maps:
         """All that one look at crops gives."""
@@ -230,24 +232,26 @@ def _backwards(count: int) -> list[int]:
 
 
 class EmbeddedCliff(nn.Module):
-    """The embedded CLIFF. Crops (B, 3, 128, 96) normalised, bbox_info (B, 3) -> rotations, betas, camera."""
+    """The embedded CLIFF. Crops (B, 3, 128, 96) normalized, bbox_info (B, 3) -> rotations, betas, camera."""
 
     dialect = 'embedded'
     name = 'cliff_embedded'
     body = 'smpl'
     licence = 'Apache-2.0'
     spec = CropSpec(CROP_HEIGHT, CROP_WIDTH, antialias=True)
+    num_betas = 10
+    half_encoder = False  # it is so small that float16 gains nothing on a GPU
 
-    def __init__(self, encoder: dict | None = None, regressor: dict | None = None) -> None:
+    def __init__(self, encoder: dict[str, Any] | None = None, regressor: dict[str, Any] | None = None) -> None:
         """encoder, regressor: options of `KeypointEncoder` and of `LiftingRegressor`, by name."""
         super().__init__()
         self.encoder = KeypointEncoder(**(encoder or {}))
         self.regressor = LiftingRegressor(**(regressor or {}))
 
     @staticmethod
-    def normalise(crops: Tensor) -> Tensor:
+    def normalize(crops: Tensor) -> Tensor:
         """(B, h, w, 3) 0..255 RGB -> (B, 3, h, w) about unit deviation."""
-        return (crops.permute(0, 3, 1, 2).float() - 118) / 62
+        return (crops.permute(0, 3, 1, 2).float() - GRAY) / CONTRAST
 
     @staticmethod
     def bbox_info(location: Tensor) -> Tensor:
@@ -287,7 +291,7 @@ class EmbeddedHead(nn.Module):
         return torch.sigmoid(features[:, -1])
 
 
-def load_embedded(path: Path = EMBEDDED) -> EmbeddedCliff:
+def load_embedded(path: Path = assets.NETWORK) -> EmbeddedCliff:
     """The trained embedded network, in eval mode, out of its runtime graph."""
     from cliff_ros.graph.export import read_weights
 
@@ -316,7 +320,7 @@ def like(weights: dict[str, Tensor]) -> EmbeddedCliff:
     return EmbeddedCliff(encoder_options(weights), regressor_options(weights))
 
 
-def encoder_options(weights: dict[str, Tensor], prefix: str = 'encoder.') -> dict:
+def encoder_options(weights: dict[str, Tensor], prefix: str = 'encoder.') -> dict[str, Any]:
     """Options of the `KeypointEncoder` that has these weights; none where they are not there."""
     blocks = tuple(
         _count(weights, rf'{re.escape(prefix)}{stage}\.(\d+)\.') or 1
@@ -329,7 +333,7 @@ def encoder_options(weights: dict[str, Tensor], prefix: str = 'encoder.') -> dic
     return dict(widths=tuple(widths), middle=middle, blocks=blocks)
 
 
-def regressor_options(weights: dict[str, Tensor], prefix: str = 'regressor.') -> dict:
+def regressor_options(weights: dict[str, Tensor], prefix: str = 'regressor.') -> dict[str, Any]:
     """As `encoder_options`, of the `LiftingRegressor`."""
     if f'{prefix}first.enter.weight' not in weights or f'{prefix}context.weight' not in weights:
         return {}
@@ -340,7 +344,7 @@ def regressor_options(weights: dict[str, Tensor], prefix: str = 'regressor.') ->
     )
 
 
-def _count(names, pattern: str) -> int:
+def _count(names: Iterable[str], pattern: str) -> int:
     """How many numbers stand in names at the group of the pattern."""
     return len({match[1] for match in map(re.compile(pattern).match, names) if match})
 

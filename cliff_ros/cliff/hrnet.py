@@ -7,6 +7,7 @@ checkpoint fit.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import reduce
 from itertools import chain, pairwise
 
@@ -28,7 +29,7 @@ def _conv_bn(
     return nn.Sequential(*layers, nn.ReLU(inplace=True)) if relu else nn.Sequential(*layers)
 
 
-def _each(layers: nn.ModuleList, maps: list[Tensor]) -> list[Tensor]:
+def _each(layers: Iterable[nn.Module], maps: list[Tensor]) -> list[Tensor]:
     return [layer(x) for layer, x in zip(layers, maps, strict=True)]
 
 
@@ -57,7 +58,7 @@ class _Exchange(nn.Module):
 
     def forward(self, maps: list[Tensor]) -> list[Tensor]:
         maps = _each(self.branches, maps)
-        return [torch.relu(reduce(torch.add, _each(paths, maps))) for paths in self.fuse_layers]
+        return [torch.relu(reduce(torch.add, _each(paths.children(), maps))) for paths in self.fuse_layers]
 
 
 class HRNetTrunk(nn.Module):
@@ -100,7 +101,7 @@ class HRNetTrunk(nn.Module):
 
 
 class HRNetW48(HRNetTrunk):
-    """The ImageNet classification form, without its classifier: (B, 3, h, w) normalised -> (B, 2048)."""
+    """The ImageNet classification form, without its classifier: (B, 3, h, w) normalized -> (B, 2048)."""
 
     num_features = 2048
 

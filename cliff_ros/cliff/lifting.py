@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from cliff_ros.body import MIRROR, NUM_JOINTS, load_body
 from cliff_ros.body.tensors import constant, index
 from cliff_ros.cliff.rotation import matrix_from_6d
+from cliff_ros.crop.translation import translation_at
 
 NUM_KEYPOINTS = 29  # SMPL's 24 joints, nose, eyes, ears
 NUM_DEPTHS = NUM_JOINTS
@@ -87,6 +88,11 @@ class ResidualMLP(nn.Module):
 
 class LiftingRegressor(nn.Module):
     """[features | bbox_info] -> SMPL and crop camera. bbox_info: of `EmbeddedCliff.bbox_info`."""
+
+    mean: Tensor
+    ancestors: Tensor
+    template: Tensor
+    directions: Tensor
 
     def __init__(self, width: int = 640, blocks: int = 2, corrector: int = 192, corrections: int = 2) -> None:
         super().__init__()
@@ -187,9 +193,7 @@ class LiftingRegressor(nn.Module):
     @staticmethod
     def seen(joints: Tensor, camera: Tensor, center: Tensor, size: Tensor) -> Tensor:
         """(B, 24, 3): keypoints and relative depths of joints through the camera of the full frame (equation 4)."""
-        depth = 2 / (size[:, 0] * camera[:, :1])
-        at = torch.cat([camera[:, 1:] + center[:, 0] * depth, depth], 1)
-        points = joints + at[:, None]
+        points = joints + translation_at(camera, center[:, 0], size[:, 0])[:, None]
         z = points[..., 2:].clamp(min=0.2)
         relative = (points[..., 2:] - points[:, :1, 2:]) / (points[:, :1, 2:] * size).clamp(min=0.05)
         return torch.cat([(points[..., :2] / z - center) / size, relative], 2)

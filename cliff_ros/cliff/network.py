@@ -13,7 +13,8 @@ from cliff_ros.cliff.rotation import matrix_from_6d
 from cliff_ros.crop.views import CropSpec
 
 NUM_JOINTS = 24
-ENCODERS = {'resnet50': ResNet50, 'hrnet_w48': HRNetW48, 'hrnet_w48_pose': HRNetW48Pose}
+Encoder = ResNet50 | HRNetW48 | HRNetW48Pose
+ENCODERS: dict[str, type[Encoder]] = {'resnet50': ResNet50, 'hrnet_w48': HRNetW48, 'hrnet_w48_pose': HRNetW48Pose}
 # Regressed joints and shape coefficients. SMPL-X's first 22 joints are SMPL's; its hands are further joints.
 BODIES = {'smpl': (24, 10), 'smplx': (22, 11)}
 
@@ -30,7 +31,10 @@ class Cliff(nn.Module):
     licence: of the weights; those published in this dialect, until somebody who trains says otherwise.
     """
 
-    def __init__(self, encoder: nn.Module, conventions: Dialect, body: str = 'smpl', name: str = 'cliff') -> None:
+    regressor: Regressor
+    half_encoder = True  # the encoder may compute in float16, all after it may not
+
+    def __init__(self, encoder: Encoder, conventions: Dialect, body: str = 'smpl', name: str = 'cliff') -> None:
         super().__init__()
         self.encoder = encoder
         self.conventions, self.dialect = conventions, conventions.name
@@ -44,7 +48,7 @@ class Cliff(nn.Module):
         form = self.conventions
         return CropSpec(*form.crop, form.margin, form.antialias, form.integer_rectangle, form.turn_beyond)
 
-    def normalise(self, crops: Tensor) -> Tensor:
+    def normalize(self, crops: Tensor) -> Tensor:
         """Crops (B, h, w, 3) uint8 RGB -> (B, 3, h, w) float32, as ``forward`` takes them."""
         form = self.conventions
         mean, std = (crops.new_tensor(values, dtype=torch.float32) for values in (form.mean, form.std))
@@ -59,7 +63,7 @@ class Cliff(nn.Module):
 
         Parameters
         ----------
-        crops: (B, 3, h, w) normalised
+        crops: (B, 3, h, w) normalized
         bbox_info: (B, 3) in the dialect's form
 
         Returns

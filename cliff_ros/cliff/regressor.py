@@ -27,6 +27,10 @@ class Regressor(nn.Module):
     width: of the two hidden layers.
     """
 
+    init_pose: Tensor
+    init_shape: Tensor
+    init_cam: Tensor
+
     def __init__(self, num_features: int, num_joints: int = 24, num_betas: int = 10, width: int = 1024) -> None:
         super().__init__()
         self.sizes = (6 * num_joints, num_betas, NUM_CAMERA)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 def conv(num_in: int, num_out: int, kernel: int = 3, stride: int = 1, bias: bool = False) -> nn.Conv2d:
-    """A convolution that keeps the size at stride 1, initialised for ReLU."""
+    """A convolution that keeps the size at stride 1, initialized for ReLU."""
     layer = nn.Conv2d(num_in, num_out, kernel, stride, kernel // 2, bias=bias)
     nn.init.kaiming_normal_(layer.weight, mode='fan_out', nonlinearity='relu')
     return layer
@@ -67,14 +67,16 @@ class Bottleneck(_Residual):
         return self.bn3(self.conv3(x))
 
 
-def layer_of(block: type[_Residual], num_in: int, planes: int, blocks: int, stride: int = 1) -> nn.Sequential:
+def layer_of(
+    block: type[BasicBlock] | type[Bottleneck], num_in: int, planes: int, blocks: int, stride: int = 1
+) -> nn.Sequential:
     """``blocks`` residual blocks in a row, the first of which changes stride and channels."""
     rest = (block(planes * block.expansion, planes) for _ in range(blocks - 1))
     return nn.Sequential(block(num_in, planes, stride), *rest)
 
 
 class ResNet50(nn.Module):
-    """(B, 3, h, w) normalised -> (B, 2048)."""
+    """(B, 3, h, w) normalized -> (B, 2048)."""
 
     num_features = 2048
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-# Below this squared length a column has no direction left; the same bound as the authors' normalisation.
+# Below this squared length a column has no direction left; the same bound as the authors' normalization.
 _SMALLEST_SQUARE = 1e-24
 
 

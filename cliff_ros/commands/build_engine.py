@@ -10,8 +10,8 @@ from pathlib import Path
 
 from cliff_ros.errors import InputError, MissingExtra
 from cliff_ros.files import make_folder, read_image, unwritable
-from cliff_ros.graph.metadata import ENGINE_SUFFIX
-from cliff_ros.graph.precision import CALIBRATION_CROPS, PRECISIONS
+from cliff_ros.graph.metadata import ENGINE_SUFFIX, GraphMetadata
+from cliff_ros.graph.precision import CALIBRATION_CROPS, PRECISIONS, Calibration
 
 SECONDS_BETWEEN = 0.5 if sys.stderr.isatty() else 10.0
 PICTURES = ('.png', '.jpg', '.jpeg', '.bmp')
@@ -84,13 +84,11 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def calibration_crops(source: str, metadata: dict):
+def calibration_crops(source: str, metadata: GraphMetadata) -> Calibration:
     """Crops (N, h, w, 3) and location (N, 3) to calibrate INT8 with."""
     import numpy as np
 
-    from cliff_ros.graph.precision import Calibration
-
-    height, width = metadata['crop']
+    height, width = metadata.spec.height, metadata.spec.width
     if source == 'rendered':
         from cliff_ros.synthetic.crops import generate
 
@@ -104,15 +102,15 @@ def calibration_crops(source: str, metadata: dict):
     pictures = [
         read_image(file, cv2.IMREAD_COLOR) for file in sorted(folder.iterdir()) if file.suffix.lower() in PICTURES
     ]
-    crops = [
+    cut = [
         cv2.cvtColor(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2RGB)
         for picture in pictures
         if picture is not None
     ]
-    if not crops:
+    if not cut:
         raise InputError(f"there is no picture ({', '.join(PICTURES)}) in '{folder}': give crops of single people")
     # The location goes past the trunk that is calibrated.
-    return Calibration(np.stack(crops), np.tile(np.float32([0, 0, 0.5]), (len(crops), 1)))
+    return Calibration(np.stack(cut), np.tile(np.array([0, 0, 0.5], np.float32), (len(cut), 1)))
 
 
 class _Bar:

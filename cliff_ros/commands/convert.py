@@ -55,10 +55,12 @@ def _body(source: Path, target: Path, h36m: Path | None) -> str:
 
 
 def _network(source: Path, target: Path) -> str:
-    from cliff_ros.cliff import load_model
+    from cliff_ros.cliff import need_torch
 
-    model = load_model(source)
-    from cliff_ros.cliff.checkpoints import write_model
+    need_torch()
+    from cliff_ros.cliff.checkpoints import read_model, write_model
+
+    model = read_model(source.expanduser())
 
     digest = hashlib.sha256(source.read_bytes()).hexdigest()
     write_model(model, target, source.name, digest)

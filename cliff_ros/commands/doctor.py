@@ -63,7 +63,7 @@ _LIBRARIES = (
         'runs the networks',
         'pip install onnxruntime',
         True,
-        lambda module: ', '.join(module.get_available_providers()),
+        lambda module: ', '.join(vars(module)['get_available_providers']()),
     ),
     Library('rclpy', 'ROS 2', 'source your ROS workspace, or run make demo, which installs ROS 2 from PyPI'),
     Library('cliff_ros.msg', 'our messages', 'pip install . or colcon build: the sources alone have none'),
@@ -111,7 +111,7 @@ def run(args: argparse.Namespace) -> int:
         from cliff_ros.commands.doctor_network import run_network
 
         return run_network(args.seconds, args.report)
-    findings = []
+    findings: list[Finding] = []
     for finding in examine(args.model, args.body, args.detector):
         if not findings or findings[-1].group != finding.group:
             print(f'\n{finding.group}')

@@ -45,7 +45,7 @@ def describe_checkpoint(model: str) -> str:
     from cliff_ros.cliff import load_model
 
     network = load_model(model)
-    path, (height, width) = Path(model).expanduser(), network.conventions.crop
+    path, (height, width) = Path(model).expanduser(), (network.spec.height, network.spec.width)
     parameters = sum(parameter.numel() for parameter in network.parameters())
     form = 'safetensors by cliff convert' if path.suffix == '.safetensors' else 'PyTorch checkpoint'
     return (
@@ -81,11 +81,11 @@ def describe_graph(model: str) -> str:
         f'TensorRT {versions[0]} and later' if versions else f'no TensorRT: {"; ".join(next(iter(stopped.values())))}'
     )
     parts = [
-        f'runtime graph, {metadata.get("dialect", "unknown")} dialect',
-        metadata['model'],
-        'crop ' + 'x'.join(map(str, metadata['crop'])),
-        f'body {metadata["body"]}',
-        metadata.get('licence', ''),
+        f'runtime graph, {metadata.dialect} dialect',
+        metadata.model,
+        'crop ' + f'{metadata.spec.height}x{metadata.spec.width}',
+        f'body {metadata.body}',
+        metadata.licence,
         f'read by {tensorrt}',
         _size_and_hash(path),
     ]
@@ -100,13 +100,13 @@ def check_pair(model: str, body: str) -> str:
 
     path = find_graph(model)
     metadata = read_metadata(OnnxFile(path), path)
-    if metadata['body_sha256'] != load_body(body).sha256:
+    if metadata.body_sha256 != load_body(body).sha256:
         raise ModelError(
-            f"{path.name} was exported with the body '{metadata['body']}', not with '{body}': "
+            f"{path.name} was exported with the body '{metadata.body}', not with '{body}': "
             f'give that body, or make a graph with this one: cliff export CHECKPOINT {path.stem}.onnx '
             f'--body {body}'
         )
-    return f"'{metadata['body']}' is the body that the network was exported with"
+    return f"'{metadata.body}' is the body that the network was exported with"
 
 
 def _size_and_hash(path: Path) -> str:

@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
         result, done, complete = *together(args, len(runner.images), note), True
     else:
         result, done, complete = _go(runner, args.skip_damaged, note)
-    dialect = str(engine.metadata.get('dialect', ''))
+    dialect = engine.metadata.dialect
     found: dict[str, Any] = {
         'dataset': args.dataset,
         'root': str(args.root),
@@ -82,13 +82,13 @@ def run(args: argparse.Namespace) -> int:
         'boxes': boxes,
         'focal': focal,
         'model': args.model,
-        'model_name': engine.metadata['model'],
+        'model_name': engine.metadata.model,
         'dialect': dialect,
-        'model_sha256': engine.metadata.get('sha256'),
+        'model_sha256': engine.metadata.sha256,
         'body': pipeline.body.name,
         'engine': engine.name,
         'damaged': damaged,
-        **report(benchmark, result, engine.metadata['model'], dialect),
+        **report(benchmark, result, engine.metadata.model, dialect),
     }
     print(render(found))
     unwritten: list[OutputError] = []
@@ -143,7 +143,7 @@ def open_pipeline(args: argparse.Namespace, bodies: BodyFolder, detects: bool) -
         engine, body = 'torch', bodies.file('neutral', load_model(model).body)
     elif Path(model).suffix == '.onnx' or model == 'embedded':
         graph = find_graph(model)
-        body = bodies.of_sha256(str(read_metadata(OnnxFile(graph), graph)['body_sha256']))
+        body = bodies.of_sha256(read_metadata(OnnxFile(graph), graph).body_sha256)
     else:
         body = bodies.file()
     return Pipeline(

@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
 
     metadata = export_graph(model, body, args.output, licence=model.licence)
     print(
-        f"{args.output}: {metadata['model']} ({metadata['dialect']}) with body '{metadata['body']}', "
+        f"{args.output}: {metadata.model} ({metadata.dialect}) with body '{metadata.body}', "
         f'{args.output.stat().st_size / 1e6:.1f} MB'
     )
     from cliff_ros.graph.onnx_file import OnnxFile

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cliff_ros.assets import DATA
+from cliff_ros import assets
 from cliff_ros.errors import InputError, MissingExtra
 from cliff_ros.files import parse_yaml
 
@@ -34,73 +34,73 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest='changes',
         help='options that differ from the file: steps=1000 losses.pose=2',
     )
-    parser = parser.add_argument_group(
+    recipe = parser.add_argument_group(
         'the recipe of the embedded network and detector (without --config): renders '
         'and trains at the same time, until the time is over'
     )
-    parser.add_argument(
+    recipe.add_argument(
         '--work',
         type=Path,
         default=Path('out/train'),
         metavar='DIR',
         help='rendered data and checkpoints; a second start goes on (default: %(default)s)',
     )
-    parser.add_argument(
+    recipe.add_argument(
         '--output',
         type=Path,
-        default=DATA,
+        default=assets.DATA,
         metavar='DIR',
         help='where graphs, weights and the log go (default: the package; weights and log to --work)',
     )
-    parser.add_argument(
+    recipe.add_argument(
         '--minutes',
         type=float,
         default=180.0,
         help='from the start to the last file; of all starts together (default: %(default)s)',
     )
-    parser.add_argument(
+    recipe.add_argument(
         '--workers',
         type=int,
         default=os.cpu_count() or 2,
         help='processes: two train, the others, one at least, render (default: cores)',
     )
-    parser.add_argument(
+    recipe.add_argument(
         '--device', choices=('auto', 'cpu', 'cuda'), default='auto', help='that trains; auto: a GPU where there is one'
     )
-    parser.add_argument(
+    recipe.add_argument(
         '--start',
         metavar='GRAPH',
         help="go on from a trained network, 'embedded' or a .onnx of its kind, not from nothing; "
         'best with new crops (--first-shard)',
     )
-    parser.add_argument(
+    recipe.add_argument(
         '--first-shard', type=int, default=0, metavar='N', help='number and seed of the first 8000 crops (default: 0)'
     )
-    parser.add_argument(
+    recipe.add_argument(
         '--widths',
         type=int,
         nargs=5,
         metavar='N',
         help='channels of the encoder at strides 2, 4, 8, 16, 32, of one that starts from nothing',
     )
-    parser.add_argument('--middle', type=int, metavar='N', help="channels of the encoder's decoder")
-    parser.add_argument('--blocks', type=int, nargs=4, metavar='N', help='residual blocks at strides 4, 8, 16, 32')
-    parser.add_argument('--batch', type=int, default=0, help='crops in a step (default: 64, on a GPU 1024)')
-    parser.add_argument(
+    recipe.add_argument('--middle', type=int, metavar='N', help="channels of the encoder's decoder")
+    recipe.add_argument('--blocks', type=int, nargs=4, metavar='N', help='residual blocks at strides 4, 8, 16, 32')
+    recipe.add_argument('--batch', type=int, default=0, help='crops in a step (default: 64, on a GPU 1024)')
+    recipe.add_argument(
         '--augment',
         type=float,
         default=1.0,
         metavar='X',
         help='strength of changes to light, sharpness, noise, and of patches in front (default: 1)',
     )
-    parser.add_argument(
+    recipe.add_argument(
         '--keep-data',
         action=argparse.BooleanOptionalAction,
         default=None,
         help='leave what is rendered on the disk for a second start (default: not with a GPU, where '
         'that is some GB a minute)',
     )
-    parser.add_argument(
+    recipe.add_argument(
         '--weights',
         type=Path,
         metavar='DIR',
@@ -117,9 +117,9 @@ def run(args: argparse.Namespace) -> int:
     if args.changes:
         raise InputError('--set belongs to --config: name a configuration too')
     if args.weights:
-        from cliff_ros.training import recipe
+        from cliff_ros.training.weights import export_trained
 
-        recipe.export_trained(args.weights, args.output)
+        export_trained(args.weights, args.output)
         return 0
     if args.start and (args.widths or args.middle or args.blocks):
         raise InputError('--start goes on with a network as it is: leave --widths, --middle and --blocks out')
@@ -133,11 +133,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _train(args: argparse.Namespace, began: float, renderers: Renderers) -> int:
-    from cliff_ros.cliff.embedded import BLOCKS, EMBEDDED, WIDTHS
+    from cliff_ros.cliff.embedded import BLOCKS, WIDTHS
     from cliff_ros.training import recipe
 
-    start = EMBEDDED if args.start == 'embedded' else args.start and Path(args.start)
-    record = args.work if args.output == DATA else args.output
+    start = assets.NETWORK if args.start == 'embedded' else args.start and Path(args.start)
+    record = args.work if args.output == assets.DATA else args.output
     settings = recipe.Settings(
         args.work,
         args.output,

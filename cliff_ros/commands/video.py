@@ -6,6 +6,7 @@ import argparse
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,6 +37,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--max-frames', metavar='N', type=int, help='stop after N frames')
     parser.add_argument('--fps', type=float, help='frame rate of a folder, or to override what a file states')
     options.add_arguments(parser)
+
+
+if TYPE_CHECKING:
+    from cliff_ros.render.video import VideoFile
 
 
 def run(args: argparse.Namespace) -> int:
@@ -91,7 +96,8 @@ class _Run:
         self.recorded: list[Path] = []
         self.log = PeopleLog(source.camera, self.output)
         self.plausibility = Plausibility(source.camera)
-        self.picks, self.video = Picks(), None
+        self.picks = Picks()
+        self.video: VideoFile | None = None
         self.people_per_frame: list[int] = []
         self.timings: list[dict[str, float]] = []
         self.seconds = 0.0

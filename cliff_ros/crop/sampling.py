@@ -1,6 +1,6 @@
 """Small images cut from a large one along a given path; black outside it. Knows no cameras.
 
-Pixel centres lie at integers. Every function takes (H, W, 3) uint8, possibly a view with padded rows, and
+Pixel centers lie at integers. Every function takes (H, W, 3) uint8, possibly a view with padded rows, and
 writes to ``out`` (h, w, 3), contiguous, where given.
 """
 
@@ -22,8 +22,8 @@ def rectangle(
     """Whole pixels ``begin`` to ``end`` (x, y; exclusive), then resized to (w, h) without antialiasing.
 
     To the letter what CLIFF's authors do, in floating point as they do: cv2.resize of whole numbers cuts
-    off, and is 0.13 grey levels too dark on average. cv2.warpAffine weighs pixels with still less
-    precision: on sharp images it is several grey levels off.
+    off, and is 0.13 gray levels too dark on average. cv2.warpAffine weighs pixels with still less
+    precision: on sharp images it is several gray levels off.
     """
     (left, top), (right, bottom) = begin.tolist(), end.tolist()
     height, width = image.shape[:2]
@@ -63,7 +63,7 @@ def remap(image: np.ndarray, path: np.ndarray, antialias: bool = False, out: np.
         nodes = path[np.ix_(_some(height), _some(width))]
         image, to_small = _shrink(image, nodes, (width, height))
         path = cv2.transform(path, to_small[:2])
-    return cv2.remap(image, path, None, cv2.INTER_LINEAR, dst=out)
+    return cv2.remap(image, path, None, cv2.INTER_LINEAR, dst=out)  # type: ignore[call-overload]  # None is right
 
 
 @lru_cache
@@ -103,7 +103,7 @@ def _blocks(path: np.ndarray, size: tuple[int, int], shape: tuple[int, int]) -> 
     read = path[path[..., 0] > NOWHERE]
     begin, end = np.zeros(2, int), np.zeros(2, int)
     for axis, length in enumerate(shape[::-1]):
-        # One block more than is read on each side, as bilinear sampling reaches for the neighbours.
+        # One block more than is read on each side, as bilinear sampling reaches for the neighbors.
         first, last = np.clip([read[:, axis].min() - factor, read[:, axis].max() + factor + 1], 0, length)
         blocks = min(int(np.ceil((last - first) / factor)), length // factor)
         begin[axis] = min(int(first), length - blocks * factor)

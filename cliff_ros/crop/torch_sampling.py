@@ -19,16 +19,16 @@ from cliff_ros.crop.views import CropSpec, View, sampling_path, uses_integer_rec
 from cliff_ros.people import Frame
 
 
-class TorchCrops:
-    """``(frame, views) -> (N, h, w, 3) uint8 RGB`` on a device. Call it from one thread."""
+class TorchCropper:
+    """A `Cropper` on a device of PyTorch."""
 
     def __init__(self, spec: CropSpec, device: torch.device | str) -> None:
-        self._spec, self._device = spec, torch.device(device)
+        self.spec, self._device = spec, torch.device(device)
         self._pinned: Tensor | None = None
 
     @torch.inference_mode()
     def __call__(self, frame: Frame, views: Sequence[View]) -> Tensor:
-        spec = self._spec
+        spec = self.spec
         crops = torch.empty(len(views), spec.height, spec.width, 3, dtype=torch.uint8, device=self._device)
         if not len(views):
             return crops
@@ -47,13 +47,13 @@ class TorchCrops:
         return self._pinned.to(self._device, non_blocking=True)
 
     def _cut(self, image: Tensor, camera: Camera, view: View) -> Tensor:
-        path = sampling_path(camera, view, self._spec)
-        shape = image.shape[:2]
-        if uses_integer_rectangle(camera, view, self._spec):
+        path = sampling_path(camera, view, self.spec)
+        shape = image.shape[0], image.shape[1]
+        if uses_integer_rectangle(camera, view, self.spec):
             # The authors resize a copy of the rectangle: its outermost pixels continue beyond it.
-            begin, end = view.integer_rectangle(self._spec)
+            begin, end = view.integer_rectangle(self.spec)
             path = np.clip(path, begin, end - 1).astype(np.float32)
-        elif self._spec.antialias:
+        elif self.spec.antialias:
             blocks = blocks_read(path, shape)
             if blocks is None:
                 return torch.zeros(*path.shape[:2], 3, dtype=torch.uint8, device=self._device)

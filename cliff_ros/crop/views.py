@@ -48,7 +48,7 @@ class CropSpec:
     antialias: average the pixels that fall into one where the crop shrinks the image at least twofold (else
         bilinear sampling, as CLIFF's authors do).
     integer_rectangle: the authors' preprocessing to the letter: box coordinates count from the corner of the
-        first pixel instead of its centre, and the rectangle is rounded to whole pixels.
+        first pixel instead of its center, and the rectangle is rounded to whole pixels.
     turn_beyond: angle off the optical axis [deg] beyond which a person is seen through a view turned toward them, in
         which they stand on the axis; 0: always. Where a network was trained on people nearer to the axis, it does not
         know what a location farther out means.
@@ -66,7 +66,7 @@ class CropSpec:
 class View:
     """How the network sees one person.
 
-    rotation: (3, 3), view <- camera's optical frame; about the optical centre, so points only turn.
+    rotation: (3, 3), view <- camera's optical frame; about the optical center, so points only turn.
     focal, cx, cy: of the view's pinhole [px].
     center: (2,) middle of the crop, size: its height [px of the view].
     """
@@ -94,14 +94,14 @@ class View:
         return np.array([[self.focal, 0, self.cx], [0, self.focal, self.cy], [0, 0, 1]])
 
     def crop_to_view(self, spec: CropSpec) -> np.ndarray:
-        """(3, 3) homogeneous pixels of the crop to pixels of the view; both have centres at integers."""
+        """(3, 3) homogeneous pixels of the crop to pixels of the view; both have centers at integers."""
         if spec.integer_rectangle:
-            # From corners, as the authors count, to centres, as everywhere here.
+            # From corners, as the authors count, to centers, as everywhere here.
             begin, end = (side - 0.5 for side in self.integer_rectangle(spec))
         else:
             begin, end = self._rectangle(spec)
         scale = (end - begin) / (spec.width, spec.height)
-        # The crop covers its pixels' areas: its outer edge lies half a pixel out of the first centre.
+        # The crop covers its pixels' areas: its outer edge lies half a pixel out of the first center.
         x, y = begin + scale / 2
         return np.array([[scale[0], 0, x], [0, scale[1], y], [0, 0, 1]])
 
@@ -128,17 +128,6 @@ class View:
         """
         rest = pelvis - translation
         return self.to_camera(root.swapaxes(-1, -2)).swapaxes(-1, -2), self.to_camera(pelvis) - rest
-
-
-def full_translation(camera: np.ndarray, location: np.ndarray) -> np.ndarray:
-    """SMPL ``transl`` (N, 3) in the view [m] from the network's crop camera (N, 3) = (s, tx, ty).
-
-    The crop camera scales metres to half crop heights, so a person as high as the crop at distance tz has
-    ``s = 2 f / (b tz)`` (CLIFF Eq. 3 and 6, in units of the focal length).
-    """
-    x, y, b = location[:, 0], location[:, 1], location[:, 2]
-    depth = 2 / (b * camera[:, 0])
-    return np.stack([camera[:, 1] + x * depth, camera[:, 2] + y * depth, depth], axis=1)
 
 
 def view_of(box: Box, camera: Camera, spec: CropSpec, upright: int = 0) -> View:

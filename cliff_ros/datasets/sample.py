@@ -16,7 +16,7 @@ import numpy as np
 from cliff_ros.body import NUM_JOINTS, BodyModel
 from cliff_ros.camera import Camera
 from cliff_ros.errors import InputError
-from cliff_ros.synthetic.scene import FACE_VERTICES
+from cliff_ros.synthetic.actor import FACE_VERTICES
 
 NUM_KEYPOINTS = NUM_JOINTS + len(FACE_VERTICES)
 NUM_VERTICES = 6890  # SMPL's

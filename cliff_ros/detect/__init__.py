@@ -7,6 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
+from cliff_ros import assets
 from cliff_ros.errors import InputError, ModelError
 from cliff_ros.people import Box
 
@@ -46,26 +47,17 @@ def load_detector(detector: str | Path = 'embedded', threshold: float | None = N
     threshold: smallest score of a person; None takes the detector's default.
     threads: CPU threads; 0 chooses.
 
-    A file of somebody else's making runs first in a child process with limits (`cliff_ros.engine.trial`).
+    A file of somebody else's making runs first in a child process with limits (`cliff_ros.detect.trial`).
     """
     if threshold is not None and not 0 < threshold < 1:
         raise InputError(f'the detection threshold must lie between 0 and 1, got {threshold}')
     if str(detector) == 'none':
         return NoDetector()
-    from cliff_ros.detect.heatmap import EMBEDDED
-    from cliff_ros.engine.trial import check_detector
+    from cliff_ros.detect.kinds import detector_kind
+    from cliff_ros.detect.trial import check_detector
 
-    path = EMBEDDED if str(detector) == 'embedded' else Path(detector).expanduser()
+    path = assets.DETECTOR if str(detector) == 'embedded' else Path(detector).expanduser()
     if not path.is_file():
         raise ModelError(f"detector file {path} does not exist: give an ONNX file, 'embedded' or 'none'")
     check_detector(path)
     return detector_kind(path)(path, threshold, threads=threads)
-
-
-def detector_kind(path: str | Path) -> type:
-    """The class that runs the detector in this ONNX file."""
-    from cliff_ros.detect.heatmap import OUTPUTS, HeatmapDetector
-    from cliff_ros.detect.yolo import YoloDetector
-    from cliff_ros.graph.onnx_file import OnnxFile
-
-    return HeatmapDetector if set(OUTPUTS) <= set(OnnxFile(path).outputs) else YoloDetector

@@ -1,4 +1,4 @@
-"""The embedded detector: a small network that marks the centres of people (in the manner of CenterNet)."""
+"""The embedded detector: a small network that marks the centers of people (in the manner of CenterNet)."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from cliff_ros import assets
 from cliff_ros.boxes import nms
 from cliff_ros.detect.letterbox import Letterbox
 from cliff_ros.engine.onnx_engine import open_session
 from cliff_ros.errors import ModelError
 from cliff_ros.people import Box
 
-EMBEDDED = assets.DETECTOR
 OUTPUTS = ('heatmap', 'ltrb')
 LONGER_SIDE, MULTIPLE, STRIDE = 384, 32, 8
 THRESHOLD = 0.3
@@ -24,7 +22,7 @@ class HeatmapDetector:
     """Runs a detector graph.
 
     Input ``image`` uint8 (1, h, w, 3) RGB, h and w multiples of 32. Outputs ``heatmap`` (1, 1, h/8, w/8),
-    scores that are 0 wherever a neighbour is higher, and ``ltrb`` (1, 4, h/8, w/8), distances [px] from the
+    scores that are 0 wherever a neighbor is higher, and ``ltrb`` (1, 4, h/8, w/8), distances [px] from the
     middle of the cell, ``8 (x + 0.5)`` where the first pixel begins at 0, to the sides of the box.
 
     threshold: smallest score of a person; None: THRESHOLD. max_overlap: largest IoU of two people.

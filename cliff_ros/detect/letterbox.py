@@ -9,11 +9,11 @@ import numpy as np
 
 from cliff_ros.people import Box
 
-GREY = 114
+GRAY = 114
 
 
 class Letterbox:
-    """An image (H, W, 3) resized to ``inside`` (height, width), then padded with grey at the right and bottom
+    """An image (H, W, 3) resized to ``inside`` (height, width), then padded with gray at the right and bottom
     to ``outside``. ``pixels`` is the result, channels in the image's order.
     """
 
@@ -27,13 +27,13 @@ class Letterbox:
             0,
             outside[1] - inside[1],
             cv2.BORDER_CONSTANT,
-            value=(GREY,) * 3,
+            value=(GRAY,) * 3,
         )
 
     def boxes(self, xyxy: np.ndarray, scores: np.ndarray) -> list[Box]:
         """Boxes (N, 4) of the padded image in the pixels of the original; those without area are left out.
 
-        Detectors count from the left edge of the first pixel, we from its centre: hence the half pixel.
+        Detectors count from the left edge of the first pixel, we from its center: hence the half pixel.
         """
         raw = xyxy * np.tile(self._scale, 2) - 0.5
         real = np.isfinite(raw).all(1) & (raw[:, 2:] > raw[:, :2]).all(1)

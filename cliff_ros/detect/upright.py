@@ -18,7 +18,7 @@ def turned(image: np.ndarray, upright: int) -> np.ndarray:
 def turned_back(box: Box, upright: int, width: int, height: int) -> Box:
     """The box of an image turned so, in the pixels of the image as it was, which is width x height."""
     left, top, right, bottom = box.xyxy
-    right_edge, bottom_edge = width - 1, height - 1  # pixel centres lie at integers
+    right_edge, bottom_edge = width - 1, height - 1  # pixel centers lie at integers
     xyxy = {
         0: box.xyxy,
         90: (top, bottom_edge - right, bottom, bottom_edge - left),

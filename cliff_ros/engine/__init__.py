@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import logging
-from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -14,12 +13,11 @@ import numpy as np
 from cliff_ros.crop.views import CropSpec
 from cliff_ros.engine.build_plan import Progress
 from cliff_ros.errors import CliffError, InputError, MissingExtra
-from cliff_ros.graph.metadata import ENGINE_SUFFIX, find_graph
+from cliff_ros.graph.metadata import ENGINE_SUFFIX, GraphMetadata, find_graph
 
 if TYPE_CHECKING:
     from cliff_ros.body import BodyModel
-    from cliff_ros.crop.views import View
-    from cliff_ros.people import Frame
+    from cliff_ros.crop.cropper import Cropper
 
 ENGINES = ('auto', 'onnx', 'tensorrt', 'torch')
 logger = logging.getLogger(__name__)
@@ -30,17 +28,19 @@ class Engine(Protocol):
 
     name: str  # what runs it, e.g. 'onnx:CPUExecutionProvider'
     reason: str  # why this one
-    metadata: dict  # what the exporter wrote into the graph
+    metadata: GraphMetadata  # what the exporter wrote into the graph
     spec: CropSpec  # how it wants its crops cut
-    # Cuts crops on the engine's own device, out of one uploaded frame; None where it has no device of its own.
-    # What it returns goes into __call__ as crops.
-    cut: Callable[[Frame, Sequence[View]], Any] | None
 
-    def __call__(self, crops: np.ndarray, location: np.ndarray, vertices: bool = True) -> dict[str, np.ndarray]:
+    @property
+    def cropper(self) -> Cropper:
+        """Cuts them; what it returns goes into the call as crops."""
+        ...
+
+    def __call__(self, crops: Any, location: np.ndarray, vertices: bool = True) -> dict[str, np.ndarray]:
         """Run the network and the body on N people.
 
-        crops: (N, h, w, 3) uint8 RGB; location: (N, 3) float32.
-        Returns float32 arrays by the names of `cliff_ros.graph.metadata.wanted`, without ``vertices``
+        crops: (N, h, w, 3) uint8 RGB, an array or what `cropper` returns; location: (N, 3) float32.
+        Returns float32 arrays by the names of `GraphMetadata.outputs`, without ``vertices``
         (which is then not computed) where that is False. Raises EngineError when a device fails.
         """
         ...
@@ -150,5 +150,5 @@ def _torch(path: str | Path, threads: int, reason: str, body: BodyModel | None) 
 
 
 def _announce(engine: Engine) -> Engine:
-    logger.info('Engine %s for %s (%s)', engine.name, engine.metadata['model'], engine.reason)
+    logger.info('Engine %s for %s (%s)', engine.name, engine.metadata.model, engine.reason)
     return engine

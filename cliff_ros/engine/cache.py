@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from cliff_ros.errors import ModelError
 from cliff_ros.files import check_regular
-from cliff_ros.graph.metadata import ENGINE_SUFFIX
+from cliff_ros.graph.metadata import ENGINE_SUFFIX, GraphMetadata
 
 FORMAT = 2
 logger = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class Built(NamedTuple):
     """A built engine as it is kept: for what, the metadata of its graph, and what TensorRT made of it."""
 
     key: EngineKey
-    metadata: dict
+    metadata: GraphMetadata
     plan: bytes
 
 
@@ -103,7 +103,8 @@ def read(path: Path, ours: bool = False) -> Built:
             header, plan = json.loads(file.readline(1 << 24)), file.read()
         if header['format'] != FORMAT:
             raise ModelError(f'{path} was written by another version of cliff_ros: build it again')
-        built = Built(EngineKey(**header['key']), header['metadata'], plan)
+        stored = header['metadata']
+        built = Built(EngineKey(**header['key']), GraphMetadata.from_json(stored, stored['sha256']), plan)
         whole = header['sha256'] == hashlib.sha256(plan).hexdigest()
     except FileNotFoundError:
         raise ModelError(f"there is no engine {path}: build it with 'cliff build-engine'") from None
@@ -121,7 +122,7 @@ def write(path: Path, built: Built) -> None:
     header = {
         'format': FORMAT,
         'key': asdict(built.key),
-        'metadata': built.metadata,
+        'metadata': built.metadata.as_json() | {'sha256': built.metadata.sha256},
         'sha256': hashlib.sha256(built.plan).hexdigest(),
     }
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)

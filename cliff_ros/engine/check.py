@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -10,13 +11,16 @@ import numpy as np
 from cliff_ros.crop.views import CropSpec
 from cliff_ros.errors import ModelError
 
+if TYPE_CHECKING:
+    from cliff_ros.engine.tensorrt_engine import TensorRTEngine
+
 # Largest difference of an entry of a rotation matrix, of the middle one of some crops: on pictures of nothing a
 # network may change its mind over a rounding.
 TOLERANCE = {'fp32': 1e-3, 'fp16': 0.05, 'int8': 0.4}
 CROPS = 8
 
 
-def check_against(engine, path: Path, precision: str) -> float:
+def check_against(engine: TensorRTEngine, path: Path, precision: str) -> float:
     """Compare an engine with ONNX Runtime on the same graph; returns by how much they differ.
 
     Raises ModelError where that is more than the precision excuses.
@@ -42,7 +46,7 @@ def disagreement(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> fl
 
 
 def probes(spec: CropSpec, people: int) -> tuple[np.ndarray, np.ndarray]:
-    """Crops (N, h, w, 3) uint8 of soft colours, and location (N, 3) float32; always the same."""
+    """Crops (N, h, w, 3) uint8 of soft colors, and location (N, 3) float32; always the same."""
     rng = np.random.default_rng(0)
     crops = np.stack(
         [

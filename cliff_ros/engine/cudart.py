@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from ctypes.util import find_library
 from functools import lru_cache
 from importlib.util import find_spec
+from typing import Any
 
 import numpy as np
 
@@ -29,7 +30,7 @@ class CudaError(EngineError):
     """The GPU, its driver or its memory failed."""
 
 
-def call(function: str, *arguments) -> None:
+def call(function: str, *arguments: Any) -> None:
     """Call a function of the CUDA runtime by its name; CudaError where it fails."""
     status = getattr(_library(), function)(*arguments)
     if status != 0:
@@ -151,7 +152,7 @@ class Block:
         self._device, self._host = ctypes.c_void_p(), ctypes.c_void_p()
         call('cudaMalloc', ctypes.byref(self._device), ctypes.c_size_t(size))
         call('cudaHostAlloc', ctypes.byref(self._host), ctypes.c_size_t(size), ctypes.c_uint(0))
-        self.address = self._device.value
+        self.address = self._device.value or 0
         self.host = np.ctypeslib.as_array(ctypes.cast(self._host, ctypes.POINTER(ctypes.c_uint8)), (size,))
 
     def copy(self, kind: int, size: int, stream: Stream) -> None:

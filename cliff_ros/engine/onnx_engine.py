@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
+from cliff_ros.crop.cropper import CpuCropper
 from cliff_ros.errors import EngineError, ModelError
-from cliff_ros.graph import metadata as graph
+from cliff_ros.graph.metadata import read_metadata
 from cliff_ros.graph.onnx_file import OnnxFile
 
 CUDA = 'CUDAExecutionProvider'
@@ -22,7 +23,7 @@ def providers() -> list[str]:
 
 
 def open_session(model: str | Path | bytes, threads: int = 0, on: Sequence[str] = ()) -> ort.InferenceSession:
-    """An ONNX Runtime session on the best provider there is, a good neighbour to the ROS threads.
+    """An ONNX Runtime session on the best provider there is, a good neighbor to the ROS threads.
 
     model: a file or its content.
     threads: 0 takes the cores this process may use, at most 4 (more gain little on networks of this
@@ -57,23 +58,22 @@ class OnnxEngine:
     on: ONNX Runtime's providers to use; none: the best there are.
     """
 
-    cut = None
-
     def __init__(self, path: str | Path, threads: int = 0, reason: str = 'asked for', on: Sequence[str] = ()) -> None:
         self._path, self._threads, self._on, self.reason = path, threads, on, reason
         file = OnnxFile(path)
-        self.metadata = graph.read_metadata(file, path)
-        self.spec = graph.crop_spec(self.metadata)
+        self.metadata = read_metadata(file, path)
+        self.spec = self.metadata.spec
+        self.cropper = CpuCropper(self.spec)
         # One graph with the mesh and one without: a session computes all the outputs it has.
         self._sessions = {False: open_session(file.without('vertices'), threads, on)}
         self.name = f'onnx:{self._sessions[False].get_providers()[0]}'
 
     def __call__(self, crops: np.ndarray, location: np.ndarray, vertices: bool = True) -> dict[str, np.ndarray]:
         if len(crops) == 0:
-            return graph.nobody(self.metadata, vertices)
+            return self.metadata.nobody(vertices)
         if vertices not in self._sessions:
             self._sessions[vertices] = open_session(self._path, self._threads, self._on)
-        names = graph.wanted(self.metadata, vertices)
+        names = self.metadata.outputs(vertices)
         try:
             outputs = self._sessions[vertices].run(names, {'crops': crops, 'location': location})
         except Exception as error:  # as above

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import tensorrt as trt
 
@@ -34,7 +35,7 @@ def build(
     progress: Progress | None = None,
     calibration: Calibration | None = None,
 ) -> bytes:
-    """Build an engine; returns what TensorRT serialises.
+    """Build an engine; returns what TensorRT serializes.
 
     content: of the runtime graph, path: where it came from; spec: its crops.
     Raises InputError for INT8 without calibration, ModelError for what TensorRT cannot build.
@@ -96,7 +97,7 @@ def _network_flags() -> int:
     return sum(1 << int(getattr(flags, name)) for name in ('EXPLICIT_BATCH', 'STRONGLY_TYPED') if hasattr(flags, name))
 
 
-def _pin_to_single(network, trunk: Collection[str], others: Collection[str]) -> None:
+def _pin_to_single(network: trt.INetworkDefinition, trunk: Collection[str], others: Collection[str]) -> None:
     """Leave float16 to the encoder's trunk."""
     no_arithmetic = (
         trt.LayerType.CONSTANT,
@@ -120,15 +121,17 @@ def _pin_to_single(network, trunk: Collection[str], others: Collection[str]) -> 
             layer.set_output_type(j, trt.float32)
 
 
-def _monitor(progress: Progress | None):
+def _monitor(progress: Progress | None) -> Any:
     """TensorRT's progress monitor for a callback; None where there is no callback or no monitor yet (8.x)."""
     if progress is None or not hasattr(trt, 'IProgressMonitor'):
         return None
 
+    phases = Phases(progress)
+
     class Monitor(trt.IProgressMonitor):
         def __init__(self) -> None:
             trt.IProgressMonitor.__init__(self)
-            self._phases = Phases(progress)
+            self._phases = phases
 
         def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
             self._phases.start(phase_name, parent_phase, num_steps)
@@ -152,7 +155,7 @@ class Log(trt.ILogger):
         trt.ILogger.__init__(self)
         self.last_error = 'no reason given'
 
-    def log(self, severity, msg: str) -> None:
+    def log(self, severity: Any, msg: str) -> None:
         level = self._LEVELS.get(severity.name, logging.DEBUG)
         if level == logging.ERROR:
             self.last_error = msg

@@ -10,16 +10,18 @@ import logging
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorrt as trt
 
+from cliff_ros.crop.cropper import CpuCropper, Cropper
 from cliff_ros.engine import cache, cudart, tensorrt_build
 from cliff_ros.engine.build_plan import Progress, profile
 from cliff_ros.engine.check import check_against
 from cliff_ros.engine.cudart import CudaError
 from cliff_ros.errors import EngineError, InputError, ModelError
-from cliff_ros.graph import metadata as graph
+from cliff_ros.graph.metadata import ENGINE_SUFFIX, read_metadata
 from cliff_ros.graph.onnx_file import OnnxFile
 from cliff_ros.graph.precision import Calibration
 
@@ -52,17 +54,17 @@ class TensorRTEngine:
         cudart.use_device()
         self._log = tensorrt_build.Log()
         self._runtime = trt.Runtime(self._log)
-        if Path(path).suffix == graph.ENGINE_SUFFIX:
+        if Path(path).suffix == ENGINE_SUFFIX:
             self.built = _fitting(Path(path))
             self._open(self.built)
         else:
             self.built = self._cached_or_built(Path(path), max_people, precision, progress, calibration)
-        self.cut = self._gpu_crops()
+        self.cropper = self._cropper()
 
     def __call__(self, crops: np.ndarray, location: np.ndarray, vertices: bool = True) -> dict[str, np.ndarray]:
         people = len(crops)
         if people == 0:
-            return graph.nobody(self.metadata, vertices)
+            return self.metadata.nobody(vertices)
         if people > self.max_people:
             raise InputError(
                 f'{people} people at once, but the engine was built for max_people={self.max_people}: raise max_people'
@@ -71,14 +73,14 @@ class TensorRTEngine:
         self._upload(crops, np.asarray(location, np.float32))
         self._runner(people).run(self._stream, vertices)
         self._stream.synchronize()
-        shapes = graph.output_shapes(self.metadata, people)
+        shapes = self.metadata.output_shapes(people)
         offsets, _ = cudart.pack(self._output_sizes(people))
         return {
             name: self._outputs.host[offsets[name] :]
             .view(np.float32)[: np.prod(shapes[name])]
             .reshape(shapes[name])
             .copy()
-            for name in graph.wanted(self.metadata, vertices)
+            for name in self.metadata.outputs(vertices)
         }
 
     def _open(self, built: cache.Built) -> None:
@@ -87,7 +89,7 @@ class TensorRTEngine:
         if engine is None:
             raise ModelError(f'TensorRT cannot load the engine: {self._log.last_error}')
         self._engine, self.metadata = engine, built.metadata
-        self.spec = graph.crop_spec(self.metadata)
+        self.spec = self.metadata.spec
         self.max_people = int(built.key.profile.split('/')[-1])
         self._stream = cudart.Stream()
         self._inputs = cudart.Block(cudart.pack(self._input_sizes(self.max_people))[1])
@@ -101,8 +103,8 @@ class TensorRTEngine:
         self, path: Path, max_people: int, precision: str, progress: Progress | None, calibration: Calibration | None
     ) -> cache.Built:
         file = OnnxFile(path)
-        metadata = graph.read_metadata(file, path)
-        key = key_of(metadata['sha256'], precision, max_people)
+        metadata = read_metadata(file, path)
+        key = key_of(metadata.sha256, precision, max_people)
         # How INT8 was calibrated is not in the key: such engines are files of their own.
         kept = precision != 'int8'
         if kept and (plan := cache.load(key)) is not None:
@@ -117,7 +119,7 @@ class TensorRTEngine:
             key,
             metadata,
             tensorrt_build.build(
-                file.content, path, graph.crop_spec(metadata), max_people, precision, self._log, progress, calibration
+                file.content, path, metadata.spec, max_people, precision, self._log, progress, calibration
             ),
         )
         self._open(built)
@@ -129,20 +131,20 @@ class TensorRTEngine:
                 logger.warning('The engine cannot be kept and will be built again next time: %s', error)
         return built
 
-    def _gpu_crops(self):
-        """What cuts crops on the GPU, where PyTorch is there to do it."""
+    def _cropper(self) -> Cropper:
+        """Cuts on the GPU where PyTorch is there to do it."""
         if find_spec('torch') is None:
-            return None
+            return CpuCropper(self.spec)
         import torch
 
         if not torch.cuda.is_available():
-            return None
-        from cliff_ros.crop.torch_sampling import TorchCrops
+            return CpuCropper(self.spec)
+        from cliff_ros.crop.torch_sampling import TorchCropper
 
-        return TorchCrops(self.spec, 'cuda:0')
+        return TorchCropper(self.spec, 'cuda:0')
 
-    def _upload(self, crops, location: np.ndarray) -> None:
-        """Into the block of inputs: from the host in one copy; crops by `cut` lie on the GPU already."""
+    def _upload(self, crops: Any, location: np.ndarray) -> None:
+        """Into the block of inputs: from the host in one copy; crops by `cropper` may lie on the GPU already."""
         offsets, size = cudart.pack(self._input_sizes(len(location)))
         _place(self._inputs.host, offsets['location'], location)
         if isinstance(crops, np.ndarray):
@@ -178,7 +180,7 @@ class TensorRTEngine:
             )
         return self._runners[people]
 
-    def _context(self, needed: bool = True):
+    def _context(self, needed: bool = True) -> Any:
         context = self._engine.create_execution_context()
         if context is None and needed:
             raise CudaError(
@@ -195,7 +197,7 @@ class TensorRTEngine:
 
     def _output_sizes(self, people: int) -> dict[str, int]:
         """The mesh comes last: without it the copy back is shorter."""
-        shapes = graph.output_shapes(self.metadata, people)
+        shapes = self.metadata.output_shapes(people)
         names = [*(name for name in shapes if name != 'vertices'), 'vertices']
         return {name: 4 * int(np.prod(shapes[name])) for name in names}
 
@@ -205,7 +207,7 @@ class _Runner:
 
     def __init__(
         self,
-        context,
+        context: Any,
         record: bool,
         shapes: Mapping[str, tuple[int, ...]],
         addresses: Mapping[str, int],

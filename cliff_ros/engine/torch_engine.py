@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from cliff_ros.body import BodyModel, load_body
 from cliff_ros.cliff import load_model
-from cliff_ros.cliff.network import ENCODERS, build
+from cliff_ros.cliff.rebuild import can_rebuild, rebuild
+from cliff_ros.crop.cropper import CpuCropper, Cropper
+from cliff_ros.crop.torch_sampling import TorchCropper
 from cliff_ros.engine.onnx_engine import usable_cores
 from cliff_ros.errors import EngineError, ModelError
-from cliff_ros.graph import metadata as graph
-from cliff_ros.graph.export import RuntimeGraph, kind_of_body, read_weights, runtime_graph
+from cliff_ros.graph.export import RuntimeGraph, read_weights, runtime_graph
+from cliff_ros.graph.metadata import GraphMetadata, find_graph, read_metadata, sha256
 from cliff_ros.graph.onnx_file import OnnxFile
 
 
@@ -44,24 +48,22 @@ class TorchEngine:
         self.reason = reason
         self._device = torch.device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
         module, self.metadata = load(path, body or load_body())
-        self.spec = graph.crop_spec(self.metadata)
+        self.spec = self.metadata.spec
         on_gpu = self._device.type == 'cuda'
-        self._half = half and on_gpu and self.metadata['model'] != 'cliff_embedded'
+        self._half = half and on_gpu and module.half_encoder
         torch.set_num_threads(threads or min(usable_cores(), 4))
         with _device_errors():
             self._module = module.requires_grad_(False).to(self._device)
             if on_gpu:
-                self._module.encoder.to(memory_format=torch.channels_last)
-        self._encode, self._after = self._features, self._module.after
+                self._module.encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._encode: Callable[[Tensor], Tensor] = self._features
+        self._after: Callable[..., tuple[Tensor, ...]] = self._module.after
         if compile:
-            self._encode, self._after = (torch.compile(step, dynamic=True) for step in (self._encode, self._after))
+            self._encode = torch.compile(self._encode, dynamic=True)
+            self._after = torch.compile(self._after, dynamic=True)
         device_name = torch.cuda.get_device_name(self._device) if on_gpu else 'cpu'
         self.name = f'torch:{torch.__version__}:{device_name}'
-        self.cut = None
-        if on_gpu:
-            from cliff_ros.crop.torch_sampling import TorchCrops
-
-            self.cut = TorchCrops(self.spec, self._device)
+        self.cropper: Cropper = TorchCropper(self.spec, self._device) if on_gpu else CpuCropper(self.spec)
 
     @torch.inference_mode()
     def __call__(
@@ -69,13 +71,13 @@ class TorchEngine:
     ) -> dict[str, np.ndarray]:
         people = len(crops)
         if people == 0:
-            return graph.nobody(self.metadata, vertices)
-        names = graph.wanted(self.metadata, vertices)
-        shapes = graph.output_shapes(self.metadata, people)
+            return self.metadata.nobody(vertices)
+        names = self.metadata.outputs(vertices)
+        shapes = self.metadata.output_shapes(people)
         # cuDNN would round float32 convolutions to TF32's 10 bits.
         with _device_errors(), torch.backends.cudnn.flags(allow_tf32=False):
-            crops, location = self._upload(crops, location)
-            outputs = self._after(self._encode(crops), location, vertices)
+            pixels, places = self._upload(crops, location)
+            outputs = self._after(self._encode(pixels), places, vertices)
             # One download: all outputs of a person in a row.
             packed = torch.cat([output.reshape(people, -1) for output in outputs], 1).cpu().numpy()
         ends = np.cumsum([int(np.prod(shapes[name][1:])) for name in names])
@@ -83,7 +85,7 @@ class TorchEngine:
         return {name: part.reshape(shapes[name]) for name, part in zip(names, parts, strict=True)}
 
     def _features(self, crops: Tensor) -> Tensor:
-        pixels = self._module.normalise(crops.float())
+        pixels = self._module.normalize(crops.float())
         with torch.autocast(self._device.type, torch.float16, enabled=self._half):
             features = self._module.encoder(pixels)
         return features.float()
@@ -106,25 +108,25 @@ class TorchEngine:
         )
 
 
-def load(path: str | Path, body: BodyModel) -> tuple[RuntimeGraph, dict]:
+def load(path: str | Path, body: BodyModel) -> tuple[RuntimeGraph, GraphMetadata]:
     """The module of a runtime graph or a checkpoint, in eval mode on the CPU, and its metadata."""
     if not (str(path) == 'embedded' or Path(path).suffix.lower() == '.onnx'):
         module, metadata = runtime_graph(load_model(path), body)
-        return module, metadata | {'sha256': graph.sha256(Path(path).expanduser())}
-    path = graph.find_graph(path)
-    metadata = graph.read_metadata(OnnxFile(path), path)
-    if metadata['body_sha256'] != body.sha256:
+        return module, replace(metadata, sha256=sha256(Path(path).expanduser()))
+    path = find_graph(path)
+    metadata = read_metadata(OnnxFile(path), path)
+    if metadata.body_sha256 != body.sha256:
         raise ModelError(
-            f'the graph {metadata["model"]!r} was exported with the body {metadata["body"]!r}, which is '
+            f'the graph {metadata.model!r} was exported with the body {metadata.body!r}, which is '
             f'not {body.name!r}: give that body, or export the graph again with this one'
         )
-    weights = read_weights(path)
-    if metadata['model'] == 'cliff_embedded':
-        from cliff_ros.cliff.embedded import completed
-
-        weights = completed(weights)
-    module = RuntimeGraph(_untrained(metadata, path, weights), body).eval()
-    module.has_presence = bool(metadata.get(graph.PRESENCE))  # it need not give all that its network knows
+    if not can_rebuild(metadata):
+        raise ModelError(
+            f'{path} holds the network {metadata.model!r}, which PyTorch cannot rebuild: run it with the engine onnx'
+        )
+    network, weights = rebuild(metadata, read_weights(path))
+    module = RuntimeGraph(network, body).eval()
+    module.has_presence = metadata.presence  # it need not give all that its network knows
     state = module.state_dict()
     # A head may hold its whole network: those weights are the encoder's own.
     wanted = [
@@ -143,26 +145,13 @@ def load(path: str | Path, body: BodyModel) -> tuple[RuntimeGraph, dict]:
     return module, metadata
 
 
-def _untrained(metadata: dict, path: Path, weights: dict) -> nn.Module:
-    if metadata['model'] == 'cliff_embedded':
-        from cliff_ros.cliff.embedded import like
-
-        return like(weights)
-    encoder = str(metadata['model']).removeprefix('cliff_')
-    if encoder not in ENCODERS:
-        raise ModelError(
-            f'{path} holds the network {metadata["model"]!r}, which PyTorch cannot rebuild: run it with the engine onnx'
-        )
-    return build(metadata['dialect'], encoder, kind_of_body(metadata['num_vertices']))
-
-
 class _device_errors:  # noqa: N801  read as the verb of a with statement
     """What PyTorch says of a GPU in trouble, as EngineError."""
 
     def __enter__(self) -> None:
         pass
 
-    def __exit__(self, kind, error, trace) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if isinstance(error, torch.OutOfMemoryError):
             raise EngineError(
                 f'the GPU has too little memory for this image ({_line(error)}): lower max_people, or '

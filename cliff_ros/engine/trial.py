@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+from cliff_ros import assets
 from cliff_ros.errors import CliffError, ModelError
 from cliff_ros.files import check_regular
-from cliff_ros.graph.metadata import EMBEDDED, crop_spec, read_metadata, sha256
+from cliff_ros.graph.metadata import read_metadata, sha256
 from cliff_ros.graph.onnx_file import OnnxFile
 from cliff_ros.sandbox import Limits, run_limited
 
@@ -24,17 +25,14 @@ _accepted: set[tuple[str, str]] = set()  # (function, SHA-256)
 
 def check_graph(path: Path) -> None:
     """ModelError unless this is a runtime graph that runs on ONNX Runtime; the embedded one is known to be."""
-    _check('try_graph', path, EMBEDDED)
+    check(f'{__name__}:try_graph', path, assets.NETWORK)
 
 
-def check_detector(path: Path) -> None:
-    """ModelError unless this is a detector that runs on ONNX Runtime; the embedded one is known to be."""
-    from cliff_ros.detect.heatmap import EMBEDDED as DETECTOR
+def check(function: str, path: Path, embedded: Path) -> None:
+    """ModelError unless a function of the form 'module:name' comes to its end with this file, in a child process.
 
-    _check('try_detector', path, DETECTOR)
-
-
-def _check(function: str, path: Path, embedded: Path) -> None:
+    embedded: the file that ships with the package, which is known to run.
+    """
     if path == embedded:
         return
     try:
@@ -46,7 +44,7 @@ def _check(function: str, path: Path, embedded: Path) -> None:
         raise ModelError(f'{path} cannot be read: {error.strerror}') from error
     if (function, digest) in _accepted or digest == sha256(embedded):
         return
-    run_limited(f'{__name__}:{function}', path, what=str(path), limits=LIMITS, libraries=_LIBRARIES)
+    run_limited(function, path, what=str(path), limits=LIMITS, libraries=_LIBRARIES)
     _accepted.add((function, digest))
 
 
@@ -58,8 +56,8 @@ def try_graph(path: str) -> dict[str, np.ndarray]:
     from cliff_ros.engine.onnx_engine import OnnxEngine
 
     file = OnnxFile(path)
-    spec = crop_spec(read_metadata(file, path))
-    _refuse_loops(file, path)
+    spec = read_metadata(file, path).spec
+    refuse_loops(file, path)
     crops = np.zeros((2, spec.height, spec.width, 3), np.uint8)
     location = np.tile(np.array([0, 0, 0.5], np.float32), (2, 1))
     try:
@@ -73,23 +71,8 @@ def try_graph(path: str) -> dict[str, np.ndarray]:
     return {}
 
 
-def try_detector(path: str) -> dict[str, np.ndarray]:
-    """Load a detector and run it on a blank image."""
-    from cliff_ros.detect import detector_kind
-
-    _refuse_loops(OnnxFile(path), path)
-    try:
-        detector_kind(path)(path, threads=1)(np.zeros((480, 640, 3), np.uint8))
-    except CliffError:
-        raise
-    except Exception as error:  # noqa: BLE001  ONNX Runtime raises many types, none of them public
-        raise ModelError(
-            f'{path} does not run: {(str(error).strip().splitlines() or [type(error).__name__])[0]}: export it again'
-        ) from None
-    return {}
-
-
-def _refuse_loops(file: OnnxFile, path: str) -> None:
+def refuse_loops(file: OnnxFile, path: str) -> None:
+    """ModelError for a graph that may never end."""
     if any(node.kind == 'Loop' for node in file.nodes()):
         raise ModelError(
             f'{path} holds a Loop, which may never end: export it without (a detector without its own '

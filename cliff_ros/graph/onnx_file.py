@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from cliff_ros.errors import ModelError
 from cliff_ros.files import check_regular
@@ -159,11 +159,16 @@ def _text(value: memoryview | bytes) -> str:
     return bytes(value).decode()
 
 
-def _fields(message: memoryview) -> Iterator[tuple[int, memoryview | int, memoryview]]:
-    """Field number, value, and the bytes of the whole field, of each field of a message."""
+def _fields(message: memoryview) -> Iterator[tuple[int, Any, memoryview]]:
+    """Field number, value, and the bytes of the whole field, of each field of a message.
+
+    A value is a memoryview, or a number. Which of the two a field has is the file's choice: what is done with the wrong
+    one raises a TypeError, which all readers here take for damage.
+    """
     at = 0
     while at < len(message):
         start = at
+        value: memoryview | int
         key, at = _read_varint(message, at)
         kind = key & 7
         if kind == 0:

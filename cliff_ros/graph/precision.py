@@ -13,14 +13,17 @@ own calibrators are gone since 11, and ONNX Runtime can check it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from cliff_ros.errors import InputError, ModelError
 from cliff_ros.graph.metadata import ENCODER_PREFIX, INPUTS
 from cliff_ros.graph.simplify import initializers
+
+if TYPE_CHECKING:
+    import onnx
 
 PRECISIONS = ('fp16', 'fp32', 'int8')
 CALIBRATION_BATCH = 8
@@ -38,7 +41,7 @@ class Calibration(NamedTuple):
     location: np.ndarray
 
 
-def trunk(graph) -> list[str]:
+def trunk(graph: onnx.GraphProto) -> list[str]:
     """Names of the nodes of a simplified onnx.GraphProto that need no float32."""
     constants = set(initializers(graph))
     inside: set[str] = set()
@@ -55,7 +58,7 @@ def trunk(graph) -> list[str]:
     return names
 
 
-def to_half(model) -> None:
+def to_half(model: onnx.ModelProto) -> None:
     """Let the trunk of a simplified onnx.ModelProto compute in float16, with casts at its borders; in place."""
     from onnx import TensorProto, helper, numpy_helper
 
@@ -70,7 +73,7 @@ def to_half(model) -> None:
             nodes.append(helper.make_node('Cast', [name], [name + suffix], f'{name}{suffix}/Cast', to=kind))
         return name + suffix
 
-    def constant(tensor) -> str:
+    def constant(tensor: onnx.TensorProto) -> str:
         name = tensor.name + '.half'
         if name not in added:
             values = numpy_helper.to_array(tensor)
@@ -99,7 +102,7 @@ def to_half(model) -> None:
     graph.initializer.extend(stored)
 
 
-def to_int8(model, crops: np.ndarray, location: np.ndarray):
+def to_int8(model: onnx.ModelProto, crops: np.ndarray, location: np.ndarray) -> onnx.ModelProto:
     """A simplified graph, anew, whose trunk's inner convolutions compute in 8 bits; all else stays as it is.
 
     crops: (N, h, w, 3) uint8 RGB, N at least 32 and of the kind that will come; location: (N, 3) float32.
@@ -131,7 +134,7 @@ def to_int8(model, crops: np.ndarray, location: np.ndarray):
     )
 
 
-def inner_convolutions(graph) -> list[str]:
+def inner_convolutions(graph: onnx.GraphProto) -> list[str]:
     """Names of the trunk's convolutions without the first one and those whose results leave the trunk."""
     names = set(trunk(graph))
     leaving = {name for node in graph.node if node.name not in names for name in node.input}
@@ -161,7 +164,7 @@ class _Batches:
         return next(self._batches, None)
 
 
-def _returned(write):
+def _returned(write: Callable[[str], None]) -> onnx.ModelProto:
     """The model that a function writes to a file."""
     import tempfile
     from pathlib import Path

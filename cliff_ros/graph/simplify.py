@@ -8,15 +8,19 @@ come out of another node, or a batch norm whose statistics do, is built slowly o
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cliff_ros.errors import MissingExtra, ModelError
 
+if TYPE_CHECKING:
+    import onnx
+
 _BATCH_NORM_EPSILON = 1e-5  # ONNX's default
 
 
-def parse(content: bytes, path: object = 'the graph'):
+def parse(content: bytes, path: object = 'the graph') -> onnx.ModelProto:
     """The onnx.ModelProto of a file's content. MissingExtra without the onnx package."""
     try:
         import onnx
@@ -30,7 +34,7 @@ def parse(content: bytes, path: object = 'the graph'):
         raise ModelError(f'{path} is not an ONNX file, or is damaged: get or export it again') from error
 
 
-def simplify(content: bytes, path: object = 'the graph'):
+def simplify(content: bytes, path: object = 'the graph') -> onnx.ModelProto:
     """An onnx.ModelProto that computes the same from the same inputs, with every constant an initializer."""
     model = parse(content, path)
     _fold_constants(model)
@@ -39,12 +43,12 @@ def simplify(content: bytes, path: object = 'the graph'):
     return model
 
 
-def initializers(graph) -> dict[str, object]:
+def initializers(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:
     """TensorProto by name."""
     return {tensor.name: tensor for tensor in graph.initializer}
 
 
-def _fold_constants(model) -> None:
+def _fold_constants(model: onnx.ModelProto) -> None:
     """Compute whatever depends on no input, once, in ONNX Runtime."""
     import onnx
     import onnxruntime as ort
@@ -87,7 +91,7 @@ def _fold_constants(model) -> None:
     )
 
 
-def _fold_batch_norms(graph) -> None:
+def _fold_batch_norms(graph: onnx.GraphProto) -> None:
     """BatchNormalization(Conv(x)) = Conv'(x), in float64 (the norm is a scale and a shift for each channel)."""
     from onnx import numpy_helper
 
@@ -129,21 +133,21 @@ def _fold_batch_norms(graph) -> None:
     graph.node.extend(kept)
 
 
-def _count_readers(graph) -> dict[str, int]:
+def _count_readers(graph: onnx.GraphProto) -> dict[str, int]:
     count = dict.fromkeys((name for node in graph.node for name in node.output), 0)
     for name in _read(graph):
         count[name] = count.get(name, 0) + 1
     return count
 
 
-def _drop_unread(graph) -> None:
+def _drop_unread(graph: onnx.GraphProto) -> None:
     read = set(_read(graph))
     kept = [tensor for tensor in graph.initializer if tensor.name in read]
     del graph.initializer[:], graph.value_info[:]
     graph.initializer.extend(kept)
 
 
-def _read(graph) -> Iterator[str]:
+def _read(graph: onnx.GraphProto) -> Iterator[str]:
     for node in graph.node:
         yield from node.input
         for attribute in node.attribute:

@@ -12,6 +12,7 @@ from typing import Any
 
 from cliff_ros.body import BodyModel
 from cliff_ros.files import unwritable
+from cliff_ros.graph.metadata import GraphMetadata
 from cliff_ros.pipeline import STAGES
 from cliff_ros.record.bag import NODE, Bag
 
@@ -19,7 +20,7 @@ from cliff_ros.record.bag import NODE, Bag
 class OfflineBag(Bag):
     """output: the .mcap, which is there when it is whole. metadata: of the network, and engine, for ``~/body``."""
 
-    def __init__(self, output: Path, body: BodyModel, metadata: Mapping[str, Any], engine: str) -> None:
+    def __init__(self, output: Path, body: BodyModel, metadata: GraphMetadata, engine: str) -> None:
         self._output, self._metadata, self._engine, self._frames = output, metadata, engine, 0
         self._partial = output.with_name(f'.{output.name}.partial')
         shutil.rmtree(self._partial, ignore_errors=True)
@@ -43,7 +44,7 @@ class OfflineBag(Bag):
 
     def _info(self, header: Any) -> Any:
         info = super()._info(header)
-        info.model, info.model_sha256 = str(self._metadata['model']), str(self._metadata.get('sha256') or '')
+        info.model, info.model_sha256 = self._metadata.model, self._metadata.sha256
         info.engine = self._engine
         return info
 

@@ -1,8 +1,8 @@
-"""One colour for each person, the same wherever that person is drawn."""
+"""One color for each person, the same wherever that person is drawn."""
 
 from __future__ import annotations
 
-# RGB, 0..255. Okabe and Ito's colours, lightened: told apart with every kind of colour vision.
+# RGB, 0..255. Okabe and Ito's colors, lightened: told apart with every kind of color vision.
 _PALETTE = (
     (98, 186, 240),
     (244, 172, 66),
@@ -16,5 +16,5 @@ _PALETTE = (
 
 
 def color_of(person_id: int) -> tuple[int, int, int]:
-    """The RGB colour (0..255) of an id; neighbouring ids differ clearly."""
+    """The RGB color (0..255) of an id; neighboring ids differ clearly."""
     return _PALETTE[person_id % len(_PALETTE)]

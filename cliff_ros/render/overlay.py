@@ -95,7 +95,7 @@ def _in_sight(person: Person, depth: np.ndarray | None) -> np.ndarray:
 def to_pinhole(points: np.ndarray, camera: Camera) -> np.ndarray:
     """Points whose pinhole picture (f, cx, cy) lies where the real camera sees ``points``; depth is kept.
 
-    The rasteriser knows only pinholes. Moving the vertices instead of undistorting the image leaves the
+    The rasterizer knows only pinholes. Moving the vertices instead of undistorting the image leaves the
     image as it was received; triangles are small enough for their edges to stay straight.
     """
     points = np.asarray(points, np.float32)
@@ -136,7 +136,7 @@ def draw_box(image: np.ndarray, xyxy: np.ndarray, color: tuple[int, int, int], d
 
 
 def draw_label(image: np.ndarray, person: Person, color: tuple[int, int, int]) -> None:
-    """Id and distance of the pelvis in metres, on a plate above the box (inside it at the image's edge)."""
+    """Id and distance of the pelvis in meters, on a plate above the box (inside it at the image's edge)."""
     text = f'#{person.id}  {np.linalg.norm(person.joints[0]):.1f} m'
     scale = max(0.4, image.shape[0] / 1280)
     put_text(image, text, (float(person.box[0]), float(person.box[1])), scale, color)

@@ -1,7 +1,7 @@
-"""A triangle rasteriser on the CPU: z-buffer, per-vertex colours, compiled by numba.
+"""A triangle rasterizer on the CPU: z-buffer, per-vertex colors, compiled by numba.
 
 Used for the overlay and for the synthetic world. Conventions are OpenCV's: camera axes x right, y down,
-z forward; pixel centres at integers; triangles counter-clockwise seen from outside.
+z forward; pixel centers at integers; triangles counter-clockwise seen from outside.
 """
 
 from __future__ import annotations
@@ -40,13 +40,8 @@ def vertex_normals(vertices, faces):
 
 
 @njit(cache=True, fastmath=True, nogil=True)
-def rasterize(vertices, faces, colors, fx, fy, cx, cy, image, inverse_depth, labels, label):
-    """Draw a mesh into image, nearest surface wins. All buffers are changed in place.
-
-    vertices (V, 3) float32 camera frame; faces (F, 3) int32; colors (V, 3) float32;
-    image (H, W, 3) float32; inverse_depth (H, W) float32, 0 where empty; labels (H, W) uint8.
-    """
-    height, width = inverse_depth.shape
+def _projected(vertices, fx, fy, cx, cy):
+    """Column and row of each vertex, and its inverse depth; -1 for what is too near."""
     n = vertices.shape[0]
     px, py, iz = np.empty(n, np.float32), np.empty(n, np.float32), np.empty(n, np.float32)
     for i in range(n):
@@ -57,6 +52,18 @@ def rasterize(vertices, faces, colors, fx, fy, cx, cy, image, inverse_depth, lab
             iz[i] = 1 / z
             px[i] = fx * vertices[i, 0] / z + cx
             py[i] = fy * vertices[i, 1] / z + cy
+    return px, py, iz
+
+
+@njit(cache=True, fastmath=True, nogil=True)
+def rasterize(vertices, faces, colors, fx, fy, cx, cy, image, inverse_depth, labels, label):
+    """Draw a mesh into image, nearest surface wins. All buffers are changed in place.
+
+    vertices (V, 3) float32 camera frame; faces (F, 3) int32; colors (V, 3) float32;
+    image (H, W, 3) float32; inverse_depth (H, W) float32, 0 where empty; labels (H, W) uint8.
+    """
+    height, width = inverse_depth.shape
+    px, py, iz = _projected(vertices, fx, fy, cx, cy)
     for t in range(faces.shape[0]):
         a, b, c = faces[t, 0], faces[t, 1], faces[t, 2]
         if iz[a] < 0 or iz[b] < 0 or iz[c] < 0:
@@ -115,16 +122,7 @@ def rasterize_textured(
     """
     height, width = inverse_depth.shape
     rows, columns, period = texture.shape[0], texture.shape[1], pattern.shape[0]
-    n = vertices.shape[0]
-    px, py, iz = np.empty(n, np.float32), np.empty(n, np.float32), np.empty(n, np.float32)
-    for i in range(n):
-        z = vertices[i, 2]
-        if z < NEAR:
-            iz[i] = -1
-        else:
-            iz[i] = 1 / z
-            px[i] = fx * vertices[i, 0] / z + cx
-            py[i] = fy * vertices[i, 1] / z + cy
+    px, py, iz = _projected(vertices, fx, fy, cx, cy)
     for t in range(faces.shape[0]):
         a, b, c = faces[t, 0], faces[t, 1], faces[t, 2]
         if iz[a] < 0 or iz[b] < 0 or iz[c] < 0:

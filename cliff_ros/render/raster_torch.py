@@ -1,4 +1,4 @@
-"""The rasteriser of `raster` in torch: many images at once, on a GPU where there is one.
+"""The rasterizer of `raster` in torch: many images at once, on a GPU where there is one.
 
 The same conventions and the same pictures. Every triangle is spread over the pixels of its box, and of all that fall on
 a pixel the nearest is one maximum.
@@ -144,7 +144,7 @@ def rasterize(
 
     vertices (V, 3) float32 camera frame, of all meshes; faces (F, 3) int64; colors (V, 3) float32; owner (V,) int64: in
     which image each vertex is; pinhole (B, 4) float32: fx, fy, cx, cy [px]; image (B, H, W, 3) float32; inverse_depth
-    (B, H, W) float32, 0 where empty; labels (B, H, W) uint8; label (B,) uint8: what the pixels drawn now are labelled;
+    (B, H, W) float32, 0 where empty; labels (B, H, W) uint8; label (B,) uint8: what the pixels drawn now are labeled;
     surfaces: the materials that colors are multiplied with.
     """
     height, width = inverse_depth.shape[1:]

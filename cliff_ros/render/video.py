@@ -38,7 +38,7 @@ class VideoFile:
             except OSError as error:
                 self._release()
                 raise unwritable(file, error) from error
-            self._writers.append(cv2.VideoWriter(for_library(file), cv2.VideoWriter_fourcc(*'mp4v'), fps, self._size))
+            self._writers.append(cv2.VideoWriter(for_library(file), cv2.VideoWriter.fourcc(*'mp4v'), fps, self._size))
         if not all(writer.isOpened() for writer in self._writers):
             self._release()
             raise InputError(

@@ -143,7 +143,7 @@ class CameraNode(Guarded, Node):
             self._compressed.publish(compressed_message(shot.image, header))
         if shot.truth is not None and _heard(self._truth):
             batch = Batch((stamp.sec, stamp.nanosec), header.frame_id, shot.truth)
-            self._truth.publish(self._people.serialise(batch))
+            self._truth.publish(self._people.serialize(batch))
         self.sent += 1
 
     def _wait_for_subscribers(self) -> bool:

@@ -55,9 +55,7 @@ class Configured:
 
     def __str__(self) -> str:
         engine = self.pipeline.engine
-        return (
-            f"network '{engine.metadata['model']}' on {engine.name} ({engine.reason}), body '{self.pipeline.body.name}'"
-        )
+        return f"network '{engine.metadata.model}' on {engine.name} ({engine.reason}), body '{self.pipeline.body.name}'"
 
     def use(self, settings: CliffSettings) -> None:
         """From the next image on, as the parameters say: the worker puts them there between two images."""
@@ -72,7 +70,7 @@ class Configured:
         """For the diagnostics."""
         engine = self.pipeline.engine
         return [
-            ('network', str(engine.metadata['model'])),
+            ('network', engine.metadata.model),
             ('engine', f'{engine.name} ({engine.reason})'),
             ('body', self.pipeline.body.name),
         ]

@@ -1,7 +1,7 @@
-"""How a synthetic person looks: skin, clothes with folds, hair, shoes, as colours and offsets of vertices.
+"""How a synthetic person looks: skin, clothes with folds, hair, shoes, as colors and offsets of vertices.
 
-The embedded body has a vertex every one or two centimetres, about what a pixel of a network's crop
-covers: colours per vertex are texture enough, and cost nothing to map.
+The embedded body has a vertex every one or two centimeters, about what a pixel of a network's crop
+covers: colors per vertex are texture enough, and cost nothing to map.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Wardrobe:
         self.uv = np.stack([v[:, 1], around], 1)  # cloth runs down and around the body
 
     def _cloth(self, colors, offset, mask, looseness, rng) -> None:
-        """One garment over the masked vertices: colour, pattern, folds."""
+        """One garment over the masked vertices: color, pattern, folds."""
         base, amount = natural_color(rng), rng.choice([0.05, 0.12, 0.25, 0.5], p=[0.35, 0.3, 0.2, 0.15])
         texture = self.textures[rng.integers(len(self.textures))]
         uv = (self.uv[mask] * rng.uniform(120, 500) + rng.uniform(0, 256, 2)).astype(np.int64) % TEXTURE_SIZE

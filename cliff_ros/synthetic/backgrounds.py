@@ -57,7 +57,7 @@ def clutter(rng: np.random.Generator, textures: np.ndarray, width: int = 640, he
         scatter(image, rng, int(rng.integers(1, 14)))
     blur = rng.uniform(-1.5, 2.2)
     if blur > 0.4:
-        image = cv2.GaussianBlur(image, (0, 0), blur)
+        return cv2.GaussianBlur(image, (0, 0), blur)
     return image
 
 

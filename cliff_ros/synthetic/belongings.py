@@ -57,7 +57,8 @@ def ellipsoid(center, radii, rows: int = 9, columns: int = 14, upper: float = 1.
 
 def cuboid(center, size) -> tuple[np.ndarray, np.ndarray]:
     """A box with its own vertices for every side, so that its edges stay sharp under smooth shading."""
-    points, faces = [], []
+    points: list[np.ndarray] = []
+    faces: list[list[int]] = []
     for axis in range(3):
         u, v = (axis + 1) % 3, (axis + 2) % 3
         for sign in (-1.0, 1.0):
@@ -113,8 +114,8 @@ class Belongings:
         uv = (vertices[:, [1, 0]] * rng.uniform(120, 500) + vertices[:, 2:] * 90).astype(np.int64) % TEXTURE_SIZE
         pattern = rng.choice([0.05, 0.15, 0.4]) * texture[uv[:, 0], uv[:, 1]]
         if weights is None:
-            joints = np.tile(np.int32([joints, 0, 0, 0]), (len(vertices), 1))
-            weights = np.tile(np.float32([1, 0, 0, 0]), (len(vertices), 1))
+            joints = np.tile(np.array([joints, 0, 0, 0], np.int32), (len(vertices), 1))
+            weights = np.tile(np.array([1, 0, 0, 0], np.float32), (len(vertices), 1))
         return Thing(
             np.ascontiguousarray(vertices, np.float32),
             faces,
@@ -143,7 +144,7 @@ class Belongings:
         left = np.clip(0.5 + points[:, 0] / 0.16, 0, 1)
         legs = np.clip((down - 0.15) / 0.5, 0, 1) * 0.85
         weights = np.stack([1 - legs, legs * left, legs * (1 - left), np.zeros(len(points))], 1).astype(np.float32)
-        joints = np.tile(np.int32([PELVIS, LEFT_HIP, RIGHT_HIP, 0]), (len(points), 1))
+        joints = np.tile(np.array([PELVIS, LEFT_HIP, RIGHT_HIP, 0], np.int32), (len(points), 1))
         both_sides = np.concatenate([faces, faces[:, ::-1]])
         return self._painted(rng, (points, both_sides), joints, weights)
 

@@ -42,7 +42,10 @@ def camera_effects(image: np.ndarray, rng: np.random.Generator, strength: float 
     image = cv2.LUT(np.clip(image, 0, 255).astype(np.uint8), curve)
     if rng.random() < 0.3 * strength:
         _, data = cv2.imencode('.jpg', image, [cv2.IMWRITE_JPEG_QUALITY, int(rng.uniform(25, 85))])
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR)  # encoded as if BGR: chroma handling is symmetric enough
+        # encoded as if BGR: chroma handling is symmetric enough
+        decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        assert decoded is not None
+        return decoded
     return image
 
 

@@ -1,23 +1,25 @@
 """Training crops of single people, rendered directly at the network's size.
 
 A crop is drawn with the shifted and scaled camera of the crop rectangle: the same picture as cropping a
-rendered frame, at a fiftieth of the cost. Everything is in a normalised camera (f = 1), because CLIFF's
+rendered frame, at a fiftieth of the cost. Everything is in a normalized camera (f = 1), because CLIFF's
 location feature (cx/f, cy/f, b/f) is all that the network and its losses know of the real one.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import cv2
 import numpy as np
 
 from cliff_ros.synthetic import framing, furniture
+from cliff_ros.synthetic.actor import Actor
 from cliff_ros.synthetic.backgrounds import clutter
 from cliff_ros.synthetic.camera_effects import camera_effects, cover_with, occlude
 from cliff_ros.synthetic.poses import ALL_POSES, LIVED_POSES
 from cliff_ros.synthetic.props import UPRIGHT as KINDS
-from cliff_ros.synthetic.scene import PLAIN, RICH, UNSEEN, Actor, Cast, Extras, canvas, project
+from cliff_ros.synthetic.scene import PLAIN, RICH, UNSEEN, Cast, Extras, canvas, project
 from cliff_ros.synthetic.scenery import Backdrop, Scenery
 from cliff_ros.synthetic.textures import natural_color
 
@@ -33,7 +35,7 @@ LABEL = np.dtype(
         ('rotations', 'f4', (24, 3, 3)),
         ('translation', 'f4', 3),
         ('location', 'f4', 3),
-        ('keypoints', 'f4', (29, 2)),  # (p - centre) / crop height: x in +-0.375, y in +-0.5 inside the crop
+        ('keypoints', 'f4', (29, 2)),  # (p - center) / crop height: x in +-0.375, y in +-0.5 inside the crop
         ('visible', 'f4'),  # share of the person's pixels that nothing hides
         ('present', 'f4'),  # 1: the box is a person's or of a part of them; 0: nobody's, and nothing else here counts
         ('seen', 'u1', 29),  # the keypoint is in the crop and in the camera's image, and nothing is in front of it
@@ -66,7 +68,7 @@ class _Composed:
     """A crop before it is drawn. center, height: of the crop, z = 1. source: pixels of the camera per pixel of the
     crop."""
 
-    canvas: object
+    canvas: Any  # Canvas or DeviceCanvas
     placed: _Placed
     center: np.ndarray
     height: float
@@ -75,7 +77,7 @@ class _Composed:
 
 
 class CropSampler:
-    """Endless labelled crops, deterministic for its arguments.
+    """Endless labeled crops, deterministic for its arguments.
 
     size: (height, width) [px] of the crops, of the embedded network's shape 4:3 or any other.
     fov: horizontal field of view of the cameras [deg], uniform in between.
@@ -87,7 +89,7 @@ class CropSampler:
     everyday: common poses, few things and people in front, milder camera effects.
     look: 'rich': people dressed from the wardrobe in real places; 'unseen': as rich, of garments and places that are
         kept from training; 'plain': colors and offsets only.
-    device: where torch draws ('cuda', 'cpu'); '' for the rasteriser on the CPU. Crops that are drawn together are not
+    device: where torch draws ('cuda', 'cpu'); '' for the rasterizer on the CPU. Crops that are drawn together are not
         those that come one by one, but as good.
     """
 
@@ -168,8 +170,8 @@ class CropSampler:
         if rng.random() < framing.COVERED:
             cover = framing.cover(rng, placed.low, placed.high)
             visible = project(placed.actor.skin[::7] + placed.translation)
-            visible = visible[framing.within(visible, 0, placed.half) & ~framing.covered(visible, cover)]
-            joints = framing.within(placed.keypoints, 0, placed.half) & ~framing.covered(placed.keypoints, cover)
+            visible = visible[framing.in_image(visible, placed.half) & ~framing.covered(visible, cover)]
+            joints = framing.in_image(placed.keypoints, placed.half) & ~framing.covered(placed.keypoints, cover)
             if len(visible) < 20 or not framing.shows_person(joints):
                 cover = None
             elif rng.random() < 0.6:
@@ -233,7 +235,7 @@ class CropSampler:
         return _Composed(scene, placed, center, height, height * placed.pixels / self.height, present)
 
     def _rectangle(self, placed: _Placed) -> tuple[np.ndarray, float] | None:
-        """Centre and height of a crop that shows this person; None where a few tries gave none."""
+        """Center and height of a crop that shows this person; None where a few tries gave none."""
         rng, aspect = self.rng, self.height / self.width
         for _ in range(6):
             kind = framing.loose if not self.whole and rng.random() < framing.LOOSE else framing.tight
@@ -249,7 +251,7 @@ class CropSampler:
     def _visible(self, placed: _Placed, center: np.ndarray, height: float) -> np.ndarray:
         """(29,) bool: the keypoints inside the crop and the camera's image that no furniture covers."""
         extent = np.array([height * self.width / self.height, height]) / 2
-        inside = framing.within(placed.keypoints, center, extent) & framing.within(placed.keypoints, 0, placed.half)
+        inside = framing.within(placed.keypoints, center, extent) & framing.in_image(placed.keypoints, placed.half)
         return inside if placed.cover is None else inside & ~framing.covered(placed.keypoints, placed.cover)
 
     def _pinhole(self, center: np.ndarray, height: float) -> tuple[float, float, float]:

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from cliff_ros.render.material import Material
 from cliff_ros.render.raster_torch import Surfaces, rasterize, vertex_normals
+from cliff_ros.synthetic.actor import Actor
 from cliff_ros.synthetic.lights import DARKEST, GAMMA, Light
-from cliff_ros.synthetic.scene import Actor
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def finish(canvases: Sequence[DeviceCanvas]) -> list[tuple[np.ndarray, np.ndarra
 
 
 def _gather(there: Sequence[tuple[int, _Drawn]], device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """All meshes as one: vertices, faces, lit colours, and the image of each vertex."""
+    """All meshes as one: vertices, faces, lit colors, and the image of each vertex."""
     vertices, faces, colors, owner, middle, start = [], [], [], [], [], 0
     for i, drawn in there:
         for mesh, triangles, unlit, _ in drawn.meshes:

@@ -68,18 +68,19 @@ class Lighting(NamedTuple):
         )
 
 
+def _picture(encoded: np.ndarray) -> np.ndarray:
+    image = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+    assert image is not None, 'a panorama that ships with the package is damaged'
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
 @cache
 def load_environments() -> tuple[Environment, ...]:
     """All of them, decoded once per process."""
     with np.load(assets.ENVIRONMENTS) as file:
         names = sorted(name.split('.')[0] for name in file.files if name.endswith('.panorama'))
         return tuple(
-            Environment(
-                cv2.cvtColor(cv2.imdecode(file[f'{name}.panorama'], cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB),
-                file[f'{name}.sky'],
-                file[f'{name}.key'],
-            )
-            for name in names
+            Environment(_picture(file[f'{name}.panorama']), file[f'{name}.sky'], file[f'{name}.key']) for name in names
         )
 
 

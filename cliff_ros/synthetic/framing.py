@@ -1,6 +1,6 @@
 """How much of a person an image shows and how a box lies around them: what robots meet, near and cut.
 
-Everything is in a normalised camera (f = 1, optical axis at the origin): an image reaches to +-half.
+Everything is in a normalized camera (f = 1, optical axis at the origin): an image reaches to +-half.
 """
 
 from __future__ import annotations
@@ -32,9 +32,17 @@ def shows_person(inside: np.ndarray) -> bool | None:
     return False if count <= 2 and not inside[15] else None
 
 
+MIDDLE = np.zeros(2)  # of what the camera sees, on the plane z = 1
+
+
 def within(points: np.ndarray, center: np.ndarray, extent: np.ndarray) -> np.ndarray:
     """(N,) bool: points (N, 2) in a rectangle of the given half extents."""
     return (np.abs(points - center) < extent).all(1)
+
+
+def in_image(points: np.ndarray, half: np.ndarray) -> np.ndarray:
+    """(N,) bool: points (N, 2) of the plane z = 1 in an image that reaches to +-half (2,)."""
+    return within(points, MIDDLE, half)
 
 
 def near(rng: np.random.Generator, keypoints: np.ndarray, half: np.ndarray) -> np.ndarray:
@@ -80,7 +88,7 @@ def covered(points: np.ndarray, quadrilateral: np.ndarray) -> np.ndarray:
 def tight(
     rng: np.random.Generator, low: np.ndarray, high: np.ndarray, aspect: float, margin: float
 ) -> tuple[np.ndarray, float]:
-    """Centre (2,) and height of the crop of a good detector's box; aspect: height over width of the crop."""
+    """Center (2,) and height of the crop of a good detector's box; aspect: height over width of the crop."""
     height = margin * max(high[1] - low[1], (high[0] - low[0]) * aspect)
     center = (low + high) / 2 + rng.normal(0, 0.03, 2).clip(-0.08, 0.08) * height
     return center, height * np.exp(np.clip(rng.normal(0.01, 0.07), -0.18, 0.2))

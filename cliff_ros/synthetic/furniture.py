@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from cliff_ros.synthetic.actor import Actor
 from cliff_ros.synthetic.belongings import Thing
 from cliff_ros.synthetic.poses import euler_to_matrix
-from cliff_ros.synthetic.scene import Actor
 from cliff_ros.synthetic.textures import TEXTURE_SIZE, natural_color
 
 NO_FACES = np.empty((0, 3), np.int32)
@@ -79,7 +79,7 @@ def _hidden(camera: np.ndarray, joints: np.ndarray, boards: list) -> float:
 
 
 def _seat(rng: np.random.Generator, top: float, floor: float) -> list:
-    """Boards (centre, size) about the pelvis, axes sideways, down, ahead: a chair, a stool, a sofa, a box."""
+    """Boards (center, size) about the pelvis, axes sideways, down, ahead: a chair, a stool, a sofa, a box."""
     wide, deep, kind = rng.uniform(0.4, 0.6), rng.uniform(0.38, 0.55), rng.integers(4)
     if kind == 3:
         wide = rng.uniform(0.9, 2.0)
@@ -123,7 +123,8 @@ def _board(center, size) -> tuple[np.ndarray, np.ndarray]:
     quads = np.concatenate(
         [np.stack([first, first + GRID, first + 1], 1), np.stack([first + GRID, first + GRID + 1, first + 1], 1)]
     )
-    points, faces = [], []
+    points: list[np.ndarray] = []
+    faces: list[np.ndarray] = []
     for axis in range(3):
         u, v = (axis + 1) % 3, (axis + 2) % 3
         for sign in (-1.0, 1.0):

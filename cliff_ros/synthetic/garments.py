@@ -74,6 +74,7 @@ def part(items: Sequence[T], unseen: bool) -> list[T]:
 
 def _texture(data: np.ndarray) -> tuple[np.ndarray, ...]:
     image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+    assert image is not None, 'a texture that ships with the package is damaged'
     code = cv2.COLOR_BGRA2RGBA if image.shape[2] == 4 else cv2.COLOR_BGR2RGBA
     return pyramid(cv2.cvtColor(image, code))
 

@@ -45,7 +45,7 @@ class Light:
         )
 
     def __call__(self, colors: np.ndarray, normals: np.ndarray, points: np.ndarray) -> np.ndarray:
-        """Lit colours (V, 3) float32; points (V, 3) about the person's middle [m]."""
+        """Lit colors (V, 3) float32; points (V, 3) about the person's middle [m]."""
         if self.sky is not None:
             return self._under_sky(colors, normals, points)
         shade = (
@@ -58,6 +58,7 @@ class Light:
         return (colors * shade[:, None].astype(np.float32) * self.tint).astype(np.float32)
 
     def _under_sky(self, colors: np.ndarray, normals: np.ndarray, points: np.ndarray) -> np.ndarray:
+        assert self.sky is not None
         linear = self.sky[0] + normals @ self.sky[1:4] + np.clip(normals @ self.key, 0, 1)[:, None] * self.sky[4]
         shade = np.maximum(linear, DARKEST) ** np.float32(1 / GAMMA)
         for normal, offset, left in self.edges:

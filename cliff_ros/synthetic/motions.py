@@ -62,7 +62,7 @@ def sample(rng: np.random.Generator, n: int, shares: dict[str, float] | None = N
     b = b * np.where((a * b).sum(-1, keepdims=True) < 0, -1, 1)
     between = a + rng.random((n, 1, 1)).astype(np.float32) * (b - a)
     flip = rng.random(n) < 0.5
-    between[flip] = between[flip][:, MIRROR] * np.float32([1, -1, -1, 1])
+    between[flip] = between[flip][:, MIRROR] * np.array([1, -1, -1, 1], np.float32)
     spread = SPREAD[:, None] * rng.gamma(2, 0.5, (n, 1, 1))
     return matrix_to_euler(quaternion_to_matrix(between)) + rng.standard_normal((n, NUM_JOINTS, 3)) * spread
 

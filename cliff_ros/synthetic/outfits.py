@@ -8,61 +8,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import cv2
 import numpy as np
-from numba import njit
 
 from cliff_ros.body import BodyModel
 from cliff_ros.render.material import Material, pyramid
 from cliff_ros.synthetic.appearance import LEFT_EYE, NOSE, RIGHT_EYE, Look, Wardrobe
 from cliff_ros.synthetic.belongings import HEAD, Thing, cuboid, ellipsoid
+from cliff_ros.synthetic.fabrics import HI_VIS, plain, recolored, vest_texture, visible_faces
 from cliff_ros.synthetic.garments import Piece, load_garments
 from cliff_ros.synthetic.textures import natural_color
 
 PROCEDURAL = 0.3  # of the people wear today's clothes of colors and offsets
-LUMINANCE = np.array([0.3, 0.59, 0.11])
-HI_VIS = ([215, 255, 40], [255, 120, 20], [255, 60, 40])
-
-
-@njit(cache=True, nogil=True)
-def _visible(faces, uv, hidden):
-    """Faces and corners of those that are not hidden altogether."""
-    kept = np.empty(len(faces), np.bool_)
-    count = 0
-    for i in range(len(faces)):
-        kept[i] = not (hidden[faces[i, 0]] and hidden[faces[i, 1]] and hidden[faces[i, 2]])
-        count += kept[i]
-    out, corners = np.empty((count, 3), faces.dtype), np.empty((count, 3, 2), uv.dtype)
-    k = 0
-    for i in range(len(faces)):
-        if kept[i]:
-            out[k], corners[k] = faces[i], uv[i]
-            k += 1
-    return out, corners
-
-
-def recolored(rng: np.random.Generator, light: float, color: np.ndarray | None = None) -> np.ndarray:
-    """(3, 4) what becomes of a texture of mean brightness `light`: another color or hue, or lighter and darker."""
-    matrix, kind = np.zeros((3, 4), np.float32), rng.random()
-    if color is not None or kind < 0.55:
-        color = natural_color(rng) if color is None else color
-        contrast = rng.uniform(0.5, 1.0)
-        matrix[:, :3] = color[:, None] * contrast / light * LUMINANCE
-        matrix[:, 3] = color * (1 - contrast)
-    elif kind < 0.85:  # the hue turned: a rotation about the grey axis
-        angle = rng.uniform(0, 2 * np.pi)
-        c, s = np.cos(angle), np.sin(angle)
-        matrix[:, :3] = (
-            c * np.eye(3) + (1 - c) / 3 + s / np.sqrt(3) * np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]])
-        ) * rng.uniform(0.5, 1.5)
-    else:
-        matrix[:, :3] = np.eye(3) * rng.uniform(0.6, 1.4)
-    return matrix
-
-
-def plain(color: np.ndarray) -> np.ndarray:
-    """(3, 4) that makes one color of any texture."""
-    return np.concatenate([np.zeros((3, 3)), np.asarray(color, float)[:, None]], 1).astype(np.float32)
 
 
 class RichWardrobe(Wardrobe):
@@ -73,9 +29,9 @@ class RichWardrobe(Wardrobe):
         super().__init__(body, textures)
         self.garments = load_garments(len(body.v_template)).part(unseen)
         # Woven and printed patterns are mostly lighter and darker; a few stay as colorful as they are.
-        grey = textures.mean(3, keepdims=True)
+        gray = textures.mean(3, keepdims=True)
         self.patterns = [
-            pyramid(texture if i % 4 == 0 else grey[i] + 0.3 * (texture - grey[i]))
+            pyramid(texture if i % 4 == 0 else gray[i] + 0.3 * (texture - gray[i]))
             for i, texture in enumerate(textures)
         ]
         self.faces = np.ascontiguousarray(body.faces, np.int32)
@@ -99,7 +55,7 @@ class RichWardrobe(Wardrobe):
         self.eye_vertices = np.unique(self.faces[self.eyeball])
         to_eye = np.minimum(np.linalg.norm(v - v[LEFT_EYE], axis=1), np.linalg.norm(v - v[RIGHT_EYE], axis=1))
         self.to_eye = to_eye[self.eye_vertices]
-        self.hi_vis = [pyramid(_vest(np.array(color, float)), 16) for color in HI_VIS]
+        self.hi_vis = [pyramid(vest_texture(np.array(color, float)), 16) for color in HI_VIS]
 
     # --- parts -------------------------------------------------------------------------------------------------------
 
@@ -270,7 +226,7 @@ class RichWardrobe(Wardrobe):
         if rng.random() < 0.07:
             shell(reach - joints[20, 0] + 0.01, 0.004, chance=0.1)
         self._dress_head(rng, things, wear, shell, hood)
-        faces, uv = _visible(self.faces, self.garments.uv, hidden)
+        faces, uv = visible_faces(self.faces, self.garments.uv, hidden)
         skins = self.garments.skins
         matrix = np.zeros((3, 4), np.float32)
         matrix[:, :3] = np.diag(rng.uniform(0.75, 1.2) * (1 + rng.normal(0, 0.04, 3)))
@@ -350,8 +306,8 @@ class RichWardrobe(Wardrobe):
     def _rigid(self, vertices: np.ndarray, faces: np.ndarray, color: np.ndarray) -> Thing:
         """Something on the head."""
         colors = np.ascontiguousarray(np.broadcast_to(color, vertices.shape), np.float32)
-        joints = np.tile(np.int32([HEAD, 0, 0, 0]), (len(vertices), 1))
-        weights = np.tile(np.float32([1, 0, 0, 0]), (len(vertices), 1))
+        joints = np.tile(np.array([HEAD, 0, 0, 0], np.int32), (len(vertices), 1))
+        weights = np.tile(np.array([1, 0, 0, 0], np.float32), (len(vertices), 1))
         return Thing(vertices.astype(np.float32), faces.astype(np.int32), colors, joints, weights)
 
     def _helmet(self, rng) -> Thing:
@@ -404,15 +360,3 @@ class RichWardrobe(Wardrobe):
             self._vest_uv(top.vertices[faces]), self.hi_vis[rng.integers(len(self.hi_vis))], 0.5, two_sided=True
         )
         return replace(top.thing(material, lift=0.014), faces=faces)
-
-
-def _vest(color: np.ndarray) -> np.ndarray:
-    """(128, 128, 4) uint8: a vest from the front, two belts and two braces of reflecting tape."""
-    image = np.tile(np.append(color, 255), (128, 128, 1))
-    tape = [205, 210, 212, 255]
-    for row in (70, 100):
-        image[row : row + 10] = tape
-    for column in (30, 88):
-        image[:70, column : column + 9] = tape
-    image[:, 63:65, :3] *= 0.5
-    return cv2.GaussianBlur(image, (0, 0), 0.6).astype(np.uint8)

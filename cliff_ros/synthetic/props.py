@@ -25,7 +25,7 @@ def _points(points) -> np.ndarray:
 def foliage_color(rng: np.random.Generator) -> np.ndarray:
     """(3,) RGB of leaves, grass, bark and straw."""
     hue = rng.normal(42, 14) % 180
-    hsv = np.uint8([[[hue, rng.uniform(40, 200), rng.uniform(30, 190)]]])
+    hsv = np.array([[[hue, rng.uniform(40, 200), rng.uniform(30, 190)]]]).astype(np.uint8)
     return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[0, 0].astype(float)
 
 
@@ -128,7 +128,7 @@ def windows(image: np.ndarray, rng: np.random.Generator, x: float, y: float, siz
 
 
 def box(image: np.ndarray, rng: np.random.Generator, x: float, y: float, size: float) -> None:
-    """A cupboard, a crate, a car's side: a cuboid seen from a corner, three tones of a colour."""
+    """A cupboard, a crate, a car's side: a cuboid seen from a corner, three tones of a color."""
     color = natural_color(rng)
     wide, high, deep = size * rng.uniform([0.3, 0.3, 0.05], [0.9, 1.0, 0.3])
     skew = rng.choice([-1, 1]) * deep

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 from numba import njit
 
 from cliff_ros.body import BodyModel, load_body
-from cliff_ros.render.material import Material
 from cliff_ros.render.raster import rasterize, rasterize_textured, vertex_normals
-from cliff_ros.synthetic.appearance import LEFT_EAR, LEFT_EYE, NOSE, RIGHT_EAR, RIGHT_EYE, Look, Wardrobe
+from cliff_ros.synthetic.actor import Actor
+from cliff_ros.synthetic.appearance import Look, Wardrobe
 from cliff_ros.synthetic.belongings import Belongings, Thing
 from cliff_ros.synthetic.lights import Light
 from cliff_ros.synthetic.outfits import RichWardrobe
@@ -26,7 +25,6 @@ FACING_CAMERA = np.diag([1.0, -1.0, -1.0]).astype(np.float32)
 HEIGHT_DEVIATION = 0.55
 CHILDREN = 0.05  # of the people
 CHILD_HEIGHT = (-4.2, -1.6)  # in units of the first direction: 1.2 to 1.5 m
-FACE_VERTICES = np.array([NOSE, LEFT_EYE, RIGHT_EYE, LEFT_EAR, RIGHT_EAR])
 
 
 def sample_betas(rng: np.random.Generator, n: int, num_betas: int = 10) -> np.ndarray:
@@ -59,40 +57,6 @@ def _follow(vertices, grown, index, share, out):
             for k in range(3):
                 value += share[i, k] * grown[index[i, k], a]
             out[i, a] = value
-
-
-@dataclass(frozen=True)
-class Actor:
-    """Somebody with a pose and a look, SMPL translation zero: place by adding `translation` to both arrays.
-
-    vertices (V, 3) as drawn, clothes included; joints (24, 3); skin (V, 3) the bare body, which is the truth;
-    things: what is worn and carried, posed.
-    """
-
-    betas: np.ndarray
-    rotations: np.ndarray
-    vertices: np.ndarray
-    joints: np.ndarray
-    skin: np.ndarray
-    look: Look
-    things: tuple[Thing, ...] = ()
-
-    @property
-    def keypoints(self) -> np.ndarray:
-        """(29, 3): SMPL's joints, then nose, eyes and ears."""
-        return np.concatenate([self.joints, self.skin[FACE_VERTICES]])
-
-    def scale(self, translation: np.ndarray, fx: float) -> float:
-        """How large the person appears [px/m]."""
-        return fx / max(float(translation[2] + self.joints[0, 2]), 0.3)
-
-    def meshes(self, faces: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, Material | None]]:
-        """What is drawn: vertices, faces, unlit colors, material. faces: the body's; none draws the things only."""
-        if len(faces):
-            shown = faces if self.look.faces is None else self.look.faces
-            yield self.vertices, shown, self.look.colors, self.look.material
-        for thing in self.things:
-            yield thing.vertices, thing.faces, thing.colors, thing.material
 
 
 class Cast:
@@ -193,7 +157,7 @@ class Extras:
 class Canvas:
     """An image under construction: pixels, depth and who is where, drawn at `supersample` times the size.
 
-    fx, fy, cx, cy: pinhole of the final image [px], pixel centres at integers.
+    fx, fy, cx, cy: pinhole of the final image [px], pixel centers at integers.
     alone: pixels of whoever was drawn first, before others came in front [px of the final image].
     """
 
@@ -215,7 +179,7 @@ class Canvas:
             if material is None:
                 rasterize(vertices, triangles, colors, *self._k, self.image, self.inverse_depth, self.labels, label)
             else:
-                rasterize_textured(
+                rasterize_textured(  # type: ignore[call-arg]  # numba takes what the function takes
                     vertices,
                     triangles,
                     colors,

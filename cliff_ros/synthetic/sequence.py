@@ -11,12 +11,13 @@ import numpy.typing as npt
 from cliff_ros.camera import Camera
 from cliff_ros.people import People, Person
 from cliff_ros.render.raster import rasterize
+from cliff_ros.synthetic.actor import Actor
 from cliff_ros.synthetic.appearance import Look
 from cliff_ros.synthetic.backgrounds import room
 from cliff_ros.synthetic.belongings import Thing
 from cliff_ros.synthetic.lights import Light
 from cliff_ros.synthetic.poses import WalkStyle, euler_to_matrix, sample_poses
-from cliff_ros.synthetic.scene import FACING_CAMERA, Actor, Canvas, Cast, camera_rotation, project, sample_betas
+from cliff_ros.synthetic.scene import FACING_CAMERA, Canvas, Cast, camera_rotation, project, sample_betas
 
 WORLD_FROM_LEVEL = np.diag([1.0, -1.0, -1.0])  # optical axes of a level camera <-> x right, y up, z to the viewer
 KEY_POSE_SECONDS = 1.1

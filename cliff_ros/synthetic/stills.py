@@ -12,11 +12,12 @@ import numpy as np
 from cliff_ros.camera import Camera
 from cliff_ros.people import People, Person
 from cliff_ros.synthetic import framing, furniture
+from cliff_ros.synthetic.actor import Actor
 from cliff_ros.synthetic.backgrounds import clutter, room
 from cliff_ros.synthetic.camera_effects import camera_effects, cover_with, occlude
 from cliff_ros.synthetic.poses import ALL_POSES, COMMON_POSES, LIVED_POSES
 from cliff_ros.synthetic.props import scatter
-from cliff_ros.synthetic.scene import PLAIN, RICH, UNSEEN, Actor, Cast, Extras, camera_rotation, canvas, project
+from cliff_ros.synthetic.scene import PLAIN, RICH, UNSEEN, Cast, Extras, camera_rotation, canvas, project
 from cliff_ros.synthetic.scenery import Backdrop, Scenery
 from cliff_ros.synthetic.sequence import WORLD_FROM_LEVEL
 from cliff_ros.synthetic.textures import natural_color

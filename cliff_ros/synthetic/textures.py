@@ -1,4 +1,4 @@
-"""Colours and textures, made from noise: nothing is taken from photographs."""
+"""Colors and textures, made from noise: nothing is taken from photographs."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ TEXTURE_SIZE = 256
 
 
 def natural_color(rng: np.random.Generator) -> np.ndarray:
-    """(3,) RGB, 0..255, as clothes and walls are: often grey, seldom saturated."""
+    """(3,) RGB, 0..255, as clothes and walls are: often gray, seldom saturated."""
     if rng.random() < 0.35:
         level = rng.choice([rng.uniform(5, 60), rng.uniform(60, 180), rng.uniform(180, 250)])
         color = np.full(3, level) + rng.normal(0, 6, 3)
     else:
-        hsv = np.uint8([[[rng.integers(180), min(255, rng.gamma(2, 45)), rng.uniform(25, 250)]]])
+        hsv = np.array([[[rng.integers(180), min(255, rng.gamma(2, 45)), rng.uniform(25, 250)]]]).astype(np.uint8)
         color = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[0, 0].astype(float)
     return np.clip(color, 3, 252)
 

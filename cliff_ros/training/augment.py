@@ -14,6 +14,7 @@ from torch import Tensor
 
 from cliff_ros.body import MIRROR
 from cliff_ros.body.tensors import constant, index
+from cliff_ros.cliff.embedded import CONTRAST, GRAY
 from cliff_ros.cliff.lifting import MIRROR_KEYPOINTS
 from cliff_ros.training.losses import mirror
 
@@ -35,11 +36,11 @@ def augment(
     looks: float = 1.0,
     flips: float = 0.5,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Crops (N, h, w, 3) uint8 and their truth -> normalised (N, 3, h, w), and the truth of what these show.
+    """Crops (N, h, w, 3) uint8 and their truth -> normalized (N, 3, h, w), and the truth of what these show.
 
     turns: rotations in the plane too, which no camera makes: for keypoints only. All else is another crop of the same
     picture, and the location says so. parts: share of crops of a part of the person; looks: strength of what is done to
-    colours, light, sharpness, and of patches in front; 0: nothing. flips: share of mirrors.
+    colors, light, sharpness, and of patches in front; 0: nothing. flips: share of mirrors.
     """
     n, device = len(images), images.device
     height, width = images.shape[1:3]
@@ -54,7 +55,7 @@ def augment(
     if parts:
         scale, shift = _parts(truth, scale, shift, half, parts)
     cos, sin = torch.cos(angle) * scale, torch.sin(angle) * scale
-    # p [crop heights from the centre] shows what was at to_input p + shift
+    # p [crop heights from the center] shows what was at to_input p + shift
     to_input = torch.stack([cos * sign, -sin * sign, sin, cos], 1).view(n, 2, 2)
     back = torch.stack([cos * sign, sin, -sin * sign, cos], 1).view(n, 2, 2) / (scale**2)[:, None, None]
     keypoints = (truth['keypoints'] - shift[:, None]) @ back.mT
@@ -66,7 +67,7 @@ def augment(
 
     x = _warp(images, to_input, shift, half)
     x = recolor(x, looks)
-    return (x - 118) / 62, truth | dict(keypoints=keypoints, depths=depths / scale[:, None], location=location)
+    return (x - GRAY) / CONTRAST, truth | dict(keypoints=keypoints, depths=depths / scale[:, None], location=location)
 
 
 def _parts(truth: dict[str, Tensor], scale: Tensor, shift: Tensor, half: Tensor, share: float) -> tuple[Tensor, Tensor]:
@@ -115,14 +116,14 @@ def recolor(x: Tensor, strength: float = 1.0) -> Tensor:
         return torch.randn(n, channels, 1, 1, device=device)
 
     x = _patches(x, strength)
-    # light: exposure, gamma, a fall-off across the picture, tint, saturation down to grey
+    # light: exposure, gamma, a fall-off across the picture, tint, saturation down to gray
     down = torch.linspace(-1, 1, height, device=device)[:, None]
     across = torch.linspace(-1, 1, width, device=device)
     fall = some(0.3) * strength * 0.3 * (normal() * down + normal() * across)
     gamma = torch.exp((some(0.5) * normal() * 0.35 * strength).clamp(-1, 1))
     x = (x / 255).clamp(1e-3, 1) ** gamma * (1 + fall.clamp(-0.7, 1.5))
-    grey = (x * constant(device, (0.299, 0.587, 0.114))[:, None, None]).sum(1, keepdim=True)
-    x = torch.lerp(x, grey.expand_as(x), (some(0.3) * uniform(0, 1.3)).clamp(max=1))
+    gray = (x * constant(device, (0.299, 0.587, 0.114))[:, None, None]).sum(1, keepdim=True)
+    x = torch.lerp(x, gray.expand_as(x), (some(0.3) * uniform(0, 1.3)).clamp(max=1))
     x = x * 255
     x = (x - 118) * (1 + 0.15 * strength * normal(3)) + 118 + 12 * strength * normal(3)
     x = (x - 118) * (1 - some(0.2) * uniform(0, 0.6) * min(strength, 1.5)) + 118  # haze
@@ -152,7 +153,7 @@ def _blurred(x: Tensor) -> Tensor:
 
 
 def _patches(x: Tensor, strength: float) -> Tensor:
-    """Turned rectangles in front: a part of another picture of the batch, or of one colour."""
+    """Turned rectangles in front: a part of another picture of the batch, or of one color."""
     n, device = len(x), x.device
     height, width = x.shape[2:]
     down = ((torch.arange(height, device=device) + 0.5) / height - 0.5)[:, None]

@@ -50,7 +50,7 @@ def load_shard(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def render_stills(sampler: StillSampler, path: Path, count: int) -> None:
     """Render frames of all sizes into one file: images_<i>, and boxes as rows (frame, x0, y0, x1, y1, asked for)."""
-    arrays = {}
+    arrays: dict[str, np.ndarray] = {}
     for k, (width, height, rows_seen) in enumerate(SIZES):
         images = np.full((count // len(SIZES), height, width, 3), PADDING, np.uint8)
         rows = []
@@ -64,4 +64,4 @@ def render_stills(sampler: StillSampler, path: Path, count: int) -> None:
                 rows.append(np.column_stack([np.full(len(boxes), i), shrunk, np.full(len(boxes), flag)]))
         arrays |= {f'images_{k}': images, f'boxes_{k}': np.concatenate(rows).astype(np.float32)}
     with write_aside(path, sync=False) as partial:
-        np.savez(partial, **arrays)
+        np.savez(partial, **arrays)  # type: ignore[arg-type]  # NumPy calls one of its options allow_pickle

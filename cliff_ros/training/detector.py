@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 import io
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -16,13 +15,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cliff_ros.cliff.embedded import Residual, conv
+from cliff_ros.boxes import iou
+from cliff_ros.cliff.embedded import CONTRAST, GRAY, Residual, conv
 from cliff_ros.files import write_bytes
 from cliff_ros.graph.export import halve
 from cliff_ros.training.augment import recolor
 from cliff_ros.training.data import SIZES
+from cliff_ros.training.loop import LAST, Log, Progress, Stage
 from cliff_ros.training.pool import Feeder
-from cliff_ros.training.progress import Average, Losses, channels_last, half_precision, rounded, save, set_rate, step
+from cliff_ros.training.progress import channels_last, channels_last_of, half_precision, plain_of, rounded
 
 STRIDE = 8
 WIDTHS, DILATIONS = (16, 32, 72, 144), (1, 2, 4, 8)
@@ -31,7 +32,7 @@ RATE, BATCH = {'cpu': 3e-3, 'cuda': 4e-3}, {'cpu': 16, 'cuda': 64}
 
 
 class PersonDetector(nn.Module):
-    """Normalised image (B, 3, h, w) -> heatmap logits (B, 1, h/8, w/8), log distances (B, 4, h/8, w/8)."""
+    """Normalized image (B, 3, h, w) -> heatmap logits (B, 1, h/8, w/8), log distances (B, 4, h/8, w/8)."""
 
     def __init__(self, widths: Sequence[int] = WIDTHS, dilations: Sequence[int] = DILATIONS) -> None:
         super().__init__()
@@ -48,7 +49,7 @@ class PersonDetector(nn.Module):
         self.head = nn.Conv2d(c8, 5, 1)
         nn.init.zeros_(self.head.weight)
         with torch.no_grad():
-            self.head.bias.copy_(torch.tensor([-4.0, 1.5, 2.0, 1.5, 2.0]))
+            self.head.bias.copy_(torch.tensor([-4.0, 1.5, 2.0, 1.5, 2.0]))  # type: ignore[union-attr]
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         x8 = self.stage8(self.stem(image))
@@ -67,15 +68,15 @@ class DetectorGraph(nn.Module):
         self.network = network
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        heat, distance = self.network(normalise(image))
+        heat, distance = self.network(normalize(image))
         heat = torch.sigmoid(heat)
         peak = (heat >= F.max_pool2d(heat, 3, 1, 1)).to(heat.dtype)
         return heat * peak, torch.exp(distance.clamp(max=6)) * 4
 
 
-def normalise(image: Tensor) -> Tensor:
+def normalize(image: Tensor) -> Tensor:
     """(B, h, w, 3) uint8 -> (B, 3, h, w) about unit deviation."""
-    return (image.permute(0, 3, 1, 2).float() - 118) / 62
+    return (image.permute(0, 3, 1, 2).float() - GRAY) / CONTRAST
 
 
 def read_stills(path: Path) -> list[tuple[Tensor, Tensor]]:
@@ -140,7 +141,7 @@ def targets(boxes: Tensor, width: int, height: int) -> tuple[Tensor, Tensor, Ten
     device, w, h = boxes.device, width // STRIDE, height // STRIDE
     x = (torch.arange(w, device=device) * STRIDE + STRIDE / 2)[None, None, None]
     y = (torch.arange(h, device=device) * STRIDE + STRIDE / 2)[None, None, :, None]
-    # pixel centres to the edge-based grid of the cells
+    # pixel centers to the edge-based grid of the cells
     x0, y0, x1, y1 = (boxes[..., k, None, None] + 0.5 for k in range(4))
     kind = boxes[..., 4, None, None]
     asked = kind > 0.5
@@ -181,18 +182,18 @@ def detector_loss(
         return (d[:, :1] + d[:, 2:3]) * (d[:, 1:2] + d[:, 3:])
 
     common = area(torch.minimum(a, b))
-    iou = common / (area(a) + area(b) - common)
-    return focal + l1 - (iou.clamp(min=1e-3).log() * mask).sum() / count
+    overlap = common / (area(a) + area(b) - common)
+    return focal + l1 - (overlap.clamp(min=1e-3).log() * mask).sum() / count
 
 
 def loss_on(network: PersonDetector, images: Tensor, boxes: Tensor, looks: float = 1.0) -> Tensor:
-    """Of frames (B, h, w, 3) uint8 and boxes (B, M, 5), mirrored and in other colours at random."""
+    """Of frames (B, h, w, 3) uint8 and boxes (B, M, 5), mirrored and in other colors at random."""
     height, width = images.shape[1:3]
     with torch.no_grad():
         flip = torch.rand(len(images), device=images.device) < 0.5
         x = images.permute(0, 3, 1, 2).float()
         x = torch.where(flip[:, None, None, None], x.flip(3), x)
-        x = (recolor(x, looks) - 118) / 62
+        x = (recolor(x, looks) - GRAY) / CONTRAST
         x0, y0, x1, y1, kind = boxes.unbind(2)
         turned = torch.stack([width - 1 - x1, y0, width - 1 - x0, y1, kind], 2)
         wanted = targets(torch.where(flip[:, None, None], turned, boxes), width, height)
@@ -207,7 +208,7 @@ def validate(network: PersonDetector, pool: StillPool, threshold: float = 0.35) 
     asked = found = right = said = 0
     for images, boxes in pool.once(32):
         with half_precision(pool.device):
-            heat, distance = network(channels_last(normalise(images)))
+            heat, distance = network(channels_last(normalize(images)))
         heat = torch.sigmoid(heat.float())
         heat = heat * (heat >= F.max_pool2d(heat, 3, 1, 1))
         reach = torch.exp(distance.float().clamp(max=6)) * 4
@@ -217,7 +218,7 @@ def validate(network: PersonDetector, pool: StillPool, threshold: float = 0.35) 
             at = torch.stack([x, y], 1) * STRIDE + STRIDE / 2 - 0.5
             left, top, right_, bottom = reach[i, :, y, x]
             mine = torch.stack([at[:, 0] - left, at[:, 1] - top, at[:, 0] + right_, at[:, 1] + bottom], 1)
-            overlap = _iou(mine, boxes[i, :, :4])
+            overlap = torch.from_numpy(iou(mine.cpu().numpy(), boxes[i, :, :4].cpu().numpy())).to(boxes.device)
             people, maybe = kind[i] > 0.5, (kind[i] > -0.5) & (kind[i] < 0.5)
             hits = overlap > 0.5
             asked += int(people.sum())
@@ -228,95 +229,66 @@ def validate(network: PersonDetector, pool: StillPool, threshold: float = 0.35) 
     return {'recall_percent': 100 * found / max(asked, 1), 'precision_percent': 100 * right / max(said, 1)}
 
 
-def _iou(a: Tensor, b: Tensor) -> Tensor:
-    """(N, 4), (M, 4) -> (N, M)."""
-    low, high = torch.maximum(a[:, None, :2], b[:, :2]), torch.minimum(a[:, None, 2:], b[:, 2:])
-    common = (high - low).clamp(min=0).prod(2)
-    return common / ((a[:, 2:] - a[:, :2]).prod(1)[:, None] + (b[:, 2:] - b[:, :2]).prod(1) - common).clamp(min=1e-6)
+class DetectorStage(Stage[PersonDetector]):
+    """The detector learns from frames of the pool, on its device; arguments as those of `KeypointStage`."""
 
+    name, warmup, clip = 'detector', 50, 10.0
 
-def train(
-    pool: StillPool,
-    network: PersonDetector,
-    progress: Callable[[int], float],
-    feeder: Feeder | None = None,
-    validation: StillPool | None = None,
-    checkpoint: Path | None = None,
-    batch: int = 0,
-    rate: float = 0.0,
-    looks: float = 1.0,
-    every: float = 120.0,
-    log=print,
-    look: Callable[[PersonDetector], None] | None = None,
-) -> PersonDetector:
-    """Train on frames of the pool, on its device; arguments as `keypoints.train`. Returns the average (EMA)."""
-    torch.manual_seed(0)
-    device = pool.device
-    batch, rate = batch or BATCH.get(device.type, 16), rate or RATE.get(device.type, 3e-3)
-    network = network.to(device, memory_format=torch.channels_last).train()
-    average, parameters = Average(network, copy.deepcopy(network)), list(network.parameters())
-    optimizer = torch.optim.AdamW(parameters, rate, weight_decay=1e-3, fused=True)
-    count = samples = 0
-    if checkpoint and checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True, map_location=device)
-        network.load_state_dict(state['network'])
-        average.module.load_state_dict(state['average'])
-        optimizer.load_state_dict(state['optimizer'])
-        count = average.steps = state['step']
-        torch.manual_seed(count)
-    means, started = Losses(log, name='detector'), time.monotonic()
-    saved = started
+    def __init__(
+        self,
+        pool: StillPool,
+        network: PersonDetector,
+        progress: Progress,
+        feeder: Feeder | None = None,
+        validation: StillPool | None = None,
+        checkpoint: Path | None = None,
+        batch: int = 0,
+        rate: float = 0.0,
+        looks: float = 1.0,
+        every: float = 120.0,
+        log: Log = print,
+        written: Callable[[PersonDetector], None] | None = None,
+    ) -> None:
+        torch.manual_seed(0)
+        self.pool, self.feeder, self.validation = pool, feeder, validation
+        self.looks, self.written, kind = looks, written, pool.device.type
+        self.batch = batch or BATCH.get(kind, 16)
+        network = channels_last_of(network, pool.device).train()
+        super().__init__(network, rate or RATE.get(kind, 3e-3), progress, checkpoint, every, log)
 
-    def keep() -> None:
-        if checkpoint:
-            save(
-                checkpoint,
-                network=network.state_dict(),
-                average=average.module.state_dict(),
-                optimizer=optimizer.state_dict(),
-                step=count,
-            )
-        if validation is not None and len(validation):
-            log(f'detector: {pool.frames} frames so far; validation', rounded(validate(average.module, validation)))
+    @property
+    def batch_size(self) -> int:
+        return self.batch
 
-    try:
-        begun = count
-        while (over := progress(count)) < 1 or count == begun:  # one step at least
-            if feeder:
-                for (sizes,) in feeder.take(1):
-                    pool.add(sizes)
-            set_rate(optimizer, rate, over, count, warmup=50)
-            loss = loss_on(network, *pool.batch(batch), looks)
-            step(loss, optimizer, parameters, 10.0)
-            average.update()
-            count += 1
-            samples += batch
-            now = time.monotonic()
-            means.add(count, now - started, samples, {'loss': loss})
-            if now - saved > every:
-                saved = now
-                keep()
-                if look:
-                    look(average.module)
-    except KeyboardInterrupt:
-        keep()
-        raise
-    keep()
-    return average.module
+    def take(self) -> None:
+        if self.feeder:
+            for (sizes,) in self.feeder.take(1):
+                self.pool.add(sizes)
+
+    def loss(self) -> tuple[Tensor, dict[str, Tensor]]:
+        loss = loss_on(self.module, *self.pool.batch(self.batch), self.looks)
+        return loss, {'loss': loss}
+
+    def look(self, when: str) -> None:
+        if self.validation is not None and len(self.validation):
+            figures = rounded(validate(self.result, self.validation))
+            self.log(f'{self.name}: {self.pool.frames} frames {when}; validation', figures)
+        if self.written and when != LAST:
+            self.written(self.result)
 
 
 def export_detector(network: PersonDetector, path: Path) -> None:
     """Write the graph that cliff_ros.detect runs."""
     import onnx
 
-    network = copy.deepcopy(network).to('cpu', memory_format=torch.contiguous_format)
+    network = plain_of(copy.deepcopy(network))
     example = torch.zeros(1, 224, 384, 3, dtype=torch.uint8)
     exported = io.BytesIO()
     with torch.no_grad():
         torch.onnx.export(
             DetectorGraph(network).eval(),
             (example,),
-            exported,
+            exported,  # type: ignore[arg-type]  # a file is as good as its name
             input_names=['image'],
             output_names=['heatmap', 'ltrb'],
             opset_version=17,

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import copy
-import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -15,11 +14,11 @@ from cliff_ros.body import NUM_JOINTS
 from cliff_ros.body.tensors import constant
 from cliff_ros.cliff.embedded import CROP_HEIGHT, CROP_WIDTH, NEVER, EmbeddedCliff, KeypointEncoder, Maps
 from cliff_ros.cliff.lifting import NUM_KEYPOINTS
-from cliff_ros.errors import InputError
 from cliff_ros.training.augment import augment, inside
+from cliff_ros.training.loop import LAST, Log, Progress, Stage
 from cliff_ros.training.losses import facing_of
-from cliff_ros.training.pool import CropPool, Feeder
-from cliff_ros.training.progress import Average, Losses, channels_last, half_precision, rounded, save, set_rate, step
+from cliff_ros.training.pool import CropPool
+from cliff_ros.training.progress import channels_last, channels_last_of, half_precision, rounded
 
 RATE = {'cpu': 2.5e-3, 'cuda': 3.5e-3}  # of learning, at its highest
 BATCH = {'cpu': 64, 'cuda': 1024}
@@ -112,7 +111,7 @@ def validate(encoder: KeypointEncoder, pool: CropPool, parts: bool = False, most
             if parts:
                 x, truth = augment(images, truth, turns=False, parts=1.0, looks=0.0, flips=0.0)
             else:
-                x = EmbeddedCliff.normalise(images)
+                x = EmbeddedCliff.normalize(images)
             with half_precision(device):
                 maps = encoder.maps(channels_last(x))
             keypoints, _, depth, confidence = encoder.read(maps.float())
@@ -133,15 +132,15 @@ def validate(encoder: KeypointEncoder, pool: CropPool, parts: bool = False, most
             if seen >= most:
                 break
     encoder.train(training)
-    found = {name: torch.cat(values).float() for name, values in found.items()}
+    seen_at = {name: torch.cat(values).float() for name, values in found.items()}
 
     def percent(name: str) -> float:
-        return found[name].mean().item() * 100 if len(found[name]) else 0.0
+        return seen_at[name].mean().item() * 100 if len(seen_at[name]) else 0.0
 
     return {
         'mean_percent': percent('error'),
-        'median_percent': found['error'].median().item() * 100,
-        'pck@0.1': (found['error'] < 0.1).float().mean().item() * 100,
+        'median_percent': seen_at['error'].median().item() * 100,
+        'pck@0.1': (seen_at['error'] < 0.1).float().mean().item() * 100,
         'outside_percent': percent('outside'),
         'depth_percent': percent('depth'),
         'facing_wrong_percent': percent('facing'),
@@ -156,100 +155,75 @@ def learn_outside(encoder: KeypointEncoder, pool: CropPool) -> None:
     """Start an encoder that never said what is outside of its crop where it says so of one keypoint in twenty."""
     if (encoder.outside.bias == NEVER).all():
         images, _ = pool.batch(256)
-        heatmaps = encoder.maps(channels_last(EmbeddedCliff.normalise(images))).heatmaps
+        heatmaps = encoder.maps(channels_last(EmbeddedCliff.normalize(images))).heatmaps
         encoder.outside.bias.copy_(heatmaps.float().logsumexp(-1).mean(0) - 3)
 
 
-def train(
-    pool: CropPool,
-    validation: CropPool,
-    encoder: KeypointEncoder,
-    progress: Callable[[int], float],
-    feeder: Feeder | None = None,
-    checkpoint: Path | None = None,
-    batch: int = 0,
-    rate: float = 0.0,
-    looks: float = 1.0,
-    every: float = 150.0,
-    log=print,
-    look: Callable[[KeypointEncoder], None] | None = None,
-) -> KeypointEncoder:
-    """Train on crops of the pool, on its device, and of whatever the feeder finds meanwhile; returns the average (EMA).
+class Supply(Protocol):
+    """Where crops come from while training goes on: a `Feeder`, or what stands before one."""
 
-    progress: after so many steps, 0 to 1, for one cosine; checkpoint: to go on from where there is one; batch, rate: 0
-    for those of the device; looks: strength of the augmentation; every: seconds from one validation to the next, after
-    each of which `look` is called with the averaged encoder.
+    def take(self, most: int) -> list[tuple]:
+        """Of at most so many files, images and rows for `CropPool.add`."""
+        ...
+
+
+class KeypointStage(Stage[KeypointEncoder]):
+    """The encoder learns from crops of the pool, on its device, and from whatever the feeder finds meanwhile.
+
+    validation: crops to judge by; batch, rate: 0 for those of the device; looks: strength of the augmentation; written:
+    called with the averaged encoder after each look but the last.
     """
-    torch.manual_seed(0)
-    device = pool.device
-    batch, rate = batch or BATCH.get(device.type, 64), rate or RATE.get(device.type, 2.5e-3)
-    encoder = encoder.to(device, memory_format=torch.channels_last).train()
-    learn_outside(encoder, pool)
-    average = Average(encoder, copy.deepcopy(encoder))
-    parameters = list(encoder.parameters())
-    optimizer = torch.optim.AdamW(parameters, rate, weight_decay=1e-3, fused=True)
-    count = samples = 0
-    if checkpoint and checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True, map_location=device)
-        if 'average' not in state:
-            raise InputError(f"'{checkpoint}' is of an older version of this training: delete it, or change --work")
-        encoder.load_state_dict(state['encoder'])
-        average.module.load_state_dict(state['average'])
-        optimizer.load_state_dict(state['optimizer'])
-        count, average.steps = state['step'], state['step']
-        torch.manual_seed(count)
-        log(f'keypoints: resuming at step {count}')
-    means, started = Losses(log, name='keypoints'), time.monotonic()
-    saved = started
 
-    def keep() -> None:
-        if checkpoint:
-            save(
-                checkpoint,
-                encoder=encoder.state_dict(),
-                average=average.module.state_dict(),
-                optimizer=optimizer.state_dict(),
-                step=count,
-            )
+    name, key = 'keypoints', 'encoder'
 
-    def report(when: str) -> None:
-        log(f'keypoints: {pool.taken} crops and {count} steps {when}')
-        if len(validation):
+    def __init__(
+        self,
+        pool: CropPool,
+        validation: CropPool,
+        encoder: KeypointEncoder,
+        progress: Progress,
+        feeder: Supply | None = None,
+        checkpoint: Path | None = None,
+        batch: int = 0,
+        rate: float = 0.0,
+        looks: float = 1.0,
+        every: float = 150.0,
+        log: Log = print,
+        written: Callable[[KeypointEncoder], None] | None = None,
+    ) -> None:
+        torch.manual_seed(0)
+        self.pool, self.validation, self.feeder = pool, validation, feeder
+        self.looks, self.written, kind = looks, written, pool.device.type
+        self.batch = batch or BATCH.get(kind, 64)
+        encoder = channels_last_of(encoder, pool.device).train()
+        learn_outside(encoder, pool)
+        super().__init__(encoder, rate or RATE.get(kind, 2.5e-3), progress, checkpoint, every, log)
+
+    @property
+    def batch_size(self) -> int:
+        return self.batch
+
+    def take(self) -> None:
+        if self.feeder:
+            for tensors in self.feeder.take(2):
+                self.pool.add(*tensors)
+
+    def loss(self) -> tuple[Tensor, dict[str, Tensor]]:
+        return loss_on(self.module, *self.pool.batch(self.batch), self.looks)
+
+    def shrink(self) -> bool:
+        if self.batch <= 64:
+            return False
+        self.batch = self.batch * 3 // 4
+        torch.cuda.empty_cache()
+        self.pool.shrink()
+        self.log(f'{self.name}: out of memory; batches of {self.batch} from here on, {len(self.pool)} crops at most')
+        return True
+
+    def look(self, when: str) -> None:
+        self.log(f'{self.name}: {self.pool.taken} crops and {self.count} steps {when}')
+        if len(self.validation):
             for name, parts in (('whole', False), ('parts', True)):
-                log(f'validation, {name}:', rounded(validate(average.module, validation, parts)))
-
-    try:
-        begun = count
-        while (over := progress(count)) < 1 or count == begun:  # one step at least
-            if feeder:
-                for tensors in feeder.take(2):
-                    pool.add(*tensors)
-            set_rate(optimizer, rate, over, count)
-            try:
-                loss, parts = loss_on(encoder, *pool.batch(batch), looks)
-                step(loss, optimizer, parameters)
-            except torch.OutOfMemoryError:
-                if batch <= 64:
-                    raise
-                batch, loss = batch * 3 // 4, None
-                torch.cuda.empty_cache()
-                pool.shrink()
-                log(f'keypoints: out of memory; batches of {batch} from here on, {len(pool)} crops at most')
-                continue
-            average.update()
-            count += 1
-            samples += batch
-            now = time.monotonic()
-            means.add(count, now - started, samples, parts)
-            if now - saved > every:
-                saved = now
-                report('so far')
-                keep()
-                if look:
-                    look(average.module)
-    except KeyboardInterrupt:
-        keep()
-        raise
-    keep()
-    report('in all')
-    return average.module
+                self.log(f'validation, {name}:', rounded(validate(self.result, self.validation, parts)))
+        if self.written and when != LAST:
+            self.written(self.result)

@@ -1,6 +1,6 @@
 """CLIFF's losses: SMPL parameters, 3D joints, and 2D reprojection in the full frame (paper section 3).
 
-Everything is in the normalised camera (f = 1), where location = (cx/f, cy/f, b/f) of the crop.
+Everything is in the normalized camera (f = 1), where location = (cx/f, cy/f, b/f) of the crop.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from torch import Tensor
 from cliff_ros.body import MIRROR
 from cliff_ros.body.kinematics import Kinematics
 from cliff_ros.body.tensors import constant, index
+from cliff_ros.crop.translation import full_translation
 
 HMR_FOCAL = 5000 / 224  # [crop heights] HMR and SPIN: 5000 px for crops of 224 px
 
@@ -21,17 +22,13 @@ HMR_FOCAL = 5000 / 224  # [crop heights] HMR and SPIN: 5000 px for crops of 224 
 class Skeleton(Kinematics):
     """SMPL's joints from betas and rotations, differentiable, without the mesh."""
 
-    def forward(self, betas: Tensor, rotations: Tensor) -> Tensor:
+    def forward(self, betas: Tensor, rotations: Tensor) -> Tensor:  # type: ignore[override]  # of joints alone
         """(B, 24, 3) with SMPL translation zero; betas (B, 10), rotations (B, 24, 3, 3)."""
-        return super().forward(self.rest(betas), rotations)[1]
+        return self.posed(betas, rotations)[1]
 
-
-def full_translation(camera: Tensor, location: Tensor) -> Tensor:
-    """SMPL translation (B, 3) from the crop camera (s, tx, ty): the paper's equation 4 with the plain location."""
-    scale = location[:, 2] * camera[:, 0]
-    return torch.stack(
-        [camera[:, 1] + 2 * location[:, 0] / scale, camera[:, 2] + 2 * location[:, 1] / scale, 2 / scale], 1
-    )
+    def posed(self, betas: Tensor, rotations: Tensor) -> tuple[Tensor, Tensor]:
+        """Orientations (B, 24, 3, 3) in the root's frame of reference, and joints as of `forward`."""
+        return super().forward(self.rest(betas), rotations)
 
 
 def project(points: Tensor) -> Tensor:
@@ -88,7 +85,7 @@ def losses(
 def mirror(truth: dict[str, Tensor], flip: Tensor) -> dict[str, Tensor]:
     """The truth of mirrored images, for the samples where flip (B,) is set; exact for a symmetric body.
 
-    The crop's centre mirrors about the optical axis with it, so the location does too (CameraHMR's trap).
+    The crop's center mirrors about the optical axis with it, so the location does too (CameraHMR's trap).
     """
     device = flip.device
     m = constant(device, (-1.0, 1.0, 1.0))
@@ -106,7 +103,7 @@ def facing_of(rotations: Tensor) -> Tensor:
 
 def as_truth(labels: np.ndarray) -> dict[str, Tensor]:
     """Label records (synthetic.crops.LABEL) -> tensors."""
-    return {name: torch.from_numpy(np.ascontiguousarray(labels[name])) for name in labels.dtype.names}
+    return {name: torch.from_numpy(np.ascontiguousarray(labels[name])) for name in labels.dtype.names or ()}
 
 
 def relative_depths(truth: dict[str, Tensor], skeleton: Skeleton) -> Tensor:

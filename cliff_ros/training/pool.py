@@ -178,7 +178,7 @@ class Feeder:
 
     def take(self, most: int = 8) -> list[tuple]:
         """What was read since, at most so many files; never waits."""
-        found = []
+        found: list[tuple] = []
         while len(found) < most:
             try:
                 found.append(self._ready.get_nowait())
@@ -188,7 +188,8 @@ class Feeder:
 
     def take_all(self, least: int = 1, timeout: float = 600.0) -> list[tuple]:
         """All files that are there now, after waiting for the first `least`."""
-        found, deadline = [], time.monotonic() + timeout
+        found: list[tuple] = []
+        deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
             found += self.take()
             if len(found) >= least and self._caught_up.is_set() and self._ready.empty():
@@ -206,8 +207,8 @@ def crop_reader(pinned: bool) -> Callable[[Path], tuple[Tensor, Tensor]]:
 
     def read(path: Path) -> tuple[Tensor, Tensor]:
         images, labels = load_shard(path)
-        tensors = torch.from_numpy(images), torch.from_numpy(pack(labels))
-        return tuple(tensor.pin_memory() for tensor in tensors) if pinned else tensors
+        pictures, rows = torch.from_numpy(images), torch.from_numpy(pack(labels))
+        return (pictures.pin_memory(), rows.pin_memory()) if pinned else (pictures, rows)
 
     return read
 

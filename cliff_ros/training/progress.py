@@ -1,4 +1,4 @@
-"""What every training loop shares: the clock of the whole training, one cosine, averaged weights, a line of losses."""
+"""What every training shares: the clock of the whole, one cosine, a line of losses, checkpoints."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from cliff_ros.files import save_tensors, write_aside
+
+Network = TypeVar('Network', bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,10 @@ class Clock:
         """Of the total, what is over."""
         return self.elapsed / self.total
 
+    def is_past(self, share: float) -> bool:
+        """Whether more than that share of the total is over."""
+        return self.share > share
+
     def progress(self, interval: tuple[float, float]) -> float:
         """0 to 1 within an interval of shares of the total; 1 and more when it is over."""
         start, end = interval
@@ -53,41 +60,12 @@ def set_rate(optimizer: Optimizer, rate: float, progress: float, step: int, warm
         group['lr'] = rate * group.get('scale', 1.0)
 
 
-class Average:
-    """Running average of a module's parameters and of its batch norms' statistics (EMA), in `module`."""
-
-    def __init__(self, module: nn.Module, average: nn.Module, decay: float = 0.999) -> None:
-        self.module, self.decay, self.steps = average.eval().requires_grad_(False), decay, 0
-        pairs = [
-            (mean, value)
-            for mean, value in zip(average.state_dict().values(), module.state_dict().values(), strict=True)
-            if value.is_floating_point()
-        ]
-        self._means, self._values = (list(tensors) for tensors in zip(*pairs, strict=True))
-
-    @torch.no_grad()
-    def update(self) -> None:
-        """After a step of the optimizer. The first steps count little."""
-        self.steps += 1
-        decay = min(self.decay, self.steps / (self.steps + 10))
-        torch._foreach_lerp_(self._means, self._values, 1 - decay)
-
-
-def step(loss: Tensor, optimizer: Optimizer, parameters: list[Tensor], most: float = 20.0) -> None:
-    """One step down, the gradient's norm at most that; none where it is not finite. Nothing waits for the device."""
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    norm = nn.utils.clip_grad_norm_(parameters, most)
-    if optimizer.defaults.get('fused'):
-        optimizer.found_inf = (~torch.isfinite(norm)).float()  # as torch.amp's scaler tells fused optimizers
-    optimizer.step()
-
-
 class Losses:
     """Sums the parts of a loss and logs their means every so many steps."""
 
     def __init__(self, log: Callable, every: int = 250, name: str = '') -> None:
-        self.log, self.every, self.name, self.sums = log, every, name, {}
+        self.log, self.every, self.name = log, every, name
+        self.sums: dict[str, Tensor] = {}
         self.last: tuple[float, int] | None = None
 
     def add(self, step: int, elapsed: float, samples: int, parts: dict[str, Tensor]) -> bool:
@@ -115,6 +93,16 @@ def half_precision(device: torch.device | str) -> torch.autocast:
     kind = torch.device(device).type
     enabled = kind == 'cuda' or torch.cpu._is_avx512_bf16_supported()
     return torch.autocast(kind if kind in ('cpu', 'cuda') else 'cpu', torch.bfloat16, enabled=enabled)
+
+
+def channels_last_of(module: Network, device: torch.device | str) -> Network:
+    """The module on a device, its weights laid out as convolutions are fastest with."""
+    return module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def plain_of(module: Network) -> Network:
+    """The module on the CPU, its weights laid out as files have them."""
+    return module.to('cpu', memory_format=torch.contiguous_format)  # type: ignore[call-overload, no-any-return]
 
 
 def channels_last(x: Tensor) -> Tensor:

@@ -11,99 +11,32 @@ import contextlib
 import copy
 import json
 import multiprocessing
-import os
-import signal
-import threading
 import time
 import traceback
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import torch
 
-from cliff_ros import signals
 from cliff_ros.body import load_body
-from cliff_ros.cliff.embedded import (
-    BLOCKS,
-    WIDTHS,
-    EmbeddedCliff,
-    KeypointEncoder,
-    encoder_options,
-    from_weights,
-    like,
-    load_embedded,
-    round_to_half,
-)
+from cliff_ros.cliff.embedded import EmbeddedCliff, KeypointEncoder, encoder_options, like, load_embedded
 from cliff_ros.cliff.lifting import LiftingRegressor
 from cliff_ros.errors import InputError
-from cliff_ros.graph.export import export_graph
-from cliff_ros.training import detector, keypoints, regressor, skeletons
+from cliff_ros.training import keypoints
+from cliff_ros.training.beside import run_beside
+from cliff_ros.training.lifting_stage import LiftingStage, extract, joined
 from cliff_ros.training.losses import Skeleton
 from cliff_ros.training.pool import CropPool, Feeder, crop_reader
-from cliff_ros.training.progress import Clock, save
-from cliff_ros.training.rendering import Plan, Renderers
+from cliff_ros.training.progress import Clock, channels_last_of, plain_of, save
+from cliff_ros.training.rendering import Renderers
+from cliff_ros.training.session import FEATURES, KEYPOINTS, REGRESSOR, Log, Settings, describe, free_memory, prepare
+from cliff_ros.training.weights import export_embedded, write_weights
 
-# Of the time from the first second to the last file; stages of the same process follow each other.
-KEYPOINTS, FEATURES, REGRESSOR = (0.0, 0.70), (0.70, 0.77), (0.77, 0.94)
-SKELETONS, DETECTOR = (0.0, 0.2), (0.2, 0.9)
 GOING_ON = 0.6  # of the encoder's learning rate, for one that was trained before
 EARLY = (0.35, 0.55)  # when the network is also written before it is finished
 PARTS = (0.0, 0.6)  # of the regressor's crops, each of which is seen so often, the share that shows a part of a person
-MOST_FILE = 15 << 20  # bytes of a file of weights; larger ones are written as several
 CROP_BYTES = 128 * 96 * 3 + 315 * 4
-
-
-@dataclass(frozen=True)
-class Settings:
-    """work: of data and checkpoints; output: of the finished graphs; seconds: from the start to the last file.
-
-    record: of weights, the log, and graphs that are not finished.
-
-    workers: processes in all, two of which train; device: 'auto', 'cpu' or 'cuda'; start: the runtime graph of an
-    embedded network whose training goes on; None: from nothing, with an encoder of `encoder`'s options. first: number
-    and seed of the first crops. keep: leave what is rendered where a second start finds it. looks: strength of the
-    augmentation. plan: of the renderers, other than by default.
-    """
-
-    work: Path
-    output: Path
-    record: Path
-    seconds: float
-    workers: int = 2
-    device: str = 'auto'
-    start: Path | None = None
-    encoder: dict = field(default_factory=lambda: dict(widths=WIDTHS, middle=64, blocks=BLOCKS))
-    detector: dict = field(default_factory=lambda: dict(widths=detector.WIDTHS, dilations=detector.DILATIONS))
-    first: int = 0
-    keep: bool = True
-    looks: float = 1.0
-    batch: int = 0
-    plan: dict = field(default_factory=dict)
-
-    @property
-    def torch_device(self) -> torch.device:
-        if self.device == 'auto':
-            return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
-        if self.device == 'cuda' and not torch.cuda.is_available():
-            raise InputError('--device cuda: PyTorch finds no GPU here: use --device cpu, or a PyTorch for your GPU')
-        return torch.device(self.device)
-
-    def render_plan(self) -> Plan:
-        return Plan(self.work / 'rendered', self.first, **self.plan)
-
-
-class Log:
-    """Lines with the time on the clock, on the screen and in a file."""
-
-    def __init__(self, clock: Clock, path: Path, name: str = '') -> None:
-        self.clock, self.path, self.name = clock, path, name
-
-    def __call__(self, *words: object) -> None:
-        line = f'[{self.clock.elapsed:7.1f} s] ' + ' '.join(map(str, words))
-        print(line, flush=True)
-        with contextlib.suppress(OSError), self.path.open('a') as file:
-            file.write(line + '\n')
 
 
 def train(settings: Settings, began: float | None = None, renderers: Renderers | None = None) -> bool:
@@ -146,7 +79,9 @@ class _Run:
         )
         if not renderers and clock.share < KEYPOINTS[1]:
             renderers = Renderers(self.plan, settings.workers - 2)
-        beside = multiprocessing.get_context('spawn').Process(target=_beside, args=(settings, clock.began), daemon=True)
+        beside = multiprocessing.get_context('spawn').Process(
+            target=run_beside, args=(settings, clock.began), daemon=True
+        )
         beside.start()
         feeders: list[Feeder] = []
         try:
@@ -203,11 +138,11 @@ class _Run:
             self.log(f'{free / 1e9:.1f} GB free on the GPU')
             capacity = int(0.55 * free / CROP_BYTES)
         else:
-            capacity = int(0.35 * _free_memory() / CROP_BYTES)
+            capacity = int(0.35 * free_memory() / CROP_BYTES)
         pool = CropPool(self.skeleton, self.device, capacity)
         # Virtual machines may take more than what they say is free at the start.
         self.unseen = CropPool(
-            Skeleton(load_body()), 'cpu', max(int(0.25 * _free_memory() / CROP_BYTES), 400_000 if cuda else 0)
+            Skeleton(load_body()), 'cpu', max(int(0.25 * free_memory() / CROP_BYTES), 400_000 if cuda else 0)
         )
         self.validation = CropPool(self.skeleton, self.device, 1 << 40, block=4000)
         read = crop_reader(False)
@@ -239,7 +174,7 @@ class _Run:
             """Hands over what is to be trained on, and puts aside what is not."""
 
             @staticmethod
-            def take(most: int) -> list:
+            def take(most: int) -> list[tuple]:
                 for tensors in unseen.take(most):
                     self.unseen.add(*tensors)
                 if not len(self.validation):
@@ -248,12 +183,12 @@ class _Run:
                 return seen.take(most)
 
         length = (KEYPOINTS[1] - KEYPOINTS[0]) * self.clock.total
-        self.encoder = keypoints.train(
+        self.encoder = keypoints.KeypointStage(
             pool,
             self.validation,
             encoder,
             lambda _: self.clock.progress(KEYPOINTS),
-            All,
+            All(),
             settings.work / 'keypoints.pt',
             settings.batch,
             rate,
@@ -261,11 +196,11 @@ class _Run:
             min(150.0, max(15.0, length / 10)),
             self.log,
             look,
-        )
+        ).run()
         write_weights(self.encoder, settings.record, 'encoder')
         for tensors in unseen.take_all(0, timeout=max(3.0, 0.02 * self.clock.total)):
             self.unseen.add(*tensors)
-        All.take(0)
+        All().take(0)
         self.log(f'{len(self.unseen)} crops that the encoder did not see')
         del pool
 
@@ -304,14 +239,14 @@ class _Run:
         clock = self.clock
         if self.encoder is None:
             raise InputError('there is no encoder: see above')
-        model = self._model(self.encoder).to(self.device, memory_format=torch.channels_last)
+        model = channels_last_of(self._model(self.encoder), self.device)
         if not len(self.unseen):
             self._write(model)
             self.log(f"no crops for the regressor in '{self.plan.unseen}': it knows only skeletons; give it more time")
             self.failed = True
             return
         validation = {
-            name: regressor.extract(model, self.validation, parts=parts, looks=0.0)
+            name: extract(model, self.validation, parts=parts, looks=0.0)
             for name, parts in (('whole', 0.0), ('parts', 1.0))
             if len(self.validation)
         }
@@ -320,113 +255,22 @@ class _Run:
         for k, parts in enumerate(PARTS):
             end = begin + (last - begin) * (k + 1) / len(PARTS)
             sets.append(
-                regressor.extract(
-                    model, self.unseen, True, parts, self.settings.looks, until=lambda end=end: clock.share > end
-                )
+                extract(model, self.unseen, True, parts, self.settings.looks, until=partial(clock.is_past, end))
             )
             self.log(f'features of {len(sets[-1][0])} crops and mirrored crops')
         self.unseen.blocks.clear()
         interval = (clock.share, REGRESSOR[1])
-        best = regressor.train(
-            model.regressor,
-            *regressor.joined(sets),
-            validation,
-            self.skeleton,
-            lambda _: clock.progress(interval),
-            log=self.log,
-        )
+        best = LiftingStage(
+            model.regressor, *joined(sets), validation, self.skeleton, lambda _: clock.progress(interval), log=self.log
+        ).run()
         model.regressor.load_state_dict(best.state_dict())
         self._write(model)
 
     def _write(self, model: EmbeddedCliff) -> None:
-        model = model.to('cpu', memory_format=torch.contiguous_format)
+        model = plain_of(model)
         write_weights(model.regressor, self.settings.record, 'regressor')
         export_embedded(model, self.settings.output)
         self.log('network written')
-
-
-def _beside(settings: Settings, began: float) -> None:
-    """The process beside: the regressor learns skeletons, then the detector learns stills."""
-    signals.leave_interrupts_to_parent()
-    signal.signal(signal.SIGTERM, _interrupt)
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
-    clock, device = Clock(settings.seconds, began), settings.torch_device
-    log = Log(clock, settings.record / 'training_beside.log')
-    prepare(device, settings.workers)
-    try:
-        torch.zeros(1, device=device)
-    except RuntimeError as error:  # a GPU that takes one process only
-        log(f'beside: {error}; on the CPU from here on')
-        device = torch.device('cpu')
-    path, failed = settings.work / 'skeletons.pt', False
-    try:
-        if not settings.start and clock.progress(SKELETONS) < 1:  # a trained regressor knows them, and more
-            made = skeletons.train(
-                LiftingRegressor(),
-                Skeleton(load_body()).to(device),
-                clock,
-                SKELETONS,
-                settings.work / 'skeletons_started.pt',
-                log=log,
-            )
-            save(path, regressor=made.state_dict())
-            log('skeletons: done')
-    except Exception:  # noqa: BLE001  the detector needs none
-        failed = True
-        log('skeletons failed:', traceback.format_exc())
-    try:
-        _detector(settings, clock, device, log)
-    except Exception:  # noqa: BLE001
-        failed = True
-        log('detector failed:', traceback.format_exc())
-    if failed:
-        raise SystemExit(1)
-
-
-def _end_with(parent: int) -> None:
-    """End this process when its parent is gone, however that ended."""
-    while os.getppid() == parent:
-        time.sleep(1)
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _interrupt(_number: int, _frame: object) -> None:
-    raise KeyboardInterrupt
-
-
-def _detector(settings: Settings, clock: Clock, device: torch.device, log: Log) -> None:
-    plan = settings.render_plan()
-    most = 0.12 * torch.cuda.mem_get_info()[1] if device.type == 'cuda' else 0.15 * _free_memory()
-    pool, held_out = detector.StillPool(device, most), detector.StillPool(device)
-    feeder = Feeder(plan.frames, 'stills_[0-8]*.npz', lambda path: (detector.read_stills(path),), settings.keep)
-    for (sizes,) in feeder.take_all(timeout=max(30.0, clock.total)):
-        pool.add(sizes)
-    for path in sorted(plan.held_out.glob('stills_*.npz')):
-        if '.partial' not in path.name:
-            held_out.add(detector.read_stills(path))
-    log(f'detector: {len(pool)} frames at the start')
-    network = detector.PersonDetector(**settings.detector)
-    interval = (DETECTOR[0] if not settings.start else 0.0, DETECTOR[1])
-
-    def write(average: detector.PersonDetector, folder: Path = settings.record) -> None:
-        write_weights(average, settings.record, 'detector')
-        detector.export_detector(average, folder / 'detector_embedded.onnx')
-
-    average = detector.train(
-        pool,
-        network,
-        lambda _: clock.progress(interval),
-        feeder,
-        held_out,
-        settings.work / 'detector.pt',
-        looks=settings.looks,
-        every=min(120.0, max(20.0, clock.total / 6)),
-        log=log,
-        look=write,
-    )
-    write(average, settings.output)
-    feeder.close()
-    log('detector written')
 
 
 def _export(path: Path, output: Path) -> None:
@@ -436,68 +280,3 @@ def _export(path: Path, output: Path) -> None:
     model = like(weights)
     model.load_state_dict(weights)
     export_embedded(model, output)
-
-
-def prepare(device: torch.device, workers: int) -> None:
-    """What a process that trains sets once: two of them share the cores with the renderers."""
-    torch.set_num_threads(2 if device.type == 'cuda' else max(1, workers // 2))
-    torch.set_flush_denormal(True)  # decayed weights are denormal in the end, and those cost many times the others
-    if device.type == 'cuda':
-        torch.backends.cudnn.benchmark = True
-
-
-def describe(device: torch.device) -> str:
-    if device.type == 'cuda':
-        return f'{torch.cuda.get_device_name(device)}, PyTorch {torch.__version__}'
-    return f'{torch.get_num_threads()} CPU threads, PyTorch {torch.__version__}'
-
-
-def _free_memory() -> float:
-    """Bytes that a process may take."""
-    with open('/proc/meminfo') as file:
-        for line in file:
-            if line.startswith('MemAvailable'):
-                return int(line.split()[1]) * 1024.0
-    return 4e9
-
-
-def write_weights(module: torch.nn.Module, output: Path, name: str) -> None:
-    """The state of a module for `read_weights_of`, large tensors in half precision, in files of 15 MiB at most."""
-    parts: list[dict] = [{}]
-    size = 0
-    for key, value in module.state_dict().items():
-        value = value.detach().cpu()
-        value = value.half() if value.is_floating_point() and value.numel() >= 1024 else value.clone()
-        if size + value.numel() * value.element_size() > MOST_FILE:
-            parts.append({})
-            size = 0
-        parts[-1][key] = value
-        size += value.numel() * value.element_size()
-    for k, part in enumerate(parts):
-        save(output / (f'{name}.pt' if k == 0 else f'{name}_{k}.pt'), **part)
-
-
-def read_weights_of(folder: Path, name: str) -> dict[str, torch.Tensor]:
-    """What `write_weights` wrote, in float32."""
-    files = [folder / f'{name}.pt', *sorted(folder.glob(f'{name}_[0-9].pt'))]
-    if not files[0].exists():
-        raise InputError(f"there is no '{files[0]}': give the folder in which a training left its weights")
-    state: dict[str, torch.Tensor] = {}
-    for file in files:
-        state |= torch.load(file, weights_only=True, map_location='cpu')
-    return {key: value.float() if value.dtype == torch.float16 else value for key, value in state.items()}
-
-
-def export_trained(folder: Path, output: Path) -> None:
-    """Graphs of the weights that a training left in its output folder."""
-    weights = {
-        f'{name}.{key}': value
-        for name in ('encoder', 'regressor')
-        for key, value in read_weights_of(folder, name).items()
-    }
-    export_embedded(from_weights(weights, folder), output)
-
-
-def export_embedded(model: EmbeddedCliff, output: Path) -> None:
-    """Write the runtime graph that the package ships."""
-    export_graph(round_to_half(model).eval(), load_body(), output / 'cliff_embedded.onnx', licence='Apache-2.0')

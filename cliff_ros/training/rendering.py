@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.synchronize import Event
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -189,7 +190,7 @@ def _crops(plan: Plan, seed: int, total: int, folder: Path, everyday: bool, over
     from cliff_ros.synthetic.crops import LABEL, CropSampler
 
     started = time.monotonic()
-    options = dict(num_backgrounds=plan.backgrounds) if plan.backgrounds else {}
+    options: dict[str, Any] = dict(num_backgrounds=plan.backgrounds) if plan.backgrounds else {}
     sampler = CropSampler(seed, everyday=everyday, **options)
     ready = time.monotonic() - started
     for part, path in zip(parts, paths, strict=True):
@@ -215,7 +216,7 @@ def _stills(plan: Plan, seed: int, total: int, folder: Path, everyday: bool, ove
     from cliff_ros.synthetic.stills import NEAR, StillSampler
     from cliff_ros.training.data import render_stills
 
-    options = dict(num_backgrounds=plan.backgrounds) if plan.backgrounds else {}
+    options: dict[str, Any] = dict(num_backgrounds=plan.backgrounds) if plan.backgrounds else {}
     sampler = StillSampler(seed, everyday=everyday, near=NEAR, **options)
     for part, path in zip(parts, paths, strict=True):
         if over():

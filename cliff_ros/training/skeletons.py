@@ -15,16 +15,19 @@ import torch
 from torch import Tensor
 
 from cliff_ros.body import load_body
+from cliff_ros.body.outline import farthest_vertices
 from cliff_ros.body.tensors import constant, index
 from cliff_ros.cliff.embedded import LOG_SPREAD_UNIT, EmbeddedCliff
 from cliff_ros.cliff.lifting import GLOBAL_FEATURES, MIRROR_KEYPOINTS, NUM_FEATURES, LiftingRegressor, pack_features
+from cliff_ros.synthetic.actor import FACE_VERTICES
 from cliff_ros.synthetic.crops import FOV, MARGIN
 from cliff_ros.synthetic.poses import euler_to_matrix, sample_poses
-from cliff_ros.synthetic.scene import FACE_VERTICES, FACING_CAMERA, sample_betas
+from cliff_ros.synthetic.scene import FACING_CAMERA, sample_betas
 from cliff_ros.training.augment import inside
+from cliff_ros.training.loop import Log, Progress, Stage
 from cliff_ros.training.losses import Skeleton, facing_of, losses, mirror, project, relative_depths
-from cliff_ros.training.progress import Clock, Losses, save, set_rate, step
 
+OUTER = (15, 22, 23, 20, 21, 10, 11, 7, 8, 16, 17, 0, 4, 5, 18, 19)  # joints whose skin makes the box of a mesh
 ARM = [18, 20, 22]
 LEG = [1, 4, 7, 10]
 EARLIER_TRIES = 0.4  # weight of their losses
@@ -43,10 +46,10 @@ class SkeletonSampler:
         rng = np.random.default_rng(seed)
         self.skeleton, self.device = skeleton, skeleton.template.device
         body = load_body()
-        extra = _outline_vertices(body)
+        directions = np.random.default_rng(0).normal(size=(len(OUTER), 6, 3))
+        extra = farthest_vertices(body, OUTER, directions)
         self.num_face = len(FACE_VERTICES)
         points = np.concatenate([FACE_VERTICES, extra])
-        self.parents = body.parents.tolist()
         self.owner = body.weights[points].argmax(1).tolist()
 
         def here(array: np.ndarray) -> Tensor:
@@ -84,8 +87,8 @@ class SkeletonSampler:
         root = about(2, roll) @ about(0, pitch) @ self.facing_camera @ about(1, self._uniform(-180, 180, n))
         rotations = torch.cat([(root @ rotations[:, 0])[:, None], rotations[:, 1:]], 1)
         betas = self.shapes[torch.randint(len(self.shapes), (n,), generator=g, device=device)]
-        joints = self.skeleton(betas, rotations)
-        surface = self._surface(betas, rotations, joints)
+        world, joints = self.skeleton.posed(betas, rotations)
+        surface = self._surface(betas, world, joints)
         half_x = torch.tan(torch.deg2rad(self._uniform(*FOV, n)) / 2)
         aspect = constant(device, (0.75, 0.5625, 1.0, 1.5))[
             torch.multinomial(constant(device, (0.45, 0.4, 0.1, 0.05)), n, True, generator=g)
@@ -142,15 +145,11 @@ class SkeletonSampler:
         )
         return truth, keypoints, good
 
-    def _surface(self, betas: Tensor, rotations: Tensor, joints: Tensor) -> Tensor:
-        """Some surface points, each moved rigidly with the joint that owns it."""
-        world = [rotations[:, 0]]
-        for j in range(1, 24):
-            world.append(world[self.parents[j]] @ rotations[:, j])
+    def _surface(self, betas: Tensor, world: Tensor, joints: Tensor) -> Tensor:
+        """Some surface points, each moved rigidly with the joint that owns it; world: orientations (B, 24, 3, 3)."""
         owner = index(self.device, self.owner)
-        bones = torch.stack(world, 1)[:, owner]
         local = self.template + torch.tensordot(betas, self.directions, 1) - self.skeleton.rest(betas)[:, owner]
-        return joints[:, owner] + (bones @ local[..., None])[..., 0]
+        return joints[:, owner] + (world[:, owner] @ local[..., None])[..., 0]
 
 
 def about(axis: int, degrees: Tensor) -> Tensor:
@@ -163,17 +162,6 @@ def about(axis: int, degrees: Tensor) -> Tensor:
         [c, -s, zero, s, c, zero, zero, zero, one],
     )[axis]
     return torch.stack(rows, 1).view(-1, 3, 3)
-
-
-def _outline_vertices(body) -> np.ndarray:
-    """Vertices that stick out of each outer body part: enough to find the box of the whole mesh."""
-    rng, owner = np.random.default_rng(0), body.weights.argmax(1)
-    found = set()
-    for joint in (15, 22, 23, 20, 21, 10, 11, 7, 8, 16, 17, 0, 4, 5, 18, 19):
-        part = np.where(owner == joint)[0]
-        for direction in rng.normal(size=(6, 3)):
-            found.add(int(part[(body.v_template[part] @ direction).argmax()]))
-    return np.array(sorted(found))
 
 
 def corrupted_features(truth: dict[str, Tensor], keypoints: Tensor, skeleton: Skeleton) -> Tensor:
@@ -234,50 +222,39 @@ def _seen(truth: dict[str, Tensor], keypoints: Tensor, skeleton: Skeleton) -> tu
     return corrupted_features(truth, keypoints, skeleton), truth
 
 
-def train(
-    regressor: LiftingRegressor,
-    skeleton: Skeleton,
-    clock: Clock,
-    interval: tuple[float, float],
-    checkpoint: Path | None = None,
-    rate: float = RATE,
-    log=print,
-) -> LiftingRegressor:
-    """Pretrain in place, on the device of the skeleton, while the interval of the clock lasts."""
-    torch.manual_seed(1)
-    device = skeleton.template.device
-    regressor, batch = regressor.to(device).train(), BATCH.get(device.type, 512)
-    optimizer = torch.optim.AdamW(regressor.parameters(), rate, weight_decay=1e-3, fused=True)
-    count = 0
-    if checkpoint and checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True, map_location=device)
-        regressor.load_state_dict(state['regressor'])
-        optimizer.load_state_dict(state['optimizer'])
-        count = state['step']
-    sampler, parameters = SkeletonSampler(skeleton, seed=count), list(regressor.parameters())
-    means, saved = Losses(log, name='skeletons'), clock.elapsed
+class SkeletonStage(Stage[LiftingRegressor]):
+    """The regressor is trained in place, on the device of the skeleton."""
 
-    def keep() -> None:
-        if checkpoint:
-            save(checkpoint, regressor=regressor.state_dict(), optimizer=optimizer.state_dict(), step=count)
+    name, key, decay = 'skeletons', 'regressor', None
 
-    try:
-        while (progress := clock.progress(interval)) < 1:
-            set_rate(optimizer, rate, progress, count)
-            features, truth = made(sampler, batch)
-            loss, parts = losses_of_tries(regressor, features, truth, skeleton)
-            step(loss, optimizer, parameters)
-            count += 1
-            means.add(count, clock.elapsed, count * batch, parts)
-            if clock.elapsed - saved > 60:
-                saved = clock.elapsed
-                keep()
-    except KeyboardInterrupt:
-        keep()
-        raise
-    with torch.no_grad():  # the free features were always zero: what their weights are is chance
-        regressor.first.enter.weight[:, NUM_FEATURES - GLOBAL_FEATURES : NUM_FEATURES].zero_()
-    return regressor
+    def __init__(
+        self,
+        regressor: LiftingRegressor,
+        skeleton: Skeleton,
+        progress: Progress,
+        checkpoint: Path | None = None,
+        rate: float = RATE,
+        log: Log = print,
+    ) -> None:
+        torch.manual_seed(1)
+        self.skeleton, device = skeleton, skeleton.template.device
+        self.batch = BATCH.get(device.type, 512)
+        super().__init__(regressor.to(device).train(), rate, progress, checkpoint, 60.0, log)
+
+    @property
+    def batch_size(self) -> int:
+        return self.batch
+
+    def begin(self) -> None:
+        self.sampler = SkeletonSampler(self.skeleton, seed=self.count)
+
+    def loss(self) -> tuple[Tensor, dict[str, Tensor]]:
+        return losses_of_tries(self.module, *made(self.sampler, self.batch), self.skeleton)
+
+    def end(self) -> None:
+        super().end()
+        with torch.no_grad():  # the free features were always zero: what their weights are is chance
+            self.module.first.enter.weight[:, NUM_FEATURES - GLOBAL_FEATURES : NUM_FEATURES].zero_()
 
 
 def losses_of_tries(

@@ -85,7 +85,7 @@ class TestNaiveNodeDoesTheSameWork:
             'translation': people.translation,
         }
 
-        ours = deserialize_message(PeopleMessage().serialise(batch), SmplArray)
+        ours = deserialize_message(PeopleMessage().serialize(batch), SmplArray)
         theirs = naive_node.people_message(header, arrays, camera.K, camera.d)
         assert [person.header for person in ours.people] == [person.header for person in theirs.people]
         for one, other in zip(ours.people, theirs.people, strict=True):
@@ -94,7 +94,7 @@ class TestNaiveNodeDoesTheSameWork:
                 assert abs(a.x * b.x + a.y * b.y + a.z * b.z + a.w * b.w) > 1 - 1e-9
             np.testing.assert_allclose([[p.x, p.y, p.z] for p in one.joints], [[p.x, p.y, p.z] for p in other.joints])
 
-        ours = deserialize_message(TransformMessage().serialise(batch), TFMessage).transforms
+        ours = deserialize_message(TransformMessage().serialize(batch), TFMessage).transforms
         theirs = naive_node.transforms(header, arrays).transforms
         name = f'smpl_{people[0].id}'
         assert [(frame.header.frame_id, frame.child_frame_id.replace(name, 'smpl_1')) for frame in ours] == [
@@ -104,7 +104,7 @@ class TestNaiveNodeDoesTheSameWork:
             a, b = one.transform.translation, other.transform.translation
             np.testing.assert_allclose([a.x, a.y, a.z], [b.x, b.y, b.z], atol=1e-6)
 
-        (ours,) = deserialize_message(MeshMarkers(faces).serialise(batch), MarkerArray).markers
+        (ours,) = deserialize_message(MeshMarkers(faces).serialize(batch), MarkerArray).markers
         (theirs,) = naive_node.markers(header, people.vertices, faces.astype(np.int64)).markers
         assert (ours.header, ours.type, len(ours.points)) == (theirs.header, theirs.type, len(theirs.points))
         for i in RNG.integers(0, len(ours.points), 50):
@@ -307,7 +307,7 @@ def test_the_benchmark_runs_and_reports(tmp_path):
     assert len(versus['ratios']) == 2 and versus['cpu_ratio'] > 0
     for node in ('ours', 'naive'):
         assert versus[node]['bytes']['mesh'] > 900_000 and versus[node]['answers_per_second'] > 0
-    # The same messages, but for the bytes of different colours and names: of one size.
+    # The same messages, but for the bytes of different colors and names: of one size.
     assert versus['ours']['bytes'] == versus['naive']['bytes']
     assert set(versus['ours']['stages_ms']) >= {'crop', 'infer', 'publish', 'total'}
     rate = report['at_camera_rate']['rate_1']

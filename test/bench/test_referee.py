@@ -296,8 +296,8 @@ class TestReport:
         card = (tmp_path / 'card.md').read_text()
         assert '| frames ' in card and 'old' not in card and card.endswith('<!-- end -->\nThe end.\n')
         sheet = cv2.imread(str(tmp_path / 'out' / 'clip' / 'sheet.png'))
-        grey = (np.abs(sheet.astype(int) - 70) < 3).all(-1).mean()
-        assert grey > 0.5 and (sheet > 250).all(-1).any()  # meshes and limbs on grey, nothing of the recording
+        gray = (np.abs(sheet.astype(int) - 70) < 3).all(-1).mean()
+        assert gray > 0.5 and (sheet > 250).all(-1).any()  # meshes and limbs on gray, nothing of the recording
 
     def test_what_is_wrong_is_said(self, tmp_path):
         parse = referee.arguments().parse_args

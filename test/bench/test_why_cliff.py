@@ -11,10 +11,10 @@ from places import ROOT
 torch = pytest.importorskip('torch')
 pytest.importorskip('numba')
 
+from bench import claim
 from cliff_ros.body import load_body
 from cliff_ros.cliff.lifting import GLOBAL_FEATURES, NUM_FEATURES, pack_features
 from cliff_ros.synthetic.crops import CropSampler
-from cliff_ros.training import claim
 from cliff_ros.training.losses import HMR_FOCAL, Skeleton, in_crop, in_full_frame, project
 from cliff_ros.training.skeletons import SkeletonSampler
 

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from cliff_ros.body import EMBEDDED, JOINT_NAMES, MIRROR, PARENTS, BodyModel, load_body
+from cliff_ros import assets
+from cliff_ros.body import JOINT_NAMES, MIRROR, PARENTS, BodyModel, load_body
 from cliff_ros.body.outline import Outline
 from cliff_ros.camera import Camera
 from cliff_ros.errors import ModelError
@@ -83,7 +84,7 @@ def test_smplx_loads_the_file_unchanged_and_agrees():
     torch, smplx = pytest.importorskip('torch'), pytest.importorskip('smplx')
     from smplx.utils import Struct
 
-    with np.load(EMBEDDED) as file:
+    with np.load(assets.BODY) as file:
         reference = smplx.SMPL('embedded', data_struct=Struct(**file), batch_size=3)
     betas, rotations, translation = random_pose(1)
     rotvec = torch.tensor(
@@ -109,7 +110,7 @@ def test_pose_correctives_are_applied_where_a_body_has_them():
     torch, smplx = pytest.importorskip('torch'), pytest.importorskip('smplx')
     from smplx.utils import Struct
 
-    with np.load(EMBEDDED) as file:
+    with np.load(assets.BODY) as file:
         arrays = dict(file)
     arrays['posedirs'] = np.random.default_rng(0).normal(0, 1e-3, (6890, 3, 207)).astype(np.float32)
     reference = smplx.SMPL('corrected', data_struct=Struct(**arrays))
@@ -128,7 +129,7 @@ def test_pose_correctives_are_applied_where_a_body_has_them():
 def test_a_missing_file_and_a_wrong_file_are_refused(tmp_path):
     with pytest.raises(ModelError, match='no body model at'):
         load_body(tmp_path / 'nothing.npz')
-    with np.load(EMBEDDED) as file:
+    with np.load(assets.BODY) as file:
         arrays = dict(file)
     with pytest.raises(ModelError, match="no array 'weights'"):
         BodyModel.from_arrays({k: v for k, v in arrays.items() if k != 'weights'})
@@ -151,7 +152,7 @@ def test_the_outline_is_the_meshs(seed):
     for box, vertices in zip(boxes, body(betas, rotations, translation)[1], strict=True):
         pixels = camera.project(vertices)
         low, high = pixels.min(0).clip([-0.5, -0.5], [639.5, 479.5]), pixels.max(0).clip([-0.5, -0.5], [639.5, 479.5])
-        np.testing.assert_allclose(box, [*low, *high], atol=0.06 * max(high - low))
+        np.testing.assert_allclose(box, [*low, *high], atol=0.08 * max(high - low))
 
 
 def test_nobody_has_an_outline_behind_the_camera():

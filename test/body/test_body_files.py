@@ -13,8 +13,8 @@ import types
 import numpy as np
 import pytest
 
-from cliff_ros import cli
-from cliff_ros.body import EMBEDDED, load_body
+from cliff_ros import assets, cli
+from cliff_ros.body import load_body
 from cliff_ros.body.files import ARRAYS, read_body, read_h36m_regressor, save_npz
 from cliff_ros.body.names import PARENTS
 from cliff_ros.errors import ModelError
@@ -153,7 +153,7 @@ def test_smplx_reads_the_official_layout_the_same(tmp_path, chumpy, num_betas):
     smplx = pytest.importorskip('smplx')
     torch = pytest.importorskip('torch')
     rng = np.random.default_rng(1)
-    with np.load(EMBEDDED) as file:
+    with np.load(assets.BODY) as file:
         arrays = {key: file[key] for key in ARRAYS}
     shape = arrays['v_template'].shape
     arrays['posedirs'] = rng.normal(0, 1e-3, (*shape, 207))

@@ -1,4 +1,4 @@
-"""Checkpoints: every dialect recognised, everything else refused in a sentence, nothing ever executed."""
+"""Checkpoints: every dialect recognized, everything else refused in a sentence, nothing ever executed."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def official():
 
 
 @pytest.mark.parametrize('architecture', PUBLISHED, ids='-'.join)
-def test_recognised_from_its_tensors(architecture, tmp_path):
+def test_recognized_from_its_tensors(architecture, tmp_path):
     form = DIALECTS[architecture.dialect]
     path = saved(tmp_path, {form.container: state_of(architecture), 'epoch': 5, 'step': 6095})
     model = load_model(path)

@@ -9,15 +9,8 @@ torch = pytest.importorskip('torch')
 from cliff_ros.body import load_body
 from cliff_ros.cliff.embedded import EmbeddedCliff, load_embedded
 from cliff_ros.cliff.lifting import NUM_OUTPUTS, UNIT, LiftingRegressor, pack_features
-from cliff_ros.training.losses import (
-    Skeleton,
-    aligned,
-    full_translation,
-    in_full_frame,
-    mirror,
-    project,
-    relative_depths,
-)
+from cliff_ros.crop.translation import full_translation
+from cliff_ros.training.losses import Skeleton, aligned, in_full_frame, mirror, project, relative_depths
 
 FEW = 50
 
@@ -42,7 +35,7 @@ def skeleton():
 
 
 def place(location):
-    """bbox_info's centre and size, shaped as the regressor's methods want them."""
+    """bbox_info's center and size, shaped as the regressor's methods want them."""
     return location[:, None, :2], location[:, None, 2:]
 
 

@@ -70,7 +70,7 @@ def test_agrees_with_the_authors_code(name, tmp_path):
         crops, location = map(torch.from_numpy, published.inputs(model, batch, int(expected['seed'])))
         bbox_info = model.bbox_info(location)
         with torch.no_grad():
-            features = model.encoder(model.normalise(crops))
+            features = model.encoder(model.normalize(crops))
             rotations, betas, camera = model.features_to_parameters(features, bbox_info)
             collapsed = head(features, location)
         outputs = 'rotations', 'betas', 'camera', 'bbox_info', 'translation'
@@ -151,7 +151,7 @@ def test_bbox_info_is_the_same_in_numpy_and_torch_and_affine(name, location):
 
 
 def test_official_bbox_info_by_hand():
-    # centre 110 px right of and 55 px above the middle, 440 px high, f = 1100 px
+    # center 110 px right of and 55 px above the middle, 440 px high, f = 1100 px
     info = DIALECTS['official'].bbox_info(np.array([[0.1, -0.05, 0.4]]))
     np.testing.assert_allclose(info, [[0.28, -0.14, (0.4 - 0.24) / 0.06]], atol=1e-12)
 

@@ -88,10 +88,10 @@ def findings_of(report, *arguments) -> tuple[int, dict]:
 def test_doctor_verifies_a_body_and_says_that_the_network_has_another(tmp_path):
     import numpy as np
 
-    from cliff_ros.body import EMBEDDED
+    from cliff_ros import assets
     from cliff_ros.body.files import read_body, save_npz
 
-    arrays = {key: value for key, value in read_body(EMBEDDED).items() if key != 'licence'}
+    arrays = {key: value for key, value in read_body(assets.BODY).items() if key != 'licence'}
     body = tmp_path / 'SMPL_NEUTRAL.npz'
     save_npz(body, arrays | {'J_regressor_h36m': np.full((17, 6890), 1 / 6890)})
     code, findings = findings_of(tmp_path / 'doctor.json', '--body', body)

@@ -18,7 +18,7 @@ from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import Marker, MarkerArray
 
-from cliff_ros.body import EMBEDDED
+from cliff_ros import assets
 from cliff_ros.demo.draw import draw_recording
 from cliff_ros.demo.processes import Processes, ros_environment
 from cliff_ros.demo.recording import Recording
@@ -65,7 +65,7 @@ def recorded(tmp_path_factory):
         node = rclpy.create_node('sender', context=context)
     latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
     node.create_publisher(SmplInfo, '/cliff/body', latched).publish(
-        SmplInfo(model='m', engine='e', body='b', body_npz=EMBEDDED.read_bytes())
+        SmplInfo(model='m', engine='e', body='b', body_npz=assets.BODY.read_bytes())
     )
     publishers = {
         topic: node.create_publisher(kind, topic, 10)
@@ -143,7 +143,7 @@ def test_everything_that_was_sent_is_in_the_recording(recorded):
     assert recording.mesh_stamps.tolist()[1] == 101 * 10**9 + 500
     assert recording.counters['frames_processed'] == FRAMES
     assert recording.info['model'] == 'm'
-    assert recording.body_npz == EMBEDDED.read_bytes()
+    assert recording.body_npz == assets.BODY.read_bytes()
     assert (recording.camera.width, recording.camera.f) == (320, 400.0)
     assert (recording.estimate.received > 10**18).all()
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from cliff_ros.boxes import from_center, iou, nms, to_center, widen
 from cliff_ros.detect import load_detector
 from cliff_ros.detect.heatmap import LONGER_SIDE, HeatmapDetector, decode
-from cliff_ros.detect.letterbox import GREY, Letterbox
+from cliff_ros.detect.letterbox import GRAY, Letterbox
 from cliff_ros.errors import InputError, ModelError
 
 pytest.importorskip('onnx', reason='the tiny graphs of these tests are built with onnx')
@@ -69,7 +69,7 @@ def test_two_people_close_together_are_one_box_far_apart_two(red_cells):
     assert HeatmapDetector(red_cells)(np.zeros((LONGER_SIDE, LONGER_SIDE, 3), np.uint8)) == []
 
 
-def test_decode_places_boxes_around_cell_centres():
+def test_decode_places_boxes_around_cell_centers():
     heatmap = np.zeros((4, 6), np.float32)
     heatmap[1, 2] = 0.9
     xyxy, scores = decode(heatmap, np.full((4, 4, 6), 10, np.float32), 0.3)
@@ -83,7 +83,7 @@ def test_letterbox_maps_the_image_onto_itself(height, width):
     box = Letterbox(np.zeros((height, width, 3), np.uint8), inside, [inside[0] + 5, inside[1] + 7])
     assert box.pixels.shape == (inside[0] + 5, inside[1] + 7, 3)
     whole = box.boxes(np.array([[0, 0, inside[1], inside[0]]], float), np.array([1.0]))[0]
-    # The outer edges of the first and last pixels, whose centres are at 0 and n - 1.
+    # The outer edges of the first and last pixels, whose centers are at 0 and n - 1.
     np.testing.assert_allclose(whole.xyxy, [-0.5, -0.5, width - 0.5, height - 0.5])
 
 
@@ -129,7 +129,7 @@ def rows_of(layout: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize('layout', ['yolov8', 'yolov5', 'yolox'])
-def test_yolo_layouts_are_recognised_and_decoded(tmp_path, layout):
+def test_yolo_layouts_are_recognized_and_decoded(tmp_path, layout):
     detector = load_detector(yolo(tmp_path / 'detector.onnx', rows_of(layout)))
     assert detector.layout == layout and detector.name == 'detector'
     boxes = detector(np.zeros((128, 128, 3), np.uint8))  # letterbox scale 1/2
@@ -195,8 +195,8 @@ def test_box_forms_are_inverse_and_nms_leaves_no_overlap(a):
     assert (overlap <= 0.4 + 1e-9).all()
 
 
-def test_patterns_too_fine_to_be_seen_become_grey():
+def test_patterns_too_fine_to_be_seen_become_gray():
     stripes = np.zeros((720, 1280, 3), np.uint8)
     stripes[:, ::2] = 255
     pixels = Letterbox(stripes, (216, 384), (224, 384)).pixels
-    assert np.abs(pixels[:216].astype(int) - 127.5).max() <= 1 and (pixels[216:] == GREY).all()
+    assert np.abs(pixels[:216].astype(int) - 127.5).max() <= 1 and (pixels[216:] == GRAY).all()

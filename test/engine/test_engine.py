@@ -13,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cliff_ros.body import load_body
+from cliff_ros.crop.views import CropSpec
 from cliff_ros.engine import cache, cudart, load_engine
 from cliff_ros.errors import EngineError, InputError, MissingExtra, ModelError
 from cliff_ros.graph import metadata as graph
-from cliff_ros.graph.metadata import OUTPUTS, output_shapes
+from cliff_ros.graph.metadata import OUTPUTS, GraphMetadata
 from cliff_ros.graph.onnx_file import OnnxFile
 
 onnx = pytest.importorskip('onnx', reason='the tiny graphs of these tests are built with onnx')
@@ -47,7 +48,7 @@ def test_outputs_have_the_promised_names_and_shapes(path, people, vertices):
     engine = load_engine(path, 'onnx')
     out = engine(*crops_of(people), vertices=vertices)
     assert set(out) == set(OUTPUTS) - (set() if vertices else {'vertices'})
-    shapes = output_shapes(engine.metadata, people)
+    shapes = engine.metadata.output_shapes(people)
     for name, value in out.items():
         assert value.shape == shapes[name] and value.dtype == np.float32
 
@@ -55,7 +56,7 @@ def test_outputs_have_the_promised_names_and_shapes(path, people, vertices):
 def test_values_and_metadata(path, body):
     engine = load_engine(path, 'onnx', threads=1)
     assert (engine.spec.height, engine.spec.width, engine.spec.margin) == (64, 48, 1.1)
-    assert engine.metadata['body_sha256'] == body.sha256
+    assert engine.metadata.body_sha256 == body.sha256
     assert engine.name.startswith('onnx:') and engine.reason == 'asked for'
     crops, location = crops_of(3)
     out = engine(crops, location)
@@ -174,7 +175,7 @@ def test_refusals_say_what_to_do(path, tmp_path, body):
 KEY = cache.EngineKey(
     graph='ab' * 32, tensorrt='10.3.0', gpu='Orin', capability='8.7', precision='fp16', profile='1/4/32'
 )
-METADATA = {'model': 'tiny', 'crop': [64, 48]}
+METADATA = GraphMetadata('tiny', CropSpec(64, 48), 'embedded', 'ab' * 32, 30, sha256='cd' * 32)
 
 
 def test_cached_engines_come_back_for_their_key_alone(tmp_path):

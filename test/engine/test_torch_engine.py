@@ -13,7 +13,7 @@ from graphs import runtime_graph
 
 from cliff_ros.body import load_body
 from cliff_ros.camera import Camera
-from cliff_ros.crop.torch_sampling import TorchCrops
+from cliff_ros.crop.torch_sampling import TorchCropper
 from cliff_ros.crop.views import CropSpec, crop, view_of
 from cliff_ros.engine import load_engine
 from cliff_ros.engine.torch_engine import TorchEngine, _device_errors
@@ -54,7 +54,7 @@ def test_a_published_network_out_of_its_graph_and_out_of_its_checkpoint(tmp_path
     reference = load_engine(tmp_path / 'graph.onnx', 'onnx', threads=1)(*given)
     for path in ('graph.onnx', 'official_resnet50.pt'):
         engine = load_engine(tmp_path / path, 'torch', threads=1, body=body)
-        assert engine.spec == model.spec and len(engine.metadata['sha256']) == 64
+        assert engine.spec == model.spec and len(engine.metadata.sha256) == 64
         assert_same(engine(*given), reference)
 
 
@@ -116,7 +116,7 @@ def photograph() -> np.ndarray:
 def test_crops_are_those_of_the_cpu(camera, spec, order):
     camera, spec, image = CAMERAS[camera], SPECS[spec], photograph()
     views = [view_of(box, camera, spec) for box in BOXES]
-    ours = TorchCrops(spec, 'cpu')(Frame(image, camera, order=order), views)
+    ours = TorchCropper(spec, 'cpu')(Frame(image, camera, order=order), views)
     assert ours.shape == (len(BOXES), spec.height, spec.width, 3) and ours.dtype == torch.uint8
     for mine, view in zip(ours.numpy(), views, strict=True):
         difference = np.abs(mine.astype(int) - crop(image, camera, view, spec, order))
@@ -129,7 +129,7 @@ def test_crops_on_the_device_go_into_the_engine():
     engine = TorchEngine('embedded', threads=1)
     camera, image = CAMERAS['pinhole'], photograph()
     views = [view_of(box, camera, engine.spec) for box in BOXES[:2]]
-    crops = TorchCrops(engine.spec, 'cpu')(Frame(image, camera), views)
+    crops = TorchCropper(engine.spec, 'cpu')(Frame(image, camera), views)
     location = np.array([view.location for view in views], np.float32)
     assert_same(engine(crops, location), engine(crops.numpy(), location))
-    assert TorchCrops(engine.spec, 'cpu')(Frame(image, camera), []).shape == (0, 128, 96, 3)
+    assert TorchCropper(engine.spec, 'cpu')(Frame(image, camera), []).shape == (0, 128, 96, 3)

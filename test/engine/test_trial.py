@@ -17,11 +17,12 @@ pytest.importorskip('onnx', reason='the tiny graphs of these tests are built wit
 from graphs import INT64, runtime_graph, save, tensor
 from onnx import TensorProto, helper
 
+from cliff_ros import assets
 from cliff_ros.body import load_body
 from cliff_ros.detect import load_detector
 from cliff_ros.engine import load_engine, trial
 from cliff_ros.errors import ModelError
-from cliff_ros.graph.metadata import EMBEDDED, read_metadata
+from cliff_ros.graph.metadata import read_metadata
 from cliff_ros.graph.onnx_file import OnnxFile, _varint
 from cliff_ros.sandbox import Limits
 
@@ -162,7 +163,7 @@ def test_a_good_graph_is_tried_once(tmp_path, monkeypatch):
         load_engine(path, 'onnx')
     load_engine('embedded', 'onnx')
     copy = tmp_path / 'copy.onnx'
-    copy.write_bytes(EMBEDDED.read_bytes())
+    copy.write_bytes(assets.NETWORK.read_bytes())
     load_engine(copy, 'onnx')
     assert len(tried) == 1
 

@@ -14,7 +14,7 @@ NAMES = re.compile(r'[\w./-]+\.(?:py|md|yaml|xml|toml|rviz)\b')
 def test_every_file_that_is_named_exists(page):
     files = {
         str(path.relative_to(ROOT))
-        for folder in ('cliff_ros', 'test', 'docs', 'config', 'launch')
+        for folder in ('cliff_ros', 'test', 'docs', 'config', 'launch', 'tools', 'scripts', 'bench')
         for path in (ROOT / folder).rglob('*.*')
     } | {path.name for path in ROOT.iterdir()}
     named = {name.lstrip('./') for name in NAMES.findall((ROOT / page).read_text())}
@@ -33,7 +33,7 @@ def test_what_the_checklists_tell_to_extend_is_there():
         'ENGINES',
         'load_engine',
         '_best',
-        'load_detector',
+        'detector_kind',
         'CHOICES',
         'Output',
         'OUTPUTS',

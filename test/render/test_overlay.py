@@ -47,13 +47,13 @@ def stand(camera, x=0.0, z=3.5, person_id=1, **changes):
     return person.with_(**changes)
 
 
-def grey():
+def gray():
     return np.full((HEIGHT, WIDTH, 3), 128, np.uint8)
 
 
 @pytest.mark.parametrize('camera', CAMERAS.values(), ids=CAMERAS.keys())
 def test_the_mesh_lies_where_the_camera_sees_the_body(camera):
-    image, person = grey(), stand(camera, x=0.4)
+    image, person = gray(), stand(camera, x=0.4)
     draw_meshes(image, [person], camera, load_body().faces, alpha=1.0)
     drawn = np.argwhere((image != 128).any(-1))[:, ::-1]
     pixels = camera.project(person.vertices)
@@ -76,35 +76,35 @@ def test_people_behind_or_around_the_camera_are_no_trouble(camera):
         person = stand(CAMERAS['pinhole'], z=3.5)
         shift = np.array([0, 0, z - 3.5])
         person = person.with_(vertices=person.vertices + shift, joints=person.joints + shift)
-        draw_people(grey(), [person], camera, load_body().faces)
+        draw_people(gray(), [person], camera, load_body().faces)
 
 
 def test_the_nearer_person_hides_the_other_whatever_the_order():
     camera, faces = CAMERAS['pinhole'], load_body().faces
     near, far = stand(camera, z=3.0, person_id=1), stand(camera, z=4.0, person_id=2)
     one, two = (
-        draw_people(grey(), people, camera, faces, box=False, label=False) for people in ([near, far], [far, near])
+        draw_people(gray(), people, camera, faces, box=False, label=False) for people in ([near, far], [far, near])
     )
     assert np.array_equal(one, two)
     chest = camera.project(near.joints[9]).round().astype(int)
-    alone = draw_people(grey(), [near], camera, faces, box=False, label=False)
+    alone = draw_people(gray(), [near], camera, faces, box=False, label=False)
     assert np.array_equal(one[chest[1], chest[0]], alone[chest[1], chest[0]])
 
 
 def test_the_image_given_is_not_changed():
-    image = grey()
+    image = gray()
     out = draw_people(image, [stand(CAMERAS['pinhole'])], CAMERAS['pinhole'], load_body().faces)
     assert (image == 128).all() and (out != 128).any()
 
 
 def test_nobody_leaves_the_picture_as_it_was():
-    assert np.array_equal(draw_people(grey(), [], CAMERAS['pinhole'], load_body().faces), grey())
+    assert np.array_equal(draw_people(gray(), [], CAMERAS['pinhole'], load_body().faces), gray())
 
 
-def test_without_a_mesh_a_skeleton_in_the_colour_of_the_id_is_drawn():
+def test_without_a_mesh_a_skeleton_in_the_color_of_the_id_is_drawn():
     camera = CAMERAS['pinhole']
     person = stand(camera, person_id=5, vertices=None)
-    out = draw_people(grey(), [person], camera, load_body().faces, box=False, label=False)
+    out = draw_people(gray(), [person], camera, load_body().faces, box=False, label=False)
     knee = person.joints2d[4].round().astype(int)
     np.testing.assert_allclose(out[knee[1], knee[0]], color_of(5), atol=3)
 
@@ -116,10 +116,10 @@ def test_joints_far_outside_or_unseen_are_left_out():
     person = stand(
         camera, vertices=None, joints2d=joints2d, box=np.array([-1e6, -50, 1e6, 500]), track_state=TrackState.COASTING
     )
-    draw_people(grey(), [person], camera, load_body().faces)
+    draw_people(gray(), [person], camera, load_body().faces)
 
 
-def test_ids_have_colours_of_their_own():
+def test_ids_have_colors_of_their_own():
     assert len({color_of(person_id) for person_id in range(8)}) == 8
     assert color_of(3) == color_of(3)
 
@@ -167,9 +167,9 @@ def test_video_where_nothing_can_be_written():
 def test_joints_behind_somebody_nearer_are_not_drawn():
     camera, faces = CAMERAS['pinhole'], load_body().faces
     behind, before = stand(camera, z=4.0, person_id=1), stand(camera, z=2.0, person_id=2)
-    alone = draw_people(grey(), [behind], camera, faces, skeleton=True, box=False, label=False)
-    both = draw_people(grey(), [behind, before], camera, faces, skeleton=True, box=False, label=False)
-    only = draw_people(grey(), [before], camera, faces, skeleton=True, box=False, label=False)
+    alone = draw_people(gray(), [behind], camera, faces, skeleton=True, box=False, label=False)
+    both = draw_people(gray(), [behind, before], camera, faces, skeleton=True, box=False, label=False)
+    only = draw_people(gray(), [before], camera, faces, skeleton=True, box=False, label=False)
     chest = tuple(np.round(behind.joints2d[9]).astype(int)[::-1])
     assert (alone[chest] == color_of(1)).all()
     assert (both[chest] == only[chest]).all()

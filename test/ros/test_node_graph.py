@@ -19,7 +19,8 @@ from sensor_msgs.msg import CompressedImage, Image
 from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import Marker, MarkerArray
 
-from cliff_ros.body import EMBEDDED, load_body
+from cliff_ros import assets
+from cliff_ros.body import load_body
 from cliff_ros.body.names import JOINT_NAMES, PARENTS
 from cliff_ros.msg import SmplArray, SmplInfo, Timing
 from cliff_ros.ros.inputs.images import to_message_array
@@ -170,7 +171,7 @@ def test_who_comes_late_still_gets_the_body(cliff, peer):
     assert info.engine.startswith('onnx') and info.model == 'tiny'
     assert list(info.joint_names) == list(JOINT_NAMES) and list(info.parents) == PARENTS.tolist()
     np.testing.assert_array_equal(np.array(info.faces).reshape(-1, 3), body.faces)
-    assert bytes(info.body_npz) == EMBEDDED.read_bytes()
+    assert bytes(info.body_npz) == assets.BODY.read_bytes()
 
 
 def test_overlay_and_compressed_images(cliff, peer):

@@ -126,7 +126,7 @@ class TestSplicedMessagesEqualTheSlowOnes:
         message = PeopleMessage()
         for seed in (0, 1):  # a second time: the template is used again
             batch = Batch(STAMP, frame_id, make_people(count, seed))
-            fast = deserialize_message(message.serialise(batch), SmplArray)
+            fast = deserialize_message(message.serialize(batch), SmplArray)
             slow = through_wire(slow_people(batch))
             for a, b in zip(fast.people, slow.people, strict=True):
                 np.testing.assert_allclose(
@@ -140,7 +140,7 @@ class TestSplicedMessagesEqualTheSlowOnes:
         markers = MeshMarkers(faces)
         for seed in (0, 1):
             batch = Batch(STAMP, frame_id, make_people(count, seed))
-            fast = deserialize_message(markers.serialise(batch), MarkerArray)
+            fast = deserialize_message(markers.serialize(batch), MarkerArray)
             slow = MarkerArray(
                 markers=[
                     slow_marker(batch, p, 'smpl_mesh', Marker.TRIANGLE_LIST, 1.0, p.vertices[faces.reshape(-1)])
@@ -154,7 +154,7 @@ class TestSplicedMessagesEqualTheSlowOnes:
         bones = np.array([(PARENTS[j], j) for j in range(1, NUM_JOINTS)]).reshape(-1)
         for seed in (0, 1):
             batch = Batch(STAMP, frame_id, make_people(count, seed))
-            fast = deserialize_message(markers.serialise(batch), MarkerArray)
+            fast = deserialize_message(markers.serialize(batch), MarkerArray)
             slow = MarkerArray(
                 markers=[
                     slow_marker(batch, person, name, kind, size, person.joints[which])
@@ -171,7 +171,7 @@ class TestSplicedMessagesEqualTheSlowOnes:
     def test_transforms(self, count, frame_id, joints):
         people = make_people(count)
         message = TransformMessage('robot/', joints)
-        fast = deserialize_message(message.serialise(Batch(STAMP, frame_id, people)), TFMessage)
+        fast = deserialize_message(message.serialize(Batch(STAMP, frame_id, people)), TFMessage)
         assert len(fast.transforms) == count * (24 if joints else 1)
         for n, person in enumerate(people):
             places = {frame_id: (np.eye(3), np.zeros(3))}
@@ -191,7 +191,7 @@ def test_markers_of_those_who_left_are_deleted_once():
     markers = SkeletonMarkers()
     people = make_people(2)
     first, second = people
-    markers.serialise(Batch(STAMP, 'cam', people))
+    markers.serialize(Batch(STAMP, 'cam', people))
     gone = markers.farewell(Batch(STAMP, 'cam', people[1:]))
     assert {(m.ns, m.id, m.action) for m in gone.markers} == {
         ('smpl_bones', first.id, Marker.DELETE),
@@ -204,7 +204,7 @@ def test_markers_of_those_who_left_are_deleted_once():
 def test_mesh_of_the_embedded_body_has_a_constant_number_of_points():
     body = load_body()
     joints, vertices = body(np.zeros((1, 10)), np.tile(np.eye(3), (1, 24, 1, 1)), np.zeros((1, 3)))
-    raw = MeshMarkers(body.faces).serialise(Batch(STAMP, 'cam', make_people(1).with_(vertices=vertices)))
+    raw = MeshMarkers(body.faces).serialize(Batch(STAMP, 'cam', make_people(1).with_(vertices=vertices)))
     points = deserialize_message(raw, MarkerArray).markers[0].points
     corners = vertices[0][body.faces.reshape(-1)]
     np.testing.assert_allclose([(p.x, p.y, p.z) for p in points], corners, atol=1e-6)

@@ -16,11 +16,12 @@ from cliff_ros.crop.views import CropSpec, crop, view_of
 from cliff_ros.people import Box
 from cliff_ros.render.raster import rasterize, shade
 from cliff_ros.synthetic import Sequence, furniture, motions
+from cliff_ros.synthetic.actor import FACE_VERTICES
 from cliff_ros.synthetic.belongings import Thing, cuboid
 from cliff_ros.synthetic.crops import CROP_HEIGHT, CROP_WIDTH, CropSampler
 from cliff_ros.synthetic.framing import MAIN, shows_person, within
 from cliff_ros.synthetic.poses import KINDS, euler_to_matrix, sample_poses
-from cliff_ros.synthetic.scene import FACE_VERTICES, Cast, Extras, Light, canvas
+from cliff_ros.synthetic.scene import Cast, Extras, Light, canvas
 from cliff_ros.synthetic.stills import StillSampler
 
 
@@ -228,12 +229,12 @@ def test_a_rendered_crop_is_the_crop_of_a_frame():
         y, x = np.mgrid[:CROP_HEIGHT, :CROP_WIDTH]
         found = np.array([(patch * x).sum(), (patch * y).sum()]) / patch.sum()
         in_crop = ((u - camera.cx) / camera.f - view.location[0], (v - camera.cy) / camera.f - view.location[1])
-        keypoint = np.array(in_crop) / view.location[2]  # crop heights from the centre, as labels have it
+        keypoint = np.array(in_crop) / view.location[2]  # crop heights from the center, as labels have it
         expected = keypoint * CROP_HEIGHT + [CROP_WIDTH / 2 - 0.5, CROP_HEIGHT / 2 - 0.5]
-        assert np.abs(found - expected).max() < 0.2  # the sub-pixel accuracy of a dot's centre of mass
+        assert np.abs(found - expected).max() < 0.2  # the sub-pixel accuracy of a dot's center of mass
 
 
-def test_crops_are_deterministic_and_labelled():
+def test_crops_are_deterministic_and_labeled():
     images, labels = zip(*(CropSampler(11, num_backgrounds=4).sample() for _ in range(2)), strict=True)
     assert np.array_equal(*images) and labels[0] == labels[1]
     sampler = CropSampler(12, num_backgrounds=4)
@@ -321,7 +322,7 @@ def test_stills_ask_for_whom_they_show_exactly(everyday, near):
             np.testing.assert_allclose(person.box[2:], np.minimum(np.nanmax(pixels, 0), limit), atol=0.01)
 
 
-def test_a_head_and_shoulders_at_half_a_metre_are_asked_for():
+def test_a_head_and_shoulders_at_half_a_meter_are_asked_for():
     sampler, heights = StillSampler(3, num_backgrounds=3, everyday=True, near=0.8), []
     for _ in range(60):
         still = sampler.scene(320, 240)

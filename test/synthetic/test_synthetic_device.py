@@ -121,7 +121,7 @@ def test_crops_one_by_one_are_the_same():
     numba, device = CropSampler(7, 5), CropSampler(7, 5, device='cpu')
     for _ in range(4):
         (image, label), (other, same) = numba.sample(), device.sample()
-        assert (np.abs(image.astype(int) - other) > 3).mean() < 0.05  # a grey level becomes more by JPEG
+        assert (np.abs(image.astype(int) - other) > 3).mean() < 0.05  # a gray level becomes more by JPEG
         assert label['visible'] == pytest.approx(same['visible'], abs=0.02)
         for name in ('location', 'keypoints', 'rotations', 'present'):
             np.testing.assert_array_equal(label[name], same[name])
@@ -135,10 +135,10 @@ def test_crops_together_are_those_drawn_alone(monkeypatch):
     np.testing.assert_array_equal(again, images)
     sampler = CropSampler(3, 5, device='cpu', negatives=0.0)
     composed = [sampler._compose() for _ in range(3)]
-    for one, (image, labelled) in zip(composed, finish([one.canvas for one in composed]), strict=True):
+    for one, (image, labeled) in zip(composed, finish([one.canvas for one in composed]), strict=True):
         alone, marked = one.canvas.finish()
         np.testing.assert_allclose(alone, image, atol=1e-3)
-        np.testing.assert_array_equal(marked, labelled)
+        np.testing.assert_array_equal(marked, labeled)
         assert one.canvas.alone > 50
 
 

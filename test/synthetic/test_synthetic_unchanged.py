@@ -1,6 +1,6 @@
 """What was measured once can be measured again: the scenes of `cliff evaluate` and of the demo never change.
 
-Boxes and mean colours below are of the world as it was when the shipped weights were first measured. Whoever adds to
+Boxes and mean colors below are of the world as it was when the shipped weights were first measured. Whoever adds to
 the synthetic world adds beside these: a single random number more, drawn on their path, and all figures in the docs are
 of other people.
 """
@@ -15,7 +15,7 @@ pytest.importorskip('numba', reason='the synthetic world is drawn with numba')
 from cliff_ros.evaluation.synthetic import SyntheticScenes
 from cliff_ros.synthetic import Sequence
 
-# (boxes of who is asked for [px], mean colour) of the first images of seeds 0 and 1
+# (boxes of who is asked for [px], mean color) of the first images of seeds 0 and 1
 SCENES = [
     ([(498.8, 157.1, 614.3, 333.1)], (171.1, 164.8, 170.0)),
     ([(391.6, 356.4, 477.9, 509.0), (649.2, 307.6, 763.9, 494.2)], (112.3, 105.3, 110.6)),

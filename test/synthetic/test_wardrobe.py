@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip('numba', reason='the synthetic world is drawn with numba')
 from cliff_ros import assets
 from cliff_ros.render.raster import rasterize, vertex_normals
-from cliff_ros.synthetic import garments, outfits
+from cliff_ros.synthetic import fabrics, garments, outfits
 from cliff_ros.synthetic.environments import Environment, load_environments, turned
 from cliff_ros.synthetic.objects import MAKERS, Objects, _joined
 from cliff_ros.synthetic.poses import euler_to_matrix, sample_poses
@@ -70,7 +70,7 @@ def test_clothes_cover_the_skin_in_any_pose_and_shape(cast):
         if piece.vertices[:, 1].min() > -0.9:  # a skirt, hot pants
             continue
         through = total = 0
-        faces, uv = outfits._visible(cast.wardrobe.faces, cast.wardrobe.garments.uv, piece.hides)
+        faces, uv = fabrics.visible_faces(cast.wardrobe.faces, cast.wardrobe.garments.uv, piece.hides)
         for _ in range(3):
             look = outfits.Look(
                 np.ones_like(body.v_template),

@@ -30,6 +30,7 @@ from cliff_ros.cliff.network import Cliff, build
 from cliff_ros.errors import InputError, ModelError
 from cliff_ros.synthetic import crops
 from cliff_ros.track.so3 import log
+from cliff_ros.training.averaging import AveragedWeights
 from cliff_ros.training.published.config import (
     Augmentation,
     DataSource,
@@ -38,7 +39,6 @@ from cliff_ros.training.published.config import (
     changed,
     load_config,
 )
-from cliff_ros.training.published.ema import Average
 from cliff_ros.training.published.logs import Scalars
 from cliff_ros.training.published.means import fit_means, read_means
 from cliff_ros.training.published.networks import Trainee, blind, make_network, read_backbone, write_network
@@ -113,7 +113,7 @@ def test_without_location_the_network_stays_blind() -> None:
     near, far = (model.inference_head()(features, torch.tensor([[x, 0, 0.4]] * 2)) for x in (0.0, 0.7))
     assert all(torch.equal(a, b) for a, b in zip(near, far, strict=True))
     # training with zeros in place of the location keeps it so
-    model.normalise = lambda crops: crops.float()[:, :, None, None]  # features in place of crops
+    model.normalize = lambda crops: crops.float()[:, :, None, None]  # features in place of crops
     trainee = Trainee(model, location=False)
     optimizer = torch.optim.Adam(model.regressor.parameters(), 1e-2)
     for _ in range(2):
@@ -129,18 +129,6 @@ def test_rates() -> None:
     cosine = replace(step, schedule='cosine', warmup=10, final_factor=0.01)
     assert [rate_factor(cosine, s) for s in (0, 100)] == pytest.approx([0.1, 0.01])
     assert rate_factor(cosine, 50) == pytest.approx(0.505)
-
-
-def test_average_follows() -> None:
-    model = torch.nn.BatchNorm1d(1)
-    average = Average(model, 0.5)
-    with torch.no_grad():
-        model.weight.fill_(3.0)
-    model.num_batches_tracked.fill_(7)
-    for step in range(1, 40):
-        average.follow(model, step)
-    assert average.model.weight.item() == pytest.approx(3.0, abs=1e-4) and average.model.num_batches_tracked == 7
-    assert not average.model.training
 
 
 def test_logs_go_on_where_the_checkpoint_was(tmp_path) -> None:
@@ -201,17 +189,15 @@ def losses_of(output: Path) -> list[float]:
 
 
 def test_a_training_learns_stops_goes_on_and_leaves_a_graph(tmp_path, shards, monkeypatch) -> None:
-    from cliff_ros.training.published import trainer
+    follow, stops_at = AveragedWeights.update_parameters, set()
 
-    follow, stops_at = trainer.Average.follow, set()
-
-    def follow_then(self, model, step):
-        follow(self, model, step)
+    def follow_then(self, model):
+        follow(self, model)
         torch.rand(1)  # as dropout would, which this network has not
-        if step in stops_at:
+        if int(self.n_averaged) in stops_at:
             os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(trainer.Average, 'follow', follow_then)
+    monkeypatch.setattr(AveragedWeights, 'update_parameters', follow_then)
     config = tiny(tmp_path / 'whole', shards, steps=32, learning_rate=3e-4)
     path = train(config)
     found = losses_of(tmp_path / 'whole')
@@ -245,7 +231,7 @@ def test_a_training_learns_stops_goes_on_and_leaves_a_graph(tmp_path, shards, mo
 
     with torch.no_grad():
         rotations, _, _ = round_to_half(model.eval())(
-            model.normalise(torch.from_numpy(crops)), model.bbox_info(torch.from_numpy(location))
+            model.normalize(torch.from_numpy(crops)), model.bbox_info(torch.from_numpy(location))
         )
     np.testing.assert_allclose(result['rotations'], rotations, atol=2e-3)
     report = json.loads((tmp_path / 'whole' / 'report.json').read_text())
@@ -296,7 +282,7 @@ def test_people_rendered_while_training_are_those_of_shards(tmp_path, monkeypatc
         joints = truth['joints'].astype(np.float64)
         seen = (joints[:, :2] / joints[:, 2:] - truth['location'][:2]) / truth['location'][2]
         np.testing.assert_allclose(seen, truth['keypoints'][:24], atol=1e-4)
-    # turned about its centre, a crop shows what it showed
+    # turned about its center, a crop shows what it showed
     turned, truth = shard.crop(
         0, np.random.default_rng(0), Augmentation(flip=1.0, rotation=1e-3, rotation_probability=1.0, color=0.0)
     )
@@ -363,7 +349,7 @@ def test_resnet50_from_a_configuration_to_a_graph(tmp_path, shards) -> None:
     from cliff_ros.engine.onnx_engine import OnnxEngine
 
     engine = OnnxEngine(tmp_path / 'cliff.onnx', threads=1)
-    assert engine.metadata['licence'] == model.licence == 'unknown: decided by the training data'
+    assert engine.metadata.licence == model.licence == 'unknown: decided by the training data'
     result = engine(np.zeros((1, 256, 192, 3), np.uint8), np.array([[0, 0, 0.3]], np.float32))
     assert np.isfinite(result['vertices']).all() and result['vertices'].shape == (1, 6890, 3)
     # and a training goes on from it
@@ -450,7 +436,7 @@ def test_a_training_goes_on_from_any_dialect(tmp_path) -> None:
     with torch.no_grad():
         rotations, betas, camera = Trainee(model.eval(), True)(torch.from_numpy(crops), torch.from_numpy(location))
         head = model.inference_head()(
-            model.encoder(model.normalise(torch.from_numpy(crops))), torch.from_numpy(location)
+            model.encoder(model.normalize(torch.from_numpy(crops))), torch.from_numpy(location)
         )
     # The scale is relative to the crop's height, as a graph's.
     for got, want in zip((rotations, betas, camera), head, strict=True):

@@ -24,8 +24,9 @@ from cliff_ros.datasets.threedpw import ThreeDPW
 from cliff_ros.errors import InputError, ModelError
 from cliff_ros.evaluation.bodies import BodyFolder
 from cliff_ros.evaluation.regressed import J14
+from cliff_ros.synthetic.actor import FACE_VERTICES
 from cliff_ros.synthetic.poses import euler_to_matrix, sample_poses
-from cliff_ros.synthetic.scene import FACE_VERTICES, FACING_CAMERA
+from cliff_ros.synthetic.scene import FACING_CAMERA
 from cliff_ros.track.so3 import log
 from cliff_ros.training import losses
 from cliff_ros.training.published.augment import box_of
@@ -36,7 +37,7 @@ from cliff_ros.training.published.sample import MIRROR_KEYPOINTS, mirrored
 from cliff_ros.training.published.sources import Bodies, Photographs, truth_of_label
 from cliff_ros.training.published.validation import ValidationSet
 
-SIZE = WIDTH, HEIGHT = 250, 190  # a pixel's colour says where it is
+SIZE = WIDTH, HEIGHT = 250, 190  # a pixel's color says where it is
 PLAIN, OFFICIAL = CropSpec(128, 96), CropSpec(256, 192, integer_rectangle=True)
 GEOMETRY = Augmentation(
     flip=0.5, rotation=40.0, rotation_probability=0.7, jitter=0.1, part=0.3, occlusion=0.0, color=0.0, camera=0.0
@@ -106,7 +107,7 @@ def test_labels_lie_where_the_augmented_crop_shows_them(image, seed, flip, spec)
         (u > 1) & (u < np.array([spec.width, spec.height]) - 2)
     ).all(1)
     found = cv2.remap(crop.astype(np.float32), u[None].astype(np.float32), None, cv2.INTER_LINEAR)[0]
-    # the authors round the rectangle to whole pixels; colours are whole numbers, remap counts in 1/32 pixels
+    # the authors round the rectangle to whole pixels; colors are whole numbers, remap counts in 1/32 pixels
     tolerance = 0.8 if spec is PLAIN else 1.6
     assert np.abs(found[:, :2] - raw[order])[inside].max(initial=0) < tolerance
     assert truth['confidence'].all()
@@ -236,8 +237,8 @@ def corner(pixels: np.ndarray) -> np.ndarray:
 def test_bedlam(image, tmp_path) -> None:
     people = [somebody(seed) for seed in range(3)]
     K = np.array([[200.0, 0, WIDTH / 2], [0, 200, HEIGHT / 2], [0, 0, 1]])
-    centred = K - [[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]]
-    points = np.stack([pixels_of(centred, keypoints_of(person)) for person in people])
+    centered = K - [[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]]
+    points = np.stack([pixels_of(centered, keypoints_of(person)) for person in people])
     smplx_order = points[:, [*range(24), 24, 26, 25, 28, 27]]  # nose, right eye, left eye, right ear, left ear
     external = np.tile(np.eye(4), (3, 1, 1))
     external[:, :3, 3] = [0.5, -0.2, 1.0]
@@ -320,7 +321,7 @@ def test_cliff_gt(image, tmp_path) -> None:
     source = Photographs(CliffGT(tmp_path / 'gt.npz', image.parent), OFFICIAL, Bodies(load_body()))
     _, truth = source.crop(0, np.random.default_rng(0), None)
     np.testing.assert_allclose(truth['joints'], keypoints_of(person)[:24], atol=1e-4)
-    # the authors' location, with the image's centre counted from its corner
+    # the authors' location, with the image's center counted from its corner
     np.testing.assert_allclose(
         truth['location'], [(80 - WIDTH / 2) / focal, (90 - HEIGHT / 2) / focal, 132 / focal], rtol=1e-5
     )

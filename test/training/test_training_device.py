@@ -20,11 +20,12 @@ from torch.utils._pytree import tree_leaves
 from cliff_ros.body import load_body, tensors
 from cliff_ros.cliff.embedded import EmbeddedCliff, KeypointEncoder
 from cliff_ros.cliff.lifting import NUM_FEATURES, LiftingRegressor
-from cliff_ros.training import detector, keypoints, regressor, skeletons
+from cliff_ros.training import detector, keypoints, lifting_stage, skeletons
 from cliff_ros.training.augment import augment, recolor
+from cliff_ros.training.averaging import AveragedWeights
+from cliff_ros.training.loop import descend
 from cliff_ros.training.losses import Skeleton
 from cliff_ros.training.pool import FIELDS, CropPool, pack
-from cliff_ros.training.progress import Average, step
 
 DEVICE = 'meta'
 
@@ -101,12 +102,12 @@ def test_a_mistake_would_be_found():
 
 def test_a_step_of_the_encoder():
     encoder = there(KeypointEncoder((8, 16, 24, 32, 48), 32, (1, 1, 2, 1)))
-    average = Average(encoder, there(encoder))
+    average = AveragedWeights(encoder)
 
     def train():
         loss, parts = keypoints.loss_on(encoder, images(8), truth(8))
-        step(loss, torch.optim.SGD(encoder.parameters(), 0.1), list(encoder.parameters()))
-        average.update()
+        descend(loss, torch.optim.SGD(encoder.parameters(), 0.1), list(encoder.parameters()))
+        average.update_parameters(encoder)
         return loss, parts
 
     loss, parts = twice(train)
@@ -122,8 +123,8 @@ def test_steps_of_the_regressor(skeleton):
         features, labels = skeletons._seen(seen, people, skeleton)
         loss, _ = skeletons.losses_of_tries(lifting, features, labels, skeleton)
         real = torch.empty(8, NUM_FEATURES, device=DEVICE)
-        on_crops, _ = skeletons.losses_of_tries(lifting, real, truth(8), skeleton, regressor._on_crops)
-        step(loss + on_crops, torch.optim.SGD(lifting.parameters(), 0.1), list(lifting.parameters()))
+        on_crops, _ = skeletons.losses_of_tries(lifting, real, truth(8), skeleton, lifting_stage._on_crops)
+        descend(loss + on_crops, torch.optim.SGD(lifting.parameters(), 0.1), list(lifting.parameters()))
 
     twice(train)
     assert all(p.grad is not None for p in lifting.parameters())
@@ -158,7 +159,7 @@ def test_a_step_of_the_detector():
 
     def train():
         loss = detector.loss_on(network, images(4, 96, 128), torch.empty(4, 12, 5, device=DEVICE))
-        step(loss, torch.optim.SGD(network.parameters(), 0.1), list(network.parameters()))
+        descend(loss, torch.optim.SGD(network.parameters(), 0.1), list(network.parameters()))
 
     twice(train)
     assert all(p.grad is not None for p in network.parameters())

@@ -23,7 +23,7 @@ from cliff_ros.files import read_image
 from cliff_ros.people import Box, Frame, Person
 from cliff_ros.pipeline import Pipeline
 from cliff_ros.render.overlay import draw_people, draw_skeleton
-from cliff_ros.synthetic.scene import FACE_VERTICES
+from cliff_ros.synthetic.actor import FACE_VERTICES
 
 TURNS = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
 

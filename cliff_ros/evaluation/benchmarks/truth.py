@@ -12,7 +12,7 @@ from cliff_ros.datasets.sample import COCO, NUM_VERTICES, Sample
 from cliff_ros.errors import InputError
 from cliff_ros.evaluation.benchmarks.registry import BOXES, FOCALS
 from cliff_ros.evaluation.bodies import BodyFolder
-from cliff_ros.synthetic.scene import FACE_VERTICES
+from cliff_ros.synthetic.actor import FACE_VERTICES
 
 _NEAREST = 0.05  # [m] points nearer to the camera, or behind it, are not in the image
 

@@ -26,7 +26,7 @@ class Calibration:
     def camera(self, info: bytes | None, frame_id: str, size: tuple[int, int]) -> Camera:
         """The camera of an image of this frame and size (width, height).
 
-        info: a serialised CameraInfo, None for an uncalibrated camera. Raises InputError where it does not
+        info: a serialized CameraInfo, None for an uncalibrated camera. Raises InputError where it does not
         fit the image or describes no camera.
         """
         key = (None if info is None else info[_AFTER_STAMP:], frame_id, size)

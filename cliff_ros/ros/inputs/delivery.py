@@ -250,5 +250,5 @@ class Delivery:
 
 
 def _mark(message: Any) -> Any:
-    """What tells a message from the one before: of a serialised image its header and first pixels, to keep it small."""
+    """What tells a message from the one before: of a serialized image its header and first pixels, to keep it small."""
     return (len(message), message[:_BEGINNING]) if isinstance(message, bytes) else message

@@ -16,12 +16,12 @@ Complain = Callable[[str, str], None]
 
 
 def most_image_bytes(pixels: int) -> int:
-    """Bytes of the largest serialised image of so many pixels, with some padding."""
+    """Bytes of the largest serialized image of so many pixels, with some padding."""
     return _BYTES_PER_PIXEL * pixels + (1 << 16)
 
 
 def check_bytes(raw: bytes, what: str, most: int, remedy: str = 'correct its publisher') -> None:
-    """Raises InputError for a serialised message that is larger than its contents can be.
+    """Raises InputError for a serialized message that is larger than its contents can be.
 
     What is kept for a while would keep padding and remarks too.
     """

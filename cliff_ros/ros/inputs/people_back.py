@@ -23,7 +23,7 @@ _MOST_BETAS = 400  # SMPL-X has as many
 
 
 def read_people(raw: bytes) -> tuple[tuple[int, int], str, People]:
-    """Stamp, frame id and people (without vertices) of a serialised SmplArray.
+    """Stamp, frame id and people (without vertices) of a serialized SmplArray.
 
     Raises InputError for one that is damaged, or too large, or holds numbers that are none.
     """
@@ -70,7 +70,7 @@ def _nobody() -> InputError:
 
 
 def read_body(raw: bytes, given: str | Path = 'embedded') -> tuple[BodyModel, str]:
-    """The body that a serialised SmplInfo tells of, the one installed here or the file ``given``; and what is covered.
+    """The body that a serialized SmplInfo tells of, the one installed here or the file ``given``; and what is covered.
 
     What a message carries is not taken for a body. Raises InputError where the body is another one.
     """

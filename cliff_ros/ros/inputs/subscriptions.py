@@ -38,7 +38,7 @@ from cliff_ros.ros.runtime.settings import CliffSettings
 class Incoming:
     """An image with all that is needed to look for people in it.
 
-    info: the serialised CameraInfo; None where the image is to be used uncalibrated.
+    info: the serialized CameraInfo; None where the image is to be used uncalibrated.
     boxes: as they came, None where the built-in detector is to be asked.
     received: on the node's clock; ``clock``: the same moment of time.perf_counter().
     """

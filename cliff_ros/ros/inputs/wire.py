@@ -1,6 +1,6 @@
 """Reading messages from the bytes of the wire (CDR): without trusting them, without copying the pixels.
 
-rclpy turns a serialised Image into Python objects in about 1 ms per megapixel, in the executor's thread and
+rclpy turns a serialized Image into Python objects in about 1 ms per megapixel, in the executor's thread and
 holding the interpreter lock, also for frames that are dropped a moment later. And it believes what it reads:
 some lengths end the process inside C. A raw subscription hands over the bytes; every length is checked
 here before anything is taken, in microseconds, and the pixels stay where they are.
@@ -196,12 +196,12 @@ class _Reader:
 
 
 def read_stamp(raw: bytes) -> tuple[int, int]:
-    """The stamp of any serialised message that begins with a Header or Time."""
+    """The stamp of any serialized message that begins with a Header or Time."""
     return _Reader(raw, 'header').stamp()
 
 
 def read_image(raw: bytes) -> RawImage:
-    """A serialised sensor_msgs/Image; the pixels are a view into ``raw``."""
+    """A serialized sensor_msgs/Image; the pixels are a view into ``raw``."""
     reader = _Reader(raw, 'sensor_msgs/Image')
     stamp, frame_id, height, width = reader.stamp(), reader.string(), reader.uint32(), reader.uint32()
     encoding, is_bigendian, step = reader.string(), reader.uint8(), reader.uint32()
@@ -209,14 +209,14 @@ def read_image(raw: bytes) -> RawImage:
 
 
 def read_compressed_image(raw: bytes) -> RawCompressedImage:
-    """A serialised sensor_msgs/CompressedImage; the compressed bytes are a view into ``raw``."""
+    """A serialized sensor_msgs/CompressedImage; the compressed bytes are a view into ``raw``."""
     reader = _Reader(raw, 'sensor_msgs/CompressedImage')
     stamp, frame_id, form = reader.stamp(), reader.string(), reader.string()
     return RawCompressedImage(stamp, frame_id, reader.blob(), form)
 
 
 def read_camera_info(raw: bytes) -> RawCameraInfo:
-    """A serialised sensor_msgs/CameraInfo."""
+    """A serialized sensor_msgs/CameraInfo."""
     reader = _Reader(raw, 'sensor_msgs/CameraInfo')
     stamp, frame_id, height, width = reader.stamp(), reader.string(), reader.uint32(), reader.uint32()
     model, d = reader.string(), reader.doubles(reader.count(MOST_COEFFICIENTS, 'distortion coefficients'))
@@ -228,7 +228,7 @@ def read_camera_info(raw: bytes) -> RawCameraInfo:
 
 
 def read_detections(raw: bytes) -> RawDetections:
-    """A serialised vision_msgs/Detection2DArray (version 4, as in Humble and later)."""
+    """A serialized vision_msgs/Detection2DArray (version 4, as in Humble and later)."""
     reader = _Reader(raw, 'vision_msgs/Detection2DArray')
     stamp, frame_id = reader.stamp(), reader.string()
     detections, of_all = [], 0

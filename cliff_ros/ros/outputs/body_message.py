@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from std_msgs.msg import Header
 
 from cliff_ros.body import BodyModel, shareable_file
+from cliff_ros.graph.metadata import GraphMetadata
 from cliff_ros.msg import SmplInfo
 from cliff_ros.ros.outputs.output import Output, Processed, Setup
 
 
-def info_message(header: Header, body: BodyModel, metadata: Mapping[str, Any], engine: str, privacy: str) -> SmplInfo:
+def info_message(header: Header, body: BodyModel, metadata: GraphMetadata, engine: str, privacy: str) -> SmplInfo:
     """Describe the body, the network (``metadata`` of its graph), what runs it, and what is covered in images."""
     return SmplInfo(
         header=header,
-        model=str(metadata.get('model', '')),
-        model_sha256=str(metadata.get('sha256', '')),
+        model=metadata.model,
+        model_sha256=metadata.sha256,
         engine=engine,
         body=body.name,
         body_sha256=body.sha256,

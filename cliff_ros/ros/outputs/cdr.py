@@ -1,13 +1,13 @@
 """Messages as bytes whose numbers are replaced in place.
 
 Filling 41,328 ``geometry_msgs/Point`` objects for one SMPL mesh takes rclpy about 150 ms; copying the same
-numbers into a message that is already serialised takes 0.3 ms. So a message's *layout* is made once, by
+numbers into a message that is already serialized takes 0.3 ms. So a message's *layout* is made once, by
 rclpy itself: it is built from Python objects with recognisable numbers (sentinels) in the places
-that will change, serialised with the active middleware (encapsulation, strings and alignment are
+that will change, serialized with the active middleware (encapsulation, strings and alignment are
 thereby right), and the places are found by looking for the sentinels. From then on only those bytes
 are written.
 
-Padding bytes in a serialised message are undefined, so compare such messages deserialised.
+Padding bytes in a serialized message are undefined, so compare such messages deserialized.
 """
 
 from __future__ import annotations
@@ -53,12 +53,12 @@ def stamp_slot(count: int) -> Slot:
 
 
 def doubles(*values: float) -> bytes:
-    """The bytes of float64 numbers as they stand in a serialised message."""
+    """The bytes of float64 numbers as they stand in a serialized message."""
     return np.array(values, np.float64).tobytes()
 
 
 class Template:
-    """A serialised message and views of the numbers in it.
+    """A serialized message and views of the numbers in it.
 
     ``template.views[name]`` is a list with one writable numpy view per place of the slot;
     ``template.fill(name, values)`` writes all places at once; ``template.tobytes()`` is what to publish.

@@ -33,7 +33,7 @@ def frame_prefix(setting: str, namespace: str) -> str:
 
 
 def parents_and_children(raw: bytes) -> list[tuple[str, str]]:
-    """The frames (parent, child) in a serialised TFMessage, up to where it is damaged.
+    """The frames (parent, child) in a serialized TFMessage, up to where it is damaged.
 
     Anybody may publish on /tf, so lengths are not believed: nothing is read or made beyond the bytes there are.
     """

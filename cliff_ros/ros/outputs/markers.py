@@ -36,7 +36,7 @@ class _Markers:
         self._shown: tuple[str, frozenset[int]] = ('', frozenset())
         self._template = lru_cache(maxsize=2)(self._make_template)  # a mesh is 1 MB per person
 
-    def serialise(self, batch: Batch) -> bytes:
+    def serialize(self, batch: Batch) -> bytes:
         """The bytes of a MarkerArray that adds or updates everyone."""
         template = self._template(batch.frame_id, batch.ids)
         template.fill('stamp', np.array(batch.stamp, STAMP))
@@ -152,7 +152,7 @@ class _MarkersOutput(Output):
         gone = self._markers.farewell(processed.batch)
         if gone:
             self.publisher.publish(gone)
-        self.publisher.publish(self._markers.serialise(processed.batch))
+        self.publisher.publish(self._markers.serialize(processed.batch))
 
     def clear(self, header: Header) -> None:
         gone = self._markers.farewell()

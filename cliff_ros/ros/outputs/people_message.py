@@ -41,7 +41,7 @@ class PeopleMessage:
     def __init__(self) -> None:
         self._template = lru_cache(maxsize=64)(self._make_template)
 
-    def serialise(self, batch: Batch) -> bytes:
+    def serialize(self, batch: Batch) -> bytes:
         """The bytes of a SmplArray."""
         people, count = batch.people, len(batch)
         template = self._template(batch.frame_id, count, people.betas.shape[1] if count else 0)
@@ -91,7 +91,7 @@ class PeopleOutput(Output):
         return True
 
     def publish(self, processed: Processed) -> None:
-        self.publisher.publish(self._message.serialise(processed.batch))
+        self.publisher.publish(self._message.serialize(processed.batch))
 
     def clear(self, header: Header) -> None:
         self.publisher.publish(SmplArray(header=header))

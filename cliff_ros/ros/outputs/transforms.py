@@ -33,7 +33,7 @@ class TransformMessage:
         self._frames = NUM_JOINTS if joints else 1
         self._template = lru_cache(maxsize=4)(self._make_template)
 
-    def serialise(self, batch: Batch) -> bytes:
+    def serialize(self, batch: Batch) -> bytes:
         """The bytes of a TFMessage with all frames of all people."""
         template = self._template(batch.frame_id, batch.ids)
         template.fill('stamp', np.full(len(batch) * self._frames, np.array(batch.stamp, STAMP)))
@@ -91,7 +91,7 @@ class TransformsOutput(Output):
     def publish(self, processed: Processed) -> None:
         batch = processed.batch
         if len(batch) and batch.frame_id:
-            message = self._message.serialise(batch)
+            message = self._message.serialize(batch)
             self.frames.note(map(self._message.frame, batch.ids), message)
             self.publisher.publish(message)
 

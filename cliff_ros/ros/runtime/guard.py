@@ -91,7 +91,7 @@ class Guarded(Node):
 
 
 def read_clock(raw: bytes) -> Clock:
-    """A serialised rosgraph_msgs/Clock. Raises InputError where it holds no time."""
+    """A serialized rosgraph_msgs/Clock. Raises InputError where it holds no time."""
     seconds, nanoseconds = read_stamp(raw)
     if seconds < 0 or nanoseconds >= 1_000_000_000:
         raise InputError(f'{seconds} s and {nanoseconds} ns are no time: check who publishes /clock.', 'clock_time')

@@ -142,7 +142,7 @@ class Annotator:
         """Rotations, betas and camera, whose scale is relative to the crop's height whatever the dialect."""
         images, location = images.to(self.device), truth['location'].to(self.device)
         model: Any = network
-        rotations, betas, camera = model(model.normalise(images), model.bbox_info(location))
+        rotations, betas, camera = model(model.normalize(images), model.bbox_info(location))
         return rotations, betas, torch.cat([camera[:, :1] * self._side, camera[:, 1:]], 1)
 
     # ---- teaching

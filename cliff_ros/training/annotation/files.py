@@ -18,7 +18,8 @@ import cv2
 import numpy as np
 
 from cliff_ros.body import JOINT_NAMES, NUM_JOINTS, BodyModel
-from cliff_ros.crop.views import full_translation, view_of
+from cliff_ros.crop.translation import full_translation
+from cliff_ros.crop.views import view_of
 from cliff_ros.datasets.cliff_gt import MARGIN, SPIN
 from cliff_ros.datasets.sample import face_of
 from cliff_ros.files import write_aside

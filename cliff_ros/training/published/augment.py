@@ -60,7 +60,7 @@ def angle_of(options: Augmentation, rng: np.random.Generator) -> float:
 
 
 def rolled_view(view: View, degrees: float) -> View:
-    """The view turned clockwise about its optical axis: its crop is the same, turned about its own centre."""
+    """The view turned clockwise about its optical axis: its crop is the same, turned about its own center."""
     c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
     turn = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])
     axis = np.array([view.cx, view.cy])
@@ -68,14 +68,14 @@ def rolled_view(view: View, degrees: float) -> View:
 
 
 def rolled_pixels(image: np.ndarray, degrees: float) -> np.ndarray:
-    """A crop (h, w, 3) turned clockwise about its centre; what it does not show is reflected at its borders."""
+    """A crop (h, w, 3) turned clockwise about its center; what it does not show is reflected at its borders."""
     height, width = image.shape[:2]
     matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), -degrees, 1.0)
     return cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
 
 
 class Pixels:
-    """Changes of colour, camera and what stands in front; on crops (h, w, 3) uint8 RGB."""
+    """Changes of color, camera and what stands in front; on crops (h, w, 3) uint8 RGB."""
 
     def __init__(self, options: Augmentation) -> None:
         self.options = options

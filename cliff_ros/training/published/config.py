@@ -48,7 +48,7 @@ class Augmentation:
 
     flip: float = option(0.5, 'probability of the mirror image', (0, 1))
     rotation: float = option(
-        30.0, 'standard deviation of the rotation about the crop centre [deg]; twice this is the most', (0, 90)
+        30.0, 'standard deviation of the rotation about the crop center [deg]; twice this is the most', (0, 90)
     )
     rotation_probability: float = option(0.4, 'of a rotation', (0, 1))
     scale: float = option(0.25, 'standard deviation of the crop size, relative; once this is the most', (0, 0.9))
@@ -113,7 +113,7 @@ class TrainingConfig:
 
     # how long and how
     seed: int = option(0, 'of everything random', (0, 2**31))
-    steps: int = option(244_000, 'optimiser steps', (1, 10**9))
+    steps: int = option(244_000, 'optimizer steps', (1, 10**9))
     batch: int = option(256, 'people per step, all processes together', (1, 10**6))
     accumulate: int = option(
         1,

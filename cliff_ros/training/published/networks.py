@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from cliff_ros import assets
 from cliff_ros.body import BodyModel
 from cliff_ros.cliff import load_model
 from cliff_ros.cliff.checkpoints import read_tensors, write_model
+from cliff_ros.cliff.embedded import EmbeddedCliff, load_embedded, round_to_half
 from cliff_ros.cliff.network import Cliff, build
 from cliff_ros.errors import ModelError
+from cliff_ros.graph.export import export_graph
 from cliff_ros.training.published.config import TrainingConfig
 from cliff_ros.training.published.means import FIT, fit_means, read_means
 
@@ -22,7 +26,7 @@ _OPTIONAL = '.num_batches_tracked'
 LICENCE = 'unknown: decided by the training data'
 
 
-def make_network(config: TrainingConfig) -> nn.Module:
+def make_network(config: TrainingConfig) -> Cliff | EmbeddedCliff:
     """The network of a configuration, with its first weights; or the embedded one.
 
     In the official dialect, or in that of the checkpoint it goes on from. Means: of the checkpoint, given, or fitted.
@@ -34,7 +38,7 @@ def make_network(config: TrainingConfig) -> nn.Module:
         model = load_model(config.initial_network)
         # BEDLAM's encoder is HRNet-W48 too, in its form for poses; the dialect's crops and location come with it.
         names = (f'cliff_{config.network}', f'cliff_{config.network}_pose')
-        if model.name not in names or model.body != 'smpl':
+        if not isinstance(model, Cliff) or model.name not in names or model.body != 'smpl':
             raise ModelError(
                 f"'{config.initial_network}' is {model.name} for {model.body} in the {model.dialect} "
                 f'dialect: training {config.network} goes on from SMPL checkpoints of it, of any dialect'
@@ -57,9 +61,7 @@ def make_network(config: TrainingConfig) -> nn.Module:
     return model
 
 
-def _embedded(source: str) -> nn.Module:
-    from cliff_ros.cliff.embedded import EmbeddedCliff, load_embedded
-
+def _embedded(source: str) -> EmbeddedCliff:
     if not source:
         return EmbeddedCliff()
     return load_embedded() if source == 'embedded' else load_embedded(Path(source).expanduser())
@@ -122,18 +124,19 @@ def blind(model: Cliff) -> None:
 class Trainee(nn.Module):
     """The network in training: uint8 crops and plain location in; the encoder in half precision, the rest not.
 
-    Half precision on the camera would mean steps of centimetres in depth.
+    Half precision on the camera would mean steps of centimeters in depth.
     """
 
-    def __init__(self, model: nn.Module, location: bool, precision: torch.dtype = torch.float32) -> None:
+    def __init__(self, model: Cliff | EmbeddedCliff, location: bool, precision: torch.dtype = torch.float32) -> None:
         super().__init__()
-        self.model, self.location, self.precision = model, location, precision
+        self.model: Any = model  # whose attributes PyTorch types as Tensor | Module
+        self.location, self.precision = location, precision
 
     def forward(self, crops: Tensor, location: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Crops (B, h, w, 3) uint8, location (B, 3) -> rotations, betas, camera."""
         model = self.model
         info = model.bbox_info(location) if self.location else torch.zeros_like(location)
-        x = model.normalise(crops).contiguous(memory_format=torch.channels_last)
+        x = model.normalize(crops).contiguous(memory_format=torch.channels_last)
         with torch.autocast(x.device.type, self.precision, enabled=self.precision != torch.float32):
             features = model.encoder(x)
         rotations, betas, camera = model.features_to_parameters(features.float(), info)
@@ -142,13 +145,10 @@ class Trainee(nn.Module):
         return rotations, betas, camera if side == 1 else torch.cat([camera[:, :1] * side, camera[:, 1:]], 1)
 
 
-def write_network(model: nn.Module, body: BodyModel, folder: Path) -> Path:
+def write_network(model: Cliff | EmbeddedCliff, body: BodyModel, folder: Path) -> Path:
     """Write weights (on the CPU) for ``cliff export``; the embedded network becomes a runtime graph at once."""
-    if model.dialect == 'embedded':
-        from cliff_ros.cliff.embedded import round_to_half
-        from cliff_ros.graph.export import export_graph
-
-        path = folder / 'cliff_embedded.onnx'
+    if isinstance(model, EmbeddedCliff):
+        path = folder / assets.NETWORK.name
         export_graph(round_to_half(model), body, path, licence=LICENCE)
         return path
     path = folder / f'{model.name}.safetensors'

@@ -1,6 +1,6 @@
 """CLIFF's loss (Li et al., ECCV 2022, section 3): SMPL parameters, 3D joints, 2D joints in the full frame.
 
-Also what the paper compares with: the same in the crop, as HMR and SPIN do. Everything is in the normalised camera
+Also what the paper compares with: the same in the crop, as HMR and SPIN do. Everything is in the normalized camera
 (f = 1), and whatever a sample does not know is masked.
 """
 
@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from cliff_ros.body import NUM_JOINTS, BodyModel
+from cliff_ros.body.layer import SmplLayer
 from cliff_ros.datasets.sample import NUM_BETAS, face_of
-from cliff_ros.graph.export import SmplLayer
 from cliff_ros.training.losses import in_crop, in_full_frame
 from cliff_ros.training.published.config import LossWeights
 

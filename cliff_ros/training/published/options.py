@@ -48,7 +48,7 @@ def build(kind: type[Options], values: Any, where: str = '') -> Options:
     if not isinstance(values, Mapping):
         raise InputError(f"'{where or 'the file'}' must hold keys with values, not {values!r}: see docs/training.md")
     specs: dict[str, tuple[Any, NestedSpec]] = specs_of(kind)
-    given = {}
+    given: dict[str, Any] = {}
     for key, value in values.items():
         name = f'{where}.{key}' if where else str(key)
         if key not in specs:

@@ -19,16 +19,16 @@ TRUTH = np.dtype(
         ('joints_known', 'f4', NUM_JOINTS),
         ('placed', 'f4'),  # 1: joints are where they are in the view; 0: only relative to each other
         ('location', 'f4', 3),  # (cx/f, cy/f, b/f) of the crop
-        ('keypoints', 'f4', (NUM_KEYPOINTS, 2)),  # [crop heights] from the crop's centre
+        ('keypoints', 'f4', (NUM_KEYPOINTS, 2)),  # [crop heights] from the crop's center
         ('confidence', 'f4', NUM_KEYPOINTS),
     ]
 )
 
 
 def rolled(truth: np.ndarray, degrees: float) -> np.ndarray:
-    """The truth of a crop that was turned clockwise about its centre: the view turns about its optical axis.
+    """The truth of a crop that was turned clockwise about its center: the view turns about its optical axis.
 
-    Turning an image about a crop's centre and turning the camera about its axis give the same crop, but only the
+    Turning an image about a crop's center and turning the camera about its axis give the same crop, but only the
     latter is something that a camera can see: so the place of the crop in the full frame turns too, and every
     label stays exact.
     """

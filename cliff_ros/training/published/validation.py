@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from cliff_ros.crop.translation import full_translation
 from cliff_ros.evaluation import metrics
 from cliff_ros.evaluation.regressed import about_pelvis, h36m_joints, h36m_regressor
 from cliff_ros.training.data import VALIDATION_SHARD
-from cliff_ros.training.losses import full_translation
 from cliff_ros.training.published.batches import collate
 from cliff_ros.training.published.config import DataSource, TrainingConfig
 from cliff_ros.training.published.networks import Trainee
 from cliff_ros.training.published.objective import Keypoints, residual
-from cliff_ros.training.published.sources import Bodies, Rendered, open_source, render_missing
+from cliff_ros.training.published.sources import Bodies, Photographs, Rendered, Source, open_source, render_missing
 
 _BATCH = 64
 
@@ -27,7 +27,9 @@ class ValidationSet:
         samples = config.validation.samples
         if source.kind == 'synthetic':
             folder = Path(config.output) / f'validation_{spec.height}x{spec.width}_{samples}'
-            people = Rendered(render_missing(folder, [VALIDATION_SHARD], samples, spec, 1), spec, bodies.neutral)
+            people: Source = Rendered(
+                render_missing(folder, [VALIDATION_SHARD], samples, spec, 1), spec, bodies.neutral
+            )
         else:
             people = open_source(source, config, spec, bodies)
         count = min(samples, len(people))
@@ -61,15 +63,16 @@ class ValidationSet:
 
     def _published(self, which: list[int], rotations, betas, true_rotations) -> dict[str, np.ndarray]:
         """3DPW's published errors (SPIN's protocol) of people by number, in the place of those of SMPL's 24 joints."""
-        bodies = self.bodies
+        bodies, people, regressor = self.bodies, self.people, self.regressor
+        assert bodies is not None and isinstance(people, Photographs) and regressor is not None
         true = np.empty((len(which), *bodies.neutral.v_template.shape), np.float32)
         for row, index in enumerate(which):
-            sample = self.people.samples[index]
+            sample = people.samples[index]
             turned = true_rotations[row : row + 1].cpu().numpy()
             true[row] = bodies[sample.gender](sample.betas[None], turned, np.zeros((1, 3)))[1][0]
         predicted = bodies.neutral(betas.cpu().numpy(), rotations.cpu().numpy(), np.zeros((len(which), 3)))[1]
         (joints, pelvis), (true_joints, true_pelvis) = (
-            about_pelvis(h36m_joints(side, self.regressor)) for side in (predicted, true)
+            about_pelvis(h36m_joints(side, regressor)) for side in (predicted, true)
         )
         return {
             'mpjpe_mm': metrics.mpjpe(joints, true_joints, None),

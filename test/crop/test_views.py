@@ -14,7 +14,8 @@ from cliff_ros.camera import Camera
 from cliff_ros.cliff.dialects import DIALECTS
 from cliff_ros.crop import sampling
 from cliff_ros.crop import views as features
-from cliff_ros.crop.views import CropSpec, View, crop, crops, full_translation, view_of, views_of
+from cliff_ros.crop.translation import full_translation
+from cliff_ros.crop.views import CropSpec, View, crop, crops, view_of, views_of
 from cliff_ros.errors import InputError
 from cliff_ros.people import Box
 
@@ -320,7 +321,7 @@ def test_official_preprocessing_is_what_the_authors_code_makes():
     assert camera.f == expected['focal']
     for i, xyxy in enumerate(golden.PEOPLE):
         view = view_of(Box(xyxy), camera, spec)
-        theirs = expected['crops'][i] / 128  # they do not round to whole grey levels; we do
+        theirs = expected['crops'][i] / 128  # they do not round to whole gray levels; we do
         ours = crop(image, camera, view, spec)[1::3, ::3].astype(float)
         assert np.abs(ours - theirs).max() < 0.51 and abs((ours - theirs).mean()) < 0.01
         assert np.abs(ours - np.rint(theirs)).mean() < 0.01

@@ -58,7 +58,7 @@ def test_the_graph_gives_what_the_authors_code_gives(name, batches, tmp_path):
     body = load_body() if model.body == 'smpl' else smplx_sized_body()
     path = tmp_path / 'graph.onnx'
     metadata = export_graph(model, body, path)
-    assert (metadata['model'], metadata['dialect']) == (model.name, model.dialect)
+    assert (metadata.model, metadata.dialect) == (model.name, model.dialect)
     engine = load_engine(path, 'onnx', threads=1)
     assert engine.spec == model.spec
     worst = dict.fromkeys(('rotations', 'betas', 'camera', 'body'), 0.0)
@@ -78,7 +78,7 @@ def test_the_graph_gives_what_the_authors_code_gives(name, batches, tmp_path):
         np.testing.assert_allclose(got['translation'], want['translation'], rtol=2e-4, atol=2e-4)
         joints, vertices = body(got['betas'], full, got['translation'])
         for key, value in (('joints', joints), ('vertices', vertices)):
-            # Random weights may put people 150 m away, where a float32 is coarser than a hundredth of a millimetre.
+            # Random weights may put people 150 m away, where a float32 is coarser than a hundredth of a millimeter.
             coarse = 2 * np.spacing(np.abs(value))
             worst['body'] = max(worst['body'], (np.abs(got[key] - value) - coarse).max())
     assert max(worst['rotations'], worst['betas'], worst['camera']) <= 1e-4, worst

@@ -7,8 +7,6 @@ features, size, steps, seeds and all other losses stay the same.
 
 from __future__ import annotations
 
-import copy
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,9 +18,10 @@ from torch import Tensor, nn
 from cliff_ros.cliff.embedded import EmbeddedCliff
 from cliff_ros.cliff.lifting import NUM_KEYPOINTS, NUM_OUTPUTS, SMALLEST_SCALE, Parameters, ResidualMLP
 from cliff_ros.cliff.rotation import matrix_from_6d
+from cliff_ros.crop.translation import full_translation
 from cliff_ros.evaluation import metrics
-from cliff_ros.training.losses import Skeleton, full_translation, in_crop, in_full_frame, losses
-from cliff_ros.training.progress import Losses, set_rate
+from cliff_ros.training.loop import Log, Stage
+from cliff_ros.training.losses import Skeleton, in_crop, in_full_frame, losses
 
 # Of the features, the 2D keypoints and how sure they are. The others - depths, facing, the free ones - were taught in
 # the camera's frame: a good encoder finds the azimuth for them in the perspective of the crop, and tells it.
@@ -89,41 +88,46 @@ class PlainRegressor(nn.Module):
         return matrix_from_6d(out[:, :144].unflatten(1, (24, 6))), out[:, 144:154], camera
 
 
-def train(
-    variant: Variant,
-    seed: int,
-    features: Tensor,
-    truth: dict[str, Tensor],
-    skeleton: Skeleton,
-    steps: int,
-    batch: int = 512,
-    rate: float = 1.5e-3,
-    log=print,
-) -> PlainRegressor:
-    """Train one regressor on features (N, F) and their truth; returns its running average.
+class ClaimStage(Stage[PlainRegressor]):
+    """One regressor learns from features (N, F) and their truth.
 
     A seed gives every variant the same first weights and the same batches in the same order.
     """
-    torch.manual_seed(seed)
-    regressor = PlainRegressor()
-    average = copy.deepcopy(regressor).eval()
-    optimizer = torch.optim.AdamW(regressor.parameters(), rate, weight_decay=2e-2)
-    means, started = Losses(log, every=max(1, steps // 4)), time.monotonic()
-    for step in range(1, steps + 1):
-        set_rate(optimizer, rate, step / steps, step)
-        pick = torch.randint(len(features), (batch,))
-        target = {name: value[pick] for name, value in truth.items()}
-        out = regressor(features[pick], variant.told(target['location']))
-        loss, parts = variant.loss(*out, target, skeleton)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(regressor.parameters(), 20.0)
-        optimizer.step()
-        with torch.no_grad():
-            for mean, value in zip(average.parameters(), regressor.parameters(), strict=True):
-                mean.lerp_(value, 1 - min(AVERAGE, step / (step + 10)))
-        means.add(step, time.monotonic() - started, step * batch, parts)
-    return average
+
+    name, weight_decay, decay = 'claim', 2e-2, AVERAGE
+
+    def __init__(
+        self,
+        variant: Variant,
+        seed: int,
+        features: Tensor,
+        truth: dict[str, Tensor],
+        skeleton: Skeleton,
+        steps: int,
+        batch: int = 512,
+        rate: float = 1.5e-3,
+        log: Log = print,
+    ) -> None:
+        torch.manual_seed(seed)
+        self.variant, self.features, self.truth, self.skeleton = variant, features, truth, skeleton
+        self.batch = batch
+        super().__init__(PlainRegressor(), rate, lambda count: count / steps, log=log)
+        self.losses.every = max(1, steps // 4)
+
+    @property
+    def batch_size(self) -> int:
+        return self.batch
+
+    def loss(self) -> tuple[Tensor, dict[str, Tensor]]:
+        pick = torch.randint(len(self.features), (self.batch,))
+        target = {name: value[pick] for name, value in self.truth.items()}
+        out = self.module(self.features[pick], self.variant.told(target['location']))
+        return self.variant.loss(*out, target, self.skeleton)
+
+
+def train(variant: Variant, seed: int, *args, **options) -> PlainRegressor:
+    """The running average of one regressor; arguments as of `ClaimStage`."""
+    return ClaimStage(variant, seed, *args, **options).run()
 
 
 @torch.no_grad()
@@ -193,19 +197,31 @@ def told_by_the_crop(
 
     This is what leaks: nobody who sees the crop is blind beyond it. Measured on the held-out people.
     """
-    torch.manual_seed(0)
     features, seen = features[:, :IN_THE_IMAGE], held_out[0][:, :IN_THE_IMAGE]
     azimuth, unseen = (torch.from_numpy(directions(t, skeleton)[0]).float() / 30 for t in (truth, held_out[1]))
-    probe = nn.Sequential(
-        nn.Linear(features.shape[1], 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 1)
-    )
-    optimizer = torch.optim.AdamW(probe.parameters(), 1e-3, weight_decay=2e-2)
-    for step in range(1, steps + 1):
-        set_rate(optimizer, 1e-3, step / steps, step)
-        pick = torch.randint(len(features), (512,))
-        loss = ((probe(features[pick])[:, 0] - azimuth[pick]) ** 2).mean()
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
+    probe = ProbeStage(features, azimuth, steps).run()
     with torch.no_grad():
         return 1 - (((probe(seen)[:, 0] - unseen) ** 2).mean() / unseen.var(correction=0)).item()
+
+
+class ProbeStage(Stage[nn.Sequential]):
+    """A network learns the azimuth (N,) from keypoints (N, K)."""
+
+    name, weight_decay, decay = 'probe', 2e-2, None
+
+    def __init__(self, keypoints: Tensor, azimuth: Tensor, steps: int) -> None:
+        torch.manual_seed(0)
+        self.keypoints, self.azimuth = keypoints, azimuth
+        probe = nn.Sequential(
+            nn.Linear(keypoints.shape[1], 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 1)
+        )
+        super().__init__(probe, 1e-3, lambda count: count / steps, log=lambda *_: None)
+
+    @property
+    def batch_size(self) -> int:
+        return 512
+
+    def loss(self) -> tuple[Tensor, dict[str, Tensor]]:
+        pick = torch.randint(len(self.keypoints), (self.batch_size,))
+        loss = ((self.module(self.keypoints[pick])[:, 0] - self.azimuth[pick]) ** 2).mean()
+        return loss, {'loss': loss}

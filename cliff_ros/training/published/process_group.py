@@ -15,7 +15,7 @@ from cliff_ros.errors import InputError
 
 
 @dataclass(frozen=True)
-class Team:
+class ProcessGroup:
     """This process' place among those of the training, and its device."""
 
     device: torch.device
@@ -23,16 +23,16 @@ class Team:
     size: int = 1
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this is the process that talks and writes."""
         return self.rank == 0
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         """Until all processes are here."""
         if self.size > 1:
             dist.barrier()
 
-    def gather(self, value: Any) -> list:
+    def all_gather(self, value: Any) -> list:
         """A value of every process, in every process."""
         if self.size == 1:
             return [value]
@@ -42,8 +42,8 @@ class Team:
 
 
 @contextmanager
-def joined(device: str) -> Iterator[Team]:
-    """The team of this process: torchrun's where it was started by it. device: auto, cpu or cuda."""
+def process_group(device: str) -> Iterator[ProcessGroup]:
+    """The group of this process: torchrun's where it was started by it. device: auto, cpu or cuda."""
     has_gpu = torch.cuda.is_available()
     if device == 'cuda' and not has_gpu:
         raise InputError("'device' is cuda, but PyTorch finds no GPU: use auto or cpu, or install PyTorch for CUDA")
@@ -59,10 +59,10 @@ def joined(device: str) -> Iterator[Team]:
             )
         torch.cuda.set_device(where)
     if size == 1:
-        yield Team(where)
+        yield ProcessGroup(where)
         return
     dist.init_process_group('nccl' if kind == 'cuda' else 'gloo')
     try:
-        yield Team(where, dist.get_rank(), size)
+        yield ProcessGroup(where, dist.get_rank(), size)
     finally:
         dist.destroy_process_group()

@@ -6,7 +6,6 @@ through the images. Nearly half of each batch stays synthetic skeletons: the cro
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 
 import torch
@@ -15,9 +14,10 @@ from torch import Tensor
 from cliff_ros.cliff.embedded import EmbeddedCliff
 from cliff_ros.cliff.lifting import GLOBAL_FEATURES, NUM_FEATURES, LiftingRegressor
 from cliff_ros.training.augment import augment
+from cliff_ros.training.loop import Log, Progress, Stage
 from cliff_ros.training.losses import Skeleton, losses, measure, mirror, pose_only
 from cliff_ros.training.pool import CropPool
-from cliff_ros.training.progress import Average, Losses, channels_last, half_precision, rounded, set_rate, step
+from cliff_ros.training.progress import channels_last, half_precision, rounded
 from cliff_ros.training.skeletons import SkeletonSampler, losses_of_tries, made
 
 NAMES = ('rotations', 'betas', 'translation', 'location')
@@ -38,7 +38,7 @@ def extract(
     batch: int = 0,
     until: Callable[[], bool] | None = None,
 ) -> tuple[Tensor, dict]:
-    """Features (N, F) of every crop with a person, in new colours, if `mirrored` also of its mirror image, on the
+    """Features (N, F) of every crop with a person, in new colors, if `mirrored` also of its mirror image, on the
     model's device.
 
     parts: share of crops of a part of the person; until: whether to stop with what there is.
@@ -48,7 +48,7 @@ def extract(
     batch = batch or CROPS_AT_ONCE.get(device.type, 128)
     kept, rows = {}, 0  # made once: what is kept piece by piece pins the heap, which then grows by 0.6 GB a shard
     for images, truth in pool.once(batch):
-        if until and until():
+        if rows and until and until():  # the first batch is always taken
             break
         truth = {name: value.to(device) for name, value in truth.items()}
         x, truth = augment(images.to(device), truth, turns=False, parts=parts, looks=looks)
@@ -79,45 +79,49 @@ def joined(sets: list[tuple[Tensor, dict[str, Tensor]]]) -> tuple[Tensor, dict[s
     )
 
 
-def train(
-    regressor: LiftingRegressor,
-    features: Tensor,
-    truth: dict[str, Tensor],
-    validation: dict[str, tuple[Tensor, dict]],
-    skeleton: Skeleton,
-    progress: Callable[[int], float],
-    rate: float = RATE,
-    log=print,
-) -> LiftingRegressor:
-    """Train the regressor on features and truth of their device; returns its running average (EMA).
+class LiftingStage(Stage[LiftingRegressor]):
+    """The regressor learns from features and truth of their device, and from skeletons; the result is its average.
 
-    progress: after so many steps, 0 to 1, for one cosine; validation: features and truth by name; skeleton: on that
-    device.
+    validation: features and truth by name; skeleton: on that device.
     """
-    torch.manual_seed(3)
-    device = features.device
-    regressor, sampler = regressor.to(device).train(), SkeletonSampler(skeleton, seed=11)
-    average, (batch, skeletons) = Average(regressor, copy.deepcopy(regressor)), BATCH.get(device.type, (512, 384))
-    parameters = list(regressor.parameters())
-    optimizer = torch.optim.AdamW(parameters, rate, weight_decay=2e-2, fused=True)
 
-    def look(when: str) -> None:
-        for name, held_out in validation.items():
-            log(f'regressor, {when}, {name}:', figures(average.module, *held_out, skeleton))
+    name, weight_decay = 'regressor', 2e-2
 
-    log(f'regressor: {len(features)} feature vectors')
-    look('at the start')
-    count, means = 0, Losses(log, name='regressor')
-    while (over := progress(count)) < 1 or not count:  # one step at least
-        set_rate(optimizer, rate, over, count)
-        loss, parts = loss_on(regressor, features, truth, sampler, batch, skeletons)
-        step(loss, optimizer, parameters)
-        average.update()
-        count += 1
-        if means.add(count, over, count * batch, parts):
-            look(f'{100 * over:.0f} %')
-    look('at the end')
-    return average.module
+    def __init__(
+        self,
+        regressor: LiftingRegressor,
+        features: Tensor,
+        truth: dict[str, Tensor],
+        validation: dict[str, tuple[Tensor, dict]],
+        skeleton: Skeleton,
+        progress: Progress,
+        rate: float = RATE,
+        log: Log = print,
+    ) -> None:
+        torch.manual_seed(3)
+        self.features, self.truth, self.validation, self.skeleton = features, truth, validation, skeleton
+        self.sampler = SkeletonSampler(skeleton, seed=11)
+        self.batch, self.skeletons = BATCH.get(features.device.type, (512, 384))
+        super().__init__(regressor.to(features.device).train(), rate, progress, log=log)
+
+    @property
+    def batch_size(self) -> int:
+        return self.batch
+
+    def begin(self) -> None:
+        self.log(f'{self.name}: {len(self.features)} feature vectors')
+        self.look('at the start')
+
+    def loss(self) -> tuple[Tensor, dict[str, Tensor]]:
+        return loss_on(self.module, self.features, self.truth, self.sampler, self.batch, self.skeletons)
+
+    def after(self, over: float, parts: dict[str, Tensor]) -> None:
+        if self.losses.add(self.count, over, self.samples, parts):
+            self.look(f'{100 * over:.0f} %')
+
+    def look(self, when: str) -> None:
+        for name, held_out in self.validation.items():
+            self.log(f'{self.name}, {when}, {name}:', figures(self.result, *held_out, self.skeleton))
 
 
 def loss_on(
@@ -152,5 +156,5 @@ def _on_crops(
 
 @torch.no_grad()
 def figures(regressor: LiftingRegressor, features: Tensor, truth: dict, skeleton: Skeleton) -> dict[str, float]:
-    out = regressor(features, EmbeddedCliff.bbox_info(truth['location']))
-    return rounded(measure(*out, truth, skeleton))
+    rotations, betas, camera = regressor(features, EmbeddedCliff.bbox_info(truth['location']))
+    return rounded(measure(rotations, betas, camera, truth, skeleton))

@@ -16,6 +16,7 @@ import published
 from graphs import FLOAT, runtime_graph, save, tensor
 from onnx import TensorProto, helper, numpy_helper
 
+from cliff_ros import assets
 from cliff_ros.body import load_body
 from cliff_ros.cliff.embedded import EmbeddedCliff, round_to_half
 from cliff_ros.cliff.network import build
@@ -24,7 +25,7 @@ from cliff_ros.engine.check import disagreement, probes
 from cliff_ros.errors import InputError, ModelError
 from cliff_ros.graph import precision, support
 from cliff_ros.graph.export import export_graph
-from cliff_ros.graph.metadata import EMBEDDED, ENCODER_PREFIX, crop_spec, read_metadata
+from cliff_ros.graph.metadata import ENCODER_PREFIX, read_metadata
 from cliff_ros.graph.onnx_file import OnnxFile
 from cliff_ros.graph.simplify import simplify
 
@@ -46,7 +47,7 @@ def untrained(name: str):
 def path(request, tmp_path_factory):
     """A runtime graph: the one that is shipped, and one of each encoder as exported now."""
     if request.param == 'shipped':
-        return EMBEDDED
+        return assets.NETWORK
     file = tmp_path_factory.mktemp('graphs') / f'{request.param}.onnx'
     export_graph(untrained(request.param), load_body(), file)
     return file
@@ -78,7 +79,7 @@ def run(model, crops: np.ndarray, location: np.ndarray) -> dict[str, np.ndarray]
 
 
 def inputs(path, people: int = 2) -> tuple[np.ndarray, np.ndarray]:
-    return probes(crop_spec(read_metadata(OnnxFile(path), path)), people)
+    return probes(read_metadata(OnnxFile(path), path).spec, people)
 
 
 def assert_close(one: dict, other: dict, tolerance: float) -> None:
@@ -89,12 +90,12 @@ def assert_close(one: dict, other: dict, tolerance: float) -> None:
 
 @pytest.fixture(scope='module')
 def shipped():
-    return simplify(EMBEDDED.read_bytes())
+    return simplify(assets.NETWORK.read_bytes())
 
 
 @pytest.fixture(scope='module')
 def in_int8(shipped):
-    return precision.to_int8(copy(shipped), *inputs(EMBEDDED, precision.FEWEST_CALIBRATION_CROPS))
+    return precision.to_int8(copy(shipped), *inputs(assets.NETWORK, precision.FEWEST_CALIBRATION_CROPS))
 
 
 # ---- every operator is one that TensorRT's parser knows
@@ -202,7 +203,7 @@ def test_constants_are_folded_wherever_they_are_read(tmp_path):
 
 def test_damaged_graphs_are_refused():
     with pytest.raises(ModelError, match='damaged'):
-        simplify(EMBEDDED.read_bytes()[:100_000], 'model.onnx')
+        simplify(assets.NETWORK.read_bytes()[:100_000], 'model.onnx')
 
 
 # ---- precision
@@ -289,15 +290,15 @@ def test_int8_quantises_the_inner_convolutions_symmetrically(shipped, in_int8):
     before = {n.name: n for n in shipped.graph.node if not n.name.startswith(ENCODER_PREFIX)}
     after = {n.name: n for n in graph.node}
     assert all(after[name].input == node.input for name, node in before.items())
-    # Soft colours are no people, but not noise either: most answers stay near.
-    crops, location = inputs(EMBEDDED, 8)
+    # Soft colors are no people, but not noise either: most answers stay near.
+    crops, location = inputs(assets.NETWORK, 8)
     reference, given = run(shipped, crops, location), run(quantised, crops, location)
     assert 1e-4 < disagreement(given, reference) < 1.0 and np.isfinite(given['joints']).all()
 
 
 def test_too_few_crops_do_not_calibrate(shipped):
     with pytest.raises(InputError, match='3 crops are too few'):
-        precision.to_int8(shipped, *inputs(EMBEDDED, 3))
+        precision.to_int8(shipped, *inputs(assets.NETWORK, 3))
 
 
 # ---- what is told to the builder, and what it tells
@@ -341,7 +342,7 @@ def test_nested_phases_make_one_rising_fraction():
 
 
 def test_an_engine_that_computes_something_else_is_noticed(shipped):
-    crops, location = inputs(EMBEDDED, 8)
+    crops, location = inputs(assets.NETWORK, 8)
     reference = run(shipped, crops, location)
     assert disagreement(reference, reference) == 0
     assert disagreement(run(shipped, crops[::-1], location), reference) > 0.1  # another one's crop

@@ -9,14 +9,16 @@ import pytest
 
 torch, onnx = pytest.importorskip('torch'), pytest.importorskip('onnx')
 
+from cliff_ros import assets
 from cliff_ros.body import load_body
 from cliff_ros.cliff import load_model
 from cliff_ros.cliff.embedded import EmbeddedCliff, load_embedded, round_to_half
+from cliff_ros.crop.translation import full_translation
 from cliff_ros.engine import load_engine
 from cliff_ros.errors import ModelError
 from cliff_ros.graph.export import HALF_SUFFIX, RuntimeGraph, export_graph, read_weights
-from cliff_ros.graph.metadata import EMBEDDED, METADATA_KEY
-from cliff_ros.training.losses import Skeleton, full_translation, losses, mirror
+from cliff_ros.graph.metadata import METADATA_KEY
+from cliff_ros.training.losses import Skeleton, losses, mirror
 
 
 def inputs(people: int) -> tuple[np.ndarray, np.ndarray]:
@@ -41,13 +43,13 @@ def random_model():
 
 def test_the_shipped_graph_agrees_with_pytorch_and_the_body():
     engine, model, body = load_engine('embedded', 'onnx'), load_model('embedded'), load_body()
-    assert engine.metadata['body_sha256'] == body.sha256
+    assert engine.metadata.body_sha256 == body.sha256
     for people in (1, 3, 8):
         crops, location = inputs(people)
         out = engine(crops, location)
         with torch.no_grad():
             rotations, betas, camera = model(
-                model.normalise(torch.from_numpy(crops)), model.bbox_info(torch.from_numpy(location))
+                model.normalize(torch.from_numpy(crops)), model.bbox_info(torch.from_numpy(location))
             )
         assert np.abs(out['rotations'] - rotations.numpy()).max() < 1e-4
         assert np.abs(out['betas'] - betas.numpy()).max() < 1e-4
@@ -62,7 +64,7 @@ def test_the_shipped_graph_agrees_with_pytorch_and_the_body():
 def test_weights_survive_the_graph(random_model, tmp_path):
     path = tmp_path / 'graph.onnx'
     metadata = export_graph(random_model, load_body(), path, note='a test')
-    assert metadata['note'] == 'a test'
+    assert metadata.more['note'] == 'a test'
     large = [
         tensor
         for tensor in onnx.load(str(path)).graph.initializer
@@ -82,8 +84,8 @@ def test_weights_survive_the_graph(random_model, tmp_path):
 
 
 def test_a_graph_of_something_else_is_no_embedded_network(tmp_path):
-    weights = read_weights(EMBEDDED)
-    proto = onnx.load(str(EMBEDDED))
+    weights = read_weights(assets.NETWORK)
+    proto = onnx.load(str(assets.NETWORK))
     del proto.graph.initializer[:]
     del proto.metadata_props[:]
     onnx.save(proto, str(tmp_path / 'empty.onnx'))
@@ -93,9 +95,9 @@ def test_a_graph_of_something_else_is_no_embedded_network(tmp_path):
 
 
 def test_the_shipped_files_are_small_and_say_what_they_are():
-    metadata = {p.key: p.value for p in onnx.load(str(EMBEDDED)).metadata_props}
+    metadata = {p.key: p.value for p in onnx.load(str(assets.NETWORK)).metadata_props}
     assert json.loads(metadata[METADATA_KEY])['licence'] == 'Apache-2.0'
-    assert sum(f.stat().st_size for f in EMBEDDED.parent.glob('*.onnx')) < 15e6
+    assert sum(f.stat().st_size for f in assets.NETWORK.parent.glob('*.onnx')) < 15e6
 
 
 def test_the_training_skeleton_is_the_body():
@@ -122,7 +124,7 @@ def test_the_loss_of_the_truth_is_zero_and_mirroring_twice_is_nothing():
     flip = torch.ones(n, dtype=torch.bool)
     back = mirror(mirror(truth, flip), flip)
     assert all(torch.allclose(back[name], truth[name], atol=1e-6) for name in truth)
-    # a mirrored person's joints are the mirrored joints (the body is symmetric to a few millimetres)
+    # a mirrored person's joints are the mirrored joints (the body is symmetric to a few millimeters)
     mirrored = mirror(truth, flip)
     from cliff_ros.body import MIRROR
 
