@@ -1,6 +1,7 @@
 # make demo    set everything up and run the main job for real: camera and node, over DDS
 #              (DEMO_VIEW=1: live in a browser, too)
 # make test    set everything up and run the tests
+# make test-oldest PYTHON=python3.10   the tests with the libraries of Ubuntu 22.04 (ROS 2 Humble)
 # make weights train the embedded network and detector anew: hours
 # make bench   the node against an obvious one, and where its time goes (docs/performance.md); takes minutes
 # make soak    half an hour at camera rate: does its memory grow? (SOAK_SECONDS=1800)
@@ -18,10 +19,11 @@ SOAK_SECONDS ?= 1800
 FUZZ_SECONDS ?= 600
 PYTEST_ARGS  ?=
 
-VENV := .venv
-RUN  := $(VENV)/bin/python
-LOG  := $(VENV)/install.log
-PIP  := $(RUN) -m pip install --disable-pip-version-check --no-input --progress-bar off
+VENV       := .venv
+TEST_EXTRA := test
+RUN        := $(VENV)/bin/python
+LOG        := $(VENV)/install.log
+PIP        := $(RUN) -m pip install --disable-pip-version-check --no-input --progress-bar off
 
 # What is compiled or copied by the installation.
 SOURCES := CMakeLists.txt package.xml pyproject.toml setup.py \
@@ -34,7 +36,7 @@ if { $(2); } >>$(LOG) 2>&1; then echo "$$(( $$(date +%s) - start )) s"; \
 else echo 'failed:'; tail -n 25 $(LOG); echo 'All of it is in $(LOG).'; exit 1; fi
 endef
 
-.PHONY: demo test weights bench soak fuzz lint docs clean FORCE
+.PHONY: demo test test-oldest weights bench soak fuzz lint docs clean FORCE
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/installed $(VENV)/view
@@ -42,6 +44,10 @@ demo: $(VENV)/installed $(VENV)/view
 
 test: $(VENV)/tools
 	@$(RUN) -m pytest -n 2 --dist loadgroup $(PYTEST_ARGS)
+
+# In an environment of its own. torch and onnx need a newer NumPy: tests of training and export are left out.
+test-oldest:
+	@PIP_CONSTRAINT=$(CURDIR)/scripts/oldest.txt $(MAKE) --no-print-directory test VENV=.venv-oldest TEST_EXTRA=test-base
 
 # Renders and trains in out/train; a second start goes on where the first was stopped.
 weights: $(VENV)/tools
@@ -98,7 +104,7 @@ $(VENV)/view: $(VENV)/installed
 # torch may not exist for this Python yet; the tests that need it skip then, and say so.
 $(VENV)/tools: $(VENV)/installed
 	$(call step,Installing what the tests need,\
-	  $(PIP) 'cliff_ros[test]' || { echo 'Going on without torch'; $(PIP) 'cliff_ros[test-base]'; })
+	  $(PIP) 'cliff_ros[$(TEST_EXTRA)]' || { echo 'Going on without torch'; $(PIP) 'cliff_ros[test-base]'; })
 	@touch $@
 
 # mypy reads the types of what is installed: torch and onnx come with the tools.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -12,4 +12,7 @@ Ints: TypeAlias = npt.NDArray[np.int64]
 Rows: TypeAlias = npt.NDArray[np.intp]  # which rows of an array
 Bools: TypeAlias = npt.NDArray[np.bool_]
 Pixels: TypeAlias = npt.NDArray[np.uint8]
-Reals: TypeAlias = npt.NDArray[np.floating[Any]]  # float32 or float64
+if TYPE_CHECKING:
+    Reals: TypeAlias = npt.NDArray[np.floating[Any]]  # float32 or float64
+else:  # NumPy 1.21, of Ubuntu 22.04, knows this to type checkers only
+    Reals: TypeAlias = np.ndarray

@@ -19,7 +19,7 @@ from cliff_ros.commands import COMMANDS
 from cliff_ros.errors import CliffError
 from cliff_ros.private import private_files
 
-SHOW_PEOPLE = ('demo', 'video')  # what these write is for the user's eyes only
+SHOW_PEOPLE = ('demo', 'video', 'bag')  # what these write is for the user's eyes only
 
 
 def main(argv: list[str] | None = None) -> int:

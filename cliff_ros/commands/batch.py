@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     if args.workers < 1 or (args.plan is not None and args.plan < 1):
         raise InputError('--workers and --plan must be at least 1')
     make_folder(args.output)
-    words, work = shlex.split(args.options), 'cliff_ros.scale.commands:command'
+    words, work = shlex.split(args.options), 'cliff_ros.commands.batch_unit:command'
     units = [
         {'name': args.name, 'source': source, 'output': str(args.output / Path(source).name), 'words': words}
         for source in args.sources

@@ -9,11 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cliff_ros.evaluation.benchmarks.run import Result, Runner
-    from cliff_ros.evaluation.bodies import BodyFolder
-    from cliff_ros.pipeline import Pipeline
     from cliff_ros.render.page import Page
-
-_CHECKPOINTS = ('.pt', '.pth', '.ckpt', '.safetensors')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from cliff_ros.errors import InputError, OutputError, keeping, raise_all
+    from cliff_ros.evaluation.benchmarks.open import open_runner
     from cliff_ros.evaluation.benchmarks.registry import BENCHMARKS
     from cliff_ros.evaluation.benchmarks.report import render, report
     from cliff_ros.files import make_folder, write_json
@@ -106,54 +103,6 @@ def run(args: argparse.Namespace) -> int:
         print(f'cliff evaluate: interrupted after {done} of {len(runner.images)} images', file=sys.stderr)
     raise_all(unwritten)
     return 0 if complete else 1
-
-
-def open_runner(args: argparse.Namespace, note: Any) -> Runner:
-    """Labels and network of the arguments; note: told of damaged files where these are to be skipped."""
-    from cliff_ros.datasets.cameras import Cameras
-    from cliff_ros.evaluation.benchmarks.registry import BENCHMARKS, open_labels
-    from cliff_ros.evaluation.benchmarks.run import Runner
-    from cliff_ros.evaluation.bodies import BodyFolder
-
-    benchmark = BENCHMARKS[args.dataset]
-    labels = open_labels(
-        args.dataset,
-        Path(args.root).expanduser(),
-        args.split,
-        Cameras.read(args.cameras),
-        note if args.skip_damaged else None,
-    )
-    boxes, bodies = args.boxes or benchmark.boxes, BodyFolder(args.body)
-    pipeline = open_pipeline(args, bodies, boxes == 'detector')
-    runner = Runner(benchmark, labels, pipeline, bodies, boxes, args.focal or benchmark.focal)
-    runner.choose(args.limit)
-    return runner
-
-
-def open_pipeline(args: argparse.Namespace, bodies: BodyFolder, detects: bool) -> Pipeline:
-    """The network of --model with the body in the folder that it was exported with."""
-    from cliff_ros.graph.metadata import find_graph, read_metadata
-    from cliff_ros.graph.onnx_file import OnnxFile
-    from cliff_ros.pipeline import Pipeline
-
-    engine, model = args.engine, args.model
-    if Path(model).suffix.lower() in _CHECKPOINTS:
-        from cliff_ros.cliff import load_model
-
-        engine, body = 'torch', bodies.file('neutral', load_model(model).body)
-    elif Path(model).suffix == '.onnx' or model == 'embedded':
-        graph = find_graph(model)
-        body = bodies.of_sha256(read_metadata(OnnxFile(graph), graph).body_sha256)
-    else:
-        body = bodies.file()
-    return Pipeline(
-        model=model,
-        body=body,
-        engine=engine,
-        detector=args.detector if detects else 'none',
-        smoothing=False,
-        smooth_boxes=False,
-    )
 
 
 def _page(found: dict[str, Any], runner: Runner, result: Result) -> Page:

@@ -28,8 +28,10 @@ def rectangle(
     (left, top), (right, bottom) = begin.tolist(), end.tolist()
     height, width = image.shape[:2]
     inside = image[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)]
-    if not inside.size:
-        return cv2.resize(np.zeros((1, 1, 3), np.uint8), size, dst=out)
+    if not inside.size or (end - begin == 1).all():  # OpenCV 4.5.4, of Ubuntu 22.04, takes no image of one pixel
+        resized = np.empty((size[1], size[0], 3), np.uint8) if out is None else out
+        resized[:] = inside[0, 0] if inside.size else 0
+        return resized
     border = (max(-top, 0), max(bottom - height, 0), max(-left, 0), max(right - width, 0))
     if any(border):
         inside = cv2.copyMakeBorder(inside, *border, cv2.BORDER_CONSTANT)
@@ -119,7 +121,7 @@ def _shrink(image: np.ndarray, path: np.ndarray, size: tuple[int, int]) -> tuple
     """
     blocks = _blocks(path, size, image.shape[:2])
     if blocks is None:
-        return np.zeros((1, 1, 3), np.uint8), np.eye(3)
+        return np.zeros((2, 2, 3), np.uint8), np.eye(3)
     factor, begin, end = blocks.factor, blocks.begin, blocks.end
     if factor == 1:
         return image, np.eye(3)
@@ -133,4 +135,6 @@ def _shrink(image: np.ndarray, path: np.ndarray, size: tuple[int, int]) -> tuple
         else:  # the same averages in less time: INTER_AREA is fast at halving only
             middle = slice(factor // 2, None, factor)
             small, factor = np.ascontiguousarray(cv2.blur(small, (factor, factor))[middle, middle]), 1
+    if small.shape[:2] == (1, 1):  # OpenCV 4.5.4 takes no image of one pixel; beyond its edge there is black anyway
+        small = np.pad(small, ((0, 1), (0, 1), (0, 0)))
     return small, to_small

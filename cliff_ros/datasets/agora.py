@@ -13,10 +13,10 @@ from cliff_ros.datasets.frames import read_table
 from cliff_ros.datasets.sample import NUM_VERTICES, Sample
 from cliff_ros.datasets.threedpw import OnDamage, Parts
 from cliff_ros.errors import InputError
-from cliff_ros.evaluation.agora import MOST_OCCLUDED
 
 SIZE = (3840, 2160)  # [px] of the images to which gt_joints_2d belong
 SMALL = '_1280x720'
+MOST_OCCLUDED = 90  # [%] beyond which, and below 0, nobody is asked for
 _SENSOR = 36.0  # [mm] across
 # Focal lengths [mm] by the scene in the image's name; the first that fits.
 _LENSES = (('hdri', 50.0), ('cam00', 18.0), ('cam01', 18.0), ('cam02', 18.0), ('cam03', 18.0))

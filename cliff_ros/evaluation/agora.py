@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 
 MIN_IOU = 0.1
-MOST_OCCLUDED = 90  # [%] beyond which, and below 0, nobody is asked for
 
 
 @dataclass(frozen=True)

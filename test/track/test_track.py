@@ -283,7 +283,7 @@ def test_exp_and_log_agree_with_scipy(axis, angle):
 
 
 def test_orthonormal_removes_drift():
-    drifted = Rotation.random(24, rng=0).as_matrix() + np.random.default_rng(0).normal(0, 1e-4, (24, 3, 3))
+    drifted = Rotation.random(24, 0).as_matrix() + np.random.default_rng(0).normal(0, 1e-4, (24, 3, 3))
     fixed = so3.orthonormal(drifted)
     np.testing.assert_allclose(fixed @ fixed.swapaxes(1, 2), np.tile(np.eye(3), (24, 1, 1)), atol=1e-6)
 
@@ -308,7 +308,7 @@ class ById(Smoother):
 def still(noise: float, seed: int = 0, frames: int = 120):
     """A person at rest, measured with noise [rad, m along the ray, beta]."""
     rng = np.random.default_rng(seed)
-    rotations = Rotation.random(24, rng=seed).as_matrix()
+    rotations = Rotation.random(24, seed).as_matrix()
     for i in range(frames):
         yield (
             (
@@ -370,7 +370,7 @@ def test_whatever_the_time_steps_rotations_stay_rotations(steps, seed):
     smoother, rng, stamp = ById(), np.random.default_rng(seed), 0.0
     for step in steps:
         stamp += step
-        rotations = Rotation.random(48, rng=rng).as_matrix().reshape(2, 24, 3, 3)
+        rotations = Rotation.random(48, rng).as_matrix().reshape(2, 24, 3, 3)
         pelvis = rng.normal(size=(2, 3)) + [0, 0, 5]
         out = smoother([1, 2], stamp, rotations, rng.normal(size=(2, 10)), pelvis)
         assert all(np.isfinite(value).all() for value in out)

@@ -27,7 +27,7 @@ _ARGUMENTS = (
 
 def work(arguments: dict[str, Any], first: int, last: int, path: str) -> dict[str, Any]:
     """Images first .. last - 1 of a benchmark; their result goes into a file."""
-    from cliff_ros.commands.evaluate_benchmark import open_runner
+    from cliff_ros.evaluation.benchmarks.open import open_runner
 
     args = argparse.Namespace(**arguments)
     runner, damaged = _runner(json.dumps(arguments, sort_keys=True), lambda: open_runner(args, lambda error: None)), []
