@@ -304,7 +304,7 @@ def test_a_training_on_photographs(tmp_path, shards) -> None:
         shape=labels['betas'][:4],
         global_t=np.array([[0, 0.2, 3]] * 4),
     )
-    source = DataSource(kind='cliff_gt', labels=str(tmp_path / 'labels.npz'), images=str(tmp_path))
+    source = DataSource(kind='cliff_gt', labels=str(tmp_path / 'labels.npz'), images=str(tmp_path), focal='diagonal')
     mixed = (replace(source, weight=3.0), DataSource(shards=shards, num_shards=2, weight=1.0))
     config = tiny(
         tmp_path / 'out',
