@@ -4,9 +4,13 @@
 # make test-oldest PYTHON=python3.10   the tests with the libraries of Ubuntu 22.04 (ROS 2 Humble)
 # make weights train the embedded network and detector anew: hours
 # make bench   the node against an obvious one, and where its time goes (docs/performance.md); takes minutes
-# make soak    half an hour at camera rate: does its memory grow? (SOAK_SECONDS=1800)
+# make soak    half an hour at camera rate with a fault every 20 s: is each named and overcome in 2 s, does memory
+#              grow? (SOAK_SECONDS=1800, SOAK_RATE=30 Hz); make soak-memory without faults, more people
+# make signals programs told to end at 200 random moments: does each end cleanly within 2 s? (SIGNALS=200)
 # make fuzz    ten minutes of damaged input for everything that reads what others wrote (FUZZ_SECONDS=600)
 # make lint    check style and types
+# make sbom    what is installed, as a software bill of materials (CycloneDX) in out/sbom.cdx.json
+# make audit   what is known of faults in it; needs the network (OSV_URL: a mirror)
 # make docs    the pages of docs/ and the API reference, in out/docs
 # make clean   remove everything that make made
 #
@@ -16,11 +20,15 @@ PYTHON       ?= python3
 DEMO_SECONDS ?= 20
 DEMO_OUTPUT  ?= out/demo
 SOAK_SECONDS ?= 1800
+SOAK_RATE    ?= 30
 FUZZ_SECONDS ?= 600
+SIGNALS      ?= 200
+OSV_URL      ?=
 PYTEST_ARGS  ?=
 
 VENV       := .venv
 TEST_EXTRA := test
+COMMA      := ,
 RUN        := $(VENV)/bin/python
 LOG        := $(VENV)/install.log
 PIP        := $(RUN) -m pip install --disable-pip-version-check --no-input --progress-bar off
@@ -36,7 +44,7 @@ if { $(2); } >>$(LOG) 2>&1; then echo "$$(( $$(date +%s) - start )) s"; \
 else echo 'failed:'; tail -n 25 $(LOG); echo 'All of it is in $(LOG).'; exit 1; fi
 endef
 
-.PHONY: demo test test-oldest weights bench soak fuzz lint docs clean FORCE
+.PHONY: demo test test-oldest weights bench soak soak-memory signals fuzz lint sbom audit docs clean FORCE
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/installed $(VENV)/view
@@ -57,7 +65,13 @@ bench: $(VENV)/tools
 	@$(RUN) -m bench.run --output out/bench
 
 soak: $(VENV)/tools
+	@$(RUN) -m bench.fault_soak --output out/soak --seconds $(SOAK_SECONDS) --rate $(SOAK_RATE)
+
+soak-memory: $(VENV)/tools
 	@$(RUN) -m bench.soak --output out/bench --seconds $(SOAK_SECONDS)
+
+signals: $(VENV)/tools
+	@$(RUN) -m bench.signals --output out/signals --count $(SIGNALS)
 
 fuzz: $(VENV)/tools
 	@$(RUN) -m bench.fuzz --output out/fuzz --seconds $(FUZZ_SECONDS)
@@ -66,6 +80,15 @@ lint: $(VENV)/linters
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
 	@$(RUN) -m mypy
+
+sbom: $(VENV)/auditors
+	@mkdir -p out
+	@$(VENV)/audit/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+	  --output-file out/sbom.cdx.json $(RUN)
+	@echo out/sbom.cdx.json
+
+audit: $(VENV)/auditors
+	@$(RUN) scripts/audit.py $(VENV)/audit/bin/pip-audit $(RUN) out/audit.json $(if $(OSV_URL),--osv-url $(OSV_URL))
 
 docs: $(VENV)/writers
 	@$(RUN) -m mkdocs build --strict --quiet
@@ -110,6 +133,13 @@ $(VENV)/tools: $(VENV)/installed
 # mypy reads the types of what is installed: torch and onnx come with the tools.
 $(VENV)/linters: $(VENV)/tools
 	$(call step,Installing what checks style and types,$(PIP) 'cliff_ros[lint]')
+	@touch $@
+
+# In an environment of their own: what they need is no part of what they look at.
+$(VENV)/auditors: $(VENV)/installed
+	$(call step,Installing what looks at packages,\
+	  $(RUN) -m venv $(VENV)/audit && $(VENV)/audit/bin/python -m pip install --disable-pip-version-check --no-input \
+	  --progress-bar off 'cyclonedx-bom>=7$(COMMA)<8' 'pip-audit>=2.9$(COMMA)<3')
 	@touch $@
 
 $(VENV)/writers: $(VENV)/installed

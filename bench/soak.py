@@ -1,4 +1,4 @@
-"""`make soak`: the node for half an hour at camera rate, with people who come and go; does its memory grow?
+"""`make soak-memory`: the node for half an hour at camera rate, with people who come and go; does its memory grow?
 
     python -m bench.soak --seconds 1800 --output out/bench
 

@@ -30,6 +30,12 @@ def tables(report: dict) -> dict[str, str]:
         'rate': ('at_camera_rate', _rate),
         'start': ('start', _start),
     }
+    if 'faults_injected' in report:
+        return {
+            'fault soak machine': _machine(report['machine']),
+            'fault soak': _fault_soak(report),
+            'faults': _faults(report),
+        }
     if 'growth' in report:
         return {'soak machine': _machine(report['machine']), 'soak': _soak(report)}
     return {name: make(report[part]) for name, (part, make) in makers.items() if part in report}
@@ -68,6 +74,67 @@ def _soak(report: dict) -> str:
             ['memory at first, at last', f'{sizes[0]:.0f} MB, {sizes[-1]:.0f} MB'],
             ['growth after warm-up', f'{100 * report["growth"]:.2f} %'],
             ['bar [%]', _bar(100 * GROWTH, report['growth'] < GROWTH, '<')],
+        ],
+    )
+
+
+def _fault_soak(report: dict) -> str:
+    sizes, injected = report['memory_mb'], report['faults_injected']
+    return table(
+        ['soak with faults', '', 'bar'],
+        [
+            ['duration', f'{report["seconds"] / 60:.0f} min at {report["rate"]:.0f} Hz, {report["people"]} people', ''],
+            ['faults', f'{injected}', ''],
+            ['deaths', f'{report["deaths"]}', _bar(0, report['deaths'] == 0, '=')],
+            *(
+                [what, f'{done} of {of}; {late} later', _bar(of, done == of, '=')]
+                for what, done, of, late in (
+                    (
+                        'named within 2 s',
+                        report['faults_named'],
+                        report['faults_to_name'],
+                        report['named_at_all'] - report['faults_named'],
+                    ),
+                    (
+                        'recovered within 2 s',
+                        report['faults_recovered'],
+                        injected,
+                        report['recovered_at_all'] - report['faults_recovered'],
+                    ),
+                )
+            ),
+            ['memory at first, at last', f'{sizes[0]:.0f} MB, {sizes[-1]:.0f} MB', ''],
+            [
+                'growth after warm-up',
+                f'{100 * report["memory_growth"]:.2f} %',
+                _bar(100 * GROWTH, report['memory_growth'] < GROWTH, '<') + ' %',
+            ],
+        ],
+    )
+
+
+def _faults(report: dict) -> str:
+    """The slowest of each."""
+
+    def slowest(rows: list[dict], *keys: str) -> str:
+        values = [row.get(key) for row in rows for key in keys]
+        return 'never' if None in values else f'{max(values):.1f}'
+
+    by_name: dict[str, list[dict]] = {}
+    for row in report['rows']:
+        by_name.setdefault(row['fault'], []).append(row)
+    return table(
+        ['fault', 'times', 'named [s]', 'everybody seen [s]', 'sentence gone [s]', 'all well [s]'],
+        [
+            [
+                name,
+                len(rows),
+                slowest(rows, 'named_s') if 'named_s' in rows[0] else '',
+                slowest(rows, 'seen_s'),
+                slowest(rows, 'gone_s') if 'gone_s' in rows[0] else '',
+                slowest(rows, 'well_s'),
+            ]
+            for name, rows in sorted(by_name.items())
         ],
     )
 

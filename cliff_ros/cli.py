@@ -19,6 +19,7 @@ from cliff_ros.commands import COMMANDS
 from cliff_ros.errors import CliffError
 from cliff_ros.private import private_files
 
+LOOK_ONLY = ('doctor',)  # these have nothing to lose: a signal ends them at once
 SHOW_PEOPLE = ('demo', 'video', 'bag')  # what these write is for the user's eyes only
 
 
@@ -34,17 +35,22 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     level = logging.DEBUG if args.debug else logging.WARNING
     logging.basicConfig(format='%(levelname)s: %(message)s', level=level)
+    request = signals.StopRequest()  # not told of anything yet
     try:
         private = args.command in SHOW_PEOPLE and not args.readable
-        with private_files() if private else nullcontext(), signals.interrupting() as request:
+        heed = signals.loading if args.command in LOOK_ONLY else signals.interrupting
+        with private_files() if private else nullcontext(), heed() as request:
             # Interrupted, a command writes what it has so far.
             return module.run(args)
     except KeyboardInterrupt:
         print('\ninterrupted', file=sys.stderr)
         return 128 + (request.sign or signals.INTERRUPT)
     except CliffError as error:
-        return _fail(args, error, str(error), 2)
+        return _fail(args, error, str(error), 128 + request.sign if request.sign else 2)
     except Exception as error:  # noqa: BLE001  the last station before the user: a sentence, not a traceback
+        if request.sign and not args.debug:  # libraries make other errors of the interruption while they are imported
+            print('\ninterrupted', file=sys.stderr)
+            return 128 + request.sign
         sentence = f'{type(error).__name__}: {error} (cliff --debug {args.command} ... shows where)'
         return _fail(args, error, sentence, 1)
 

@@ -20,6 +20,7 @@ from typing import NoReturn
 
 INTERRUPT = int(signal.SIGINT)
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+PATIENCE = 1.2  # [s] for what was begun when somebody asked for the end
 _PR_SET_PDEATHSIG = 1  # of Linux's prctl
 
 
@@ -83,9 +84,8 @@ def interrupting() -> Iterator[StopRequest]:
 
 @contextmanager
 def asking() -> Iterator[StopRequest]:
-    """The first signal is remembered, the second raises KeyboardInterrupt. Handlers are put back in the end.
-
-    In the main thread.
+    """The first signal is remembered. A second raises KeyboardInterrupt, and so does time: ``PATIENCE`` [s] after the
+    first, unless whoever remembers has said that it is `heard`. Handlers are put back in the end. In the main thread.
     """
     request = StopRequest()
 
@@ -93,9 +93,41 @@ def asking() -> Iterator[StopRequest]:
         if request:
             raise KeyboardInterrupt
         request.sign = sign
+        signal.setitimer(signal.ITIMER_REAL, PATIENCE)
 
-    with _handled(ask):
-        yield request
+    def lose_patience(sign: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, lose_patience)
+    try:
+        with _handled(ask):
+            yield request
+    finally:
+        heard()
+        signal.signal(signal.SIGALRM, before)
+
+
+def heard() -> None:
+    """What `asking` remembers is being answered: no impatience any more."""
+    signal.setitimer(signal.ITIMER_REAL, 0.0)
+
+
+@contextmanager
+def loading() -> Iterator[StopRequest]:
+    """A signal ends the process at once, with 128 + its number: for a time in which nothing is written.
+
+    An interruption while a library is imported becomes whatever error that makes of it, or an abort. Handlers are put
+    back in the end. In the main thread.
+    """
+
+    def end(sign: int, frame: FrameType | None) -> None:
+        if 'multiprocessing' in sys.modules:  # whose processes would look for their parent only when they are up
+            for child in sys.modules['multiprocessing'].active_children():
+                child.kill()
+        os._exit(128 + sign)
+
+    with _handled(end):
+        yield StopRequest()
 
 
 @contextmanager

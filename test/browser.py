@@ -53,8 +53,6 @@ def of_colors(image: np.ndarray, colors) -> np.ndarray:
     return found
 
 
-def close_note(page) -> None:
+def hide_notes(page) -> None:
     """The page says that a CPU draws the scene, over the scene."""
-    button = page.locator('.mantine-Notification-closeButton')
-    button.first.wait_for(timeout=60_000)
-    button.first.click()
+    page.add_style_tag(content='.mantine-Notifications-root { display: none }')

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
-import hashlib
 import os
 import random
-import shutil
 import signal
 import socket
 import subprocess
@@ -14,13 +11,11 @@ import sys
 import threading
 import time
 from functools import cached_property
-from pathlib import Path
 
 os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')  # as the installed programs do
 
 import numpy as np
 import pytest
-from places import ROOT
 
 SIZE = WIDTH, HEIGHT = 640, 480
 FOCAL = 500.0
@@ -124,53 +119,12 @@ def ros():
 @pytest.fixture(scope='session')
 def vision(ros):
     """The module vision_msgs.msg; where vision_msgs is not installed, built once (half a minute) into build/."""
+    from bench.vision import NotBuilt, messages
+
     try:
-        import vision_msgs.msg
-    except ImportError:
-        _build_vision_msgs()
-        import vision_msgs.msg
-    return vision_msgs.msg
-
-
-def _build_vision_msgs() -> None:
-    """Build test/packages/vision_msgs for this Python and make it importable."""
-    from geometry_msgs.msg import Point
-
-    source, environment = ROOT / 'test' / 'packages' / 'vision_msgs', Path(sys.executable).parent
-    path = f'{environment}{os.pathsep}{os.environ.get("PATH", "")}'
-    if not shutil.which('cmake', path=path):
-        pytest.skip('vision_msgs is not installed, and there is no cmake to build it')
-    digest = hashlib.sha256(sys.executable.encode())
-    for file in sorted(path for path in source.rglob('*') if path.is_file()):
-        digest.update(file.read_bytes())
-    work = ROOT / 'build' / f'vision_msgs-{digest.hexdigest()[:12]}'
-    prefix = work / 'install'
-    if not (work / 'built').exists():
-        base = os.environ.get('AMENT_PREFIX_PATH') or sys.prefix
-        env = {**os.environ, 'AMENT_PREFIX_PATH': base, 'CMAKE_PREFIX_PATH': base, 'PATH': path}
-        for command in (
-            [
-                'cmake',
-                '-S',
-                source,
-                '-B',
-                work / 'cmake',
-                f'-DCMAKE_INSTALL_PREFIX={prefix}',
-                '-DBUILD_TESTING=OFF',
-                f'-DCMAKE_INSTALL_RPATH={prefix / "lib"}',
-                f'-DPython3_EXECUTABLE={sys.executable}',
-            ],
-            ['cmake', '--build', work / 'cmake', '--parallel', '2'],
-            ['cmake', '--install', work / 'cmake'],
-        ):
-            done = subprocess.run([str(part) for part in command], env=env, capture_output=True, text=True)
-            assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-        (work / 'built').touch()
-    # ROS looks for these by name alone, and finds what is loaded already; so must be what they need.
-    Point.__import_type_support__()
-    for kind in ('rosidl_generator_c', 'rosidl_typesupport_fastrtps_c', 'rosidl_typesupport_introspection_c'):
-        ctypes.CDLL(str(prefix / 'lib' / f'libvision_msgs__{kind}.so'))
-    sys.path.insert(0, str(next(prefix.glob('lib/python3*/site-packages'))))
+        return messages()
+    except NotBuilt as error:
+        pytest.skip(str(error))
 
 
 class Peer:

@@ -44,7 +44,8 @@ def four_weights(body: BodyModel) -> tuple[np.ndarray, np.ndarray]:
 
 def quaternions(rotations: np.ndarray) -> np.ndarray:
     """Rotation matrices (..., 3, 3) as unit quaternions (..., 4), x y z w with w >= 0."""
-    found = Rotation.from_matrix(np.asarray(rotations, np.float64).reshape(-1, 3, 3)).as_quat(canonical=True)
+    found = Rotation.from_matrix(np.asarray(rotations, np.float64).reshape(-1, 3, 3)).as_quat()
+    found = np.where(found[:, 3:] < 0, -found, found)  # older SciPy, as in Humble, cannot do that itself
     return found.reshape(*np.shape(rotations)[:-2], 4)
 
 

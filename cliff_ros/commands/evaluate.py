@@ -146,7 +146,9 @@ def run(args: argparse.Namespace) -> int:
     if not complete:
         print(f'cliff evaluate: interrupted after {report["frames"]} of {len(dataset)} images', file=sys.stderr)
     raise_all(unwritten)
-    return 0 if complete else 1
+    if not complete:
+        raise KeyboardInterrupt  # for the exit status
+    return 0
 
 
 def _page(report: dict[str, Any], evaluation: Evaluation, worst: Worst) -> Page:

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cliff_ros import assets
+from cliff_ros import assets, signals
 from cliff_ros.errors import InputError, MissingExtra
 from cliff_ros.files import parse_yaml
 
@@ -123,7 +123,8 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if args.start and (args.widths or args.middle or args.blocks):
         raise InputError('--start goes on with a network as it is: leave --widths, --middle and --blocks out')
-    from cliff_ros.training.rendering import Plan, Renderers
+    with signals.loading():
+        from cliff_ros.training.rendering import Plan, Renderers
 
     renderers = Renderers(Plan(args.work / 'rendered', args.first_shard), args.workers - 2)  # while PyTorch loads
     try:
@@ -133,8 +134,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _train(args: argparse.Namespace, began: float, renderers: Renderers) -> int:
-    from cliff_ros.cliff.embedded import BLOCKS, WIDTHS
-    from cliff_ros.training import recipe
+    with signals.loading():
+        from cliff_ros.cliff.embedded import BLOCKS, WIDTHS
+        from cliff_ros.training import recipe
 
     start = assets.NETWORK if args.start == 'embedded' else args.start and Path(args.start)
     record = args.work if args.output == assets.DATA else args.output
@@ -173,7 +175,8 @@ def _train_config(name: str, changes: list[str]) -> int:
         except ValueError:
             raise InputError(f"--set '{change}': the value is not YAML: quote it as in a file") from None
     config = load_config(name, values)
-    from cliff_ros.training.published.trainer import train
+    with signals.loading():
+        from cliff_ros.training.published.trainer import train
 
     path = train(config)
     if path:

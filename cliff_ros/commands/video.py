@@ -105,7 +105,7 @@ class _Run:
     def go(self) -> int:
         from cliff_ros.errors import OutputError, raise_all
 
-        stopped, unwritten = None, []
+        stopped, unwritten, interrupted = None, [], False
         started = time.perf_counter()
         try:
             self._frames()
@@ -116,7 +116,8 @@ class _Run:
                 )
         except KeyboardInterrupt:
             # Stopping a camera is how its recording ends; a file was meant to be read to its end.
-            stopped = None if self.source.live else 'interrupted'
+            interrupted = not self.source.live
+            stopped = 'interrupted' if interrupted else None
         except OutputError as error:
             stopped = str(error)
             unwritten.append(error)
@@ -127,6 +128,8 @@ class _Run:
             self.seconds = time.perf_counter() - started
             self._finish(stopped, unwritten)
         raise_all(unwritten)
+        if interrupted:
+            raise KeyboardInterrupt  # for the exit status
         if self.source.missing:
             print(f'cliff video: {stopped}', file=sys.stderr)
         return 0 if stopped is None else 1

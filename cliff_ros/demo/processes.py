@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -90,7 +91,22 @@ class Processes:
     def __enter__(self) -> Processes:
         return self
 
-    def __exit__(self, *exc) -> None:
+    def end_all(self, patience: float = 1.0) -> None:
+        """SIGINT to all at once, after ``patience`` seconds in all SIGKILL: for a user who waits."""
+        for child in self._children.values():
+            if child.poll() is None:
+                child.send_signal(signal.SIGINT)
+        end = time.monotonic() + patience
+        for child in self._children.values():
+            try:
+                child.wait(max(0.0, end - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+
+    def __exit__(self, kind: type[BaseException] | None, *exc) -> None:
+        if kind is not None and issubclass(kind, KeyboardInterrupt):
+            self.end_all()
         for name in reversed(self._children):
             self.stop(name)
 

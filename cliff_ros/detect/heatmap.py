@@ -9,7 +9,7 @@ import numpy as np
 
 from cliff_ros.boxes import nms
 from cliff_ros.detect.letterbox import Letterbox
-from cliff_ros.engine.onnx_engine import open_session
+from cliff_ros.engine.onnx_engine import open_session, run
 from cliff_ros.errors import ModelError
 from cliff_ros.people import Box
 
@@ -44,7 +44,7 @@ class HeatmapDetector:
         inside = [max(round(side * scale), 1) for side in (height, width)]
         letterbox = Letterbox(image, inside, [-(-side // MULTIPLE) * MULTIPLE for side in inside])
         pixels = letterbox.pixels if order == 'rgb' else cv2.cvtColor(letterbox.pixels, cv2.COLOR_BGR2RGB)
-        heatmap, ltrb = self._session.run(OUTPUTS, {'image': pixels[None]})
+        heatmap, ltrb = run(self._session, OUTPUTS, {'image': pixels[None]}, 'detector')
         xyxy, scores = decode(heatmap[0, 0], ltrb[0], THRESHOLD if self.threshold is None else self.threshold)
         keep = nms(xyxy, scores, self.max_overlap)
         return letterbox.boxes(xyxy[keep], scores[keep])

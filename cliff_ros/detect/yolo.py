@@ -16,7 +16,7 @@ import numpy as np
 
 from cliff_ros.boxes import nms
 from cliff_ros.detect.letterbox import Letterbox
-from cliff_ros.engine.onnx_engine import open_session
+from cliff_ros.engine.onnx_engine import open_session, run
 from cliff_ros.errors import ModelError
 from cliff_ros.people import Box
 
@@ -71,7 +71,7 @@ class YoloDetector:
         blob = np.ascontiguousarray(pixels.transpose(2, 0, 1)[None], self._type)
         if self.layout != 'yolox':
             blob /= 255
-        rows = self._session.run(None, {self._input: blob})[0][0].astype(np.float32)
+        rows = run(self._session, None, {self._input: blob}, 'detector')[0][0].astype(np.float32)
         xyxy, scores = self._decode(rows)
         keep = nms(xyxy, scores, self.max_overlap)
         return letterbox.boxes(xyxy[keep], scores[keep])

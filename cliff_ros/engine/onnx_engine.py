@@ -52,6 +52,16 @@ def open_session(model: str | Path | bytes, threads: int = 0, on: Sequence[str] 
         ) from error
 
 
+def run(
+    session: ort.InferenceSession, names: Sequence[str] | None, inputs: dict[str, np.ndarray], what: str
+) -> list[np.ndarray]:
+    """The outputs of those names; None: all. what: runs, for the sentence of EngineError where it cannot."""
+    try:
+        return session.run(names, inputs)
+    except Exception as error:  # as above
+        raise _explained(error, session.get_providers()[0], what) from error
+
+
 class OnnxEngine:
     """A runtime graph on ONNX Runtime (see `cliff_ros.engine.Engine`).
 
@@ -74,10 +84,7 @@ class OnnxEngine:
         if vertices not in self._sessions:
             self._sessions[vertices] = open_session(self._path, self._threads, self._on)
         names = self.metadata.outputs(vertices)
-        try:
-            outputs = self._sessions[vertices].run(names, {'crops': crops, 'location': location})
-        except Exception as error:  # as above
-            raise _explained(error, self.name) from error
+        outputs = run(self._sessions[vertices], names, {'crops': crops, 'location': location}, 'network')
         return dict(zip(names, outputs, strict=True))
 
 
@@ -86,10 +93,15 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 
-def _explained(error: Exception, name: str) -> EngineError:
-    text = str(error).strip().splitlines()[0]
+def _explained(error: Exception, name: str, what: str) -> EngineError:
+    text = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    full = any(words in text.lower() for words in ('failed to allocate', 'out of memory', 'bad allocation'))
     if CUDA not in name:
-        return EngineError(f'ONNX Runtime could not run the network: {text}; export it again, or report this')
-    if any(words in text.lower() for words in ('failed to allocate', 'out of memory')):
+        if full or isinstance(error, MemoryError):
+            return EngineError(
+                f'this machine has too little memory to run the {what} ({text}): end other programs, lower max_people'
+            )
+        return EngineError(f'ONNX Runtime could not run the {what}: {text}; export it again, or report this')
+    if full:
         return EngineError(f'the GPU has too little memory for this image ({text}): lower max_people')
     return EngineError(f'the GPU failed ({text}): look at its driver (dmesg, nvidia-smi), then start again', lost=True)

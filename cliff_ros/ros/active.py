@@ -45,7 +45,7 @@ class Active:
         diagnostics.reset()
         configured.outputs.start()
         self.inputs = Inputs(node, settings, self._deliver, complain)
-        self.watchdog = Watchdog(node, self.inputs, complain)
+        self.watchdog = Watchdog(node, self.inputs, configured.worker.mailbox, complain)
         try:
             self.inputs.open()
         except BaseException:

@@ -83,7 +83,7 @@ class _Closed(Exception):
 
 
 class CameraNode(Guarded, Node):
-    """See the module; ``play`` is for a thread of its own. CliffError for a source that cannot be played."""
+    """See the module; ``play`` is for a thread of its own."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__('camera', **kwargs)
@@ -91,9 +91,7 @@ class CameraNode(Guarded, Node):
         self.settings = Parameters(self, CameraSettings).settings()
         self.sent = 0
         self._stopped = threading.Event()
-        self._source = open_camera(self.settings)
-        self._info = info_message(self._source.camera)
-        self._period = 1.0 / (self.settings.rate or self._source.fps)
+        self._info = CameraInfo()
         self._people = PeopleMessage()
 
         def publisher(kind: type, topic: str, depth: int = 5) -> Publisher[Any]:
@@ -107,18 +105,25 @@ class CameraNode(Guarded, Node):
         self._truth = publisher(SmplArray, '~/truth', 100)
 
     def play(self) -> None:
-        """Send every image when its time has come; returns at the end, or when the node is closed."""
+        """Send every image when its time has come; returns at the end, or when the node is closed.
+
+        Raises CliffError for a source that cannot be played. What takes long is done here and not in the main thread,
+        which hears signals.
+        """
         settings = self.settings
-        shots_of_source = shots(self._source, settings.loop, settings.prerender, self._tell_progress)
+        source = open_camera(settings)
+        self._info = info_message(source.camera)
+        period = 1.0 / (settings.rate or source.fps)
+        shots_of_source = shots(source, settings.loop, settings.prerender, self._tell_progress)
         first = next(shots_of_source, None)  # whatever has to be prepared is now
         if first is None or not self._wait_for_subscribers():
             return
         self._send(first)
         due = time.monotonic()
         for shot in shots_of_source:
-            if not self._source.live:
+            if not source.live:
                 # After a delay go on from there: catching up would be a burst that no camera makes.
-                due = max(due + self._period, time.monotonic() - self._period)
+                due = max(due + period, time.monotonic() - period)
                 self._stopped.wait(max(0.0, due - time.monotonic()))
             if self._stopped.is_set():
                 return
@@ -247,7 +252,7 @@ def _play(node: CameraNode, stop: StopRequest, failures: list[str]) -> None:
             spin_once(executor, node, node.complain, 0.1)
     finally:
         node.close()
-        player.join(1.0)
+        player.join(0.5)
 
 
 def main(args: list[str] | None = None) -> int:

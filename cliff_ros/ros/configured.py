@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 
 from rclpy.lifecycle import LifecycleNode
@@ -84,3 +85,8 @@ class Configured:
         # A process that was told to end does not wait for a model to load.
         self.worker.stop(patience=0.5 if self._stop else None)
         self._core_log.close()
+        # Networks take much memory, and refer to each other: they go now, and not when Python comes to look for such.
+        for name in ('pipeline', 'outputs'):
+            vars(self).pop(name, None)
+        if not self._stop:
+            gc.collect()

@@ -31,12 +31,12 @@ from cliff_ros.errors import CliffError, EngineError
 from cliff_ros.ros.active import Active
 from cliff_ros.ros.configured import Configured
 from cliff_ros.ros.runtime.complaints import Complaints, harmless, sentence_of
-from cliff_ros.ros.runtime.diagnostics import Diagnostics
+from cliff_ros.ros.runtime.diagnostics import LOOK, Diagnostics
 from cliff_ros.ros.runtime.guard import Guarded
 from cliff_ros.ros.runtime.neighbors import Namesakes
 from cliff_ros.ros.runtime.parameters import Parameters
 from cliff_ros.ros.runtime.patience import Abandoned
-from cliff_ros.ros.runtime.program import ros
+from cliff_ros.ros.runtime.program import MiddlewareError, made, ros
 from cliff_ros.ros.runtime.restarts import Restarts, note_start, recover
 from cliff_ros.ros.runtime.settings import CliffSettings
 from cliff_ros.ros.runtime.spinning import spin_once
@@ -74,7 +74,9 @@ class CliffNode(Guarded, LifecycleNode):
         self._lost = self.create_guard_condition(self._stand_down)
         settings = self.parameters.current()
         # On steady time: without /clock, simulated time stands still, and that is one of the things to be said.
-        self.create_timer(1.0 / settings.diagnostics_rate, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._period = 1.0 / settings.diagnostics_rate
+        look = min(self._period, LOOK)
+        self.create_timer(look, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     # ---- lifecycle
 
@@ -215,28 +217,35 @@ class CliffNode(Guarded, LifecycleNode):
         facts = [('restarts', str(self.restarts.count)), ('privacy', self.parameters.current().privacy)]
         for part in (self.configured, self.active):
             facts += part.facts() if part else ()
-        self.diagnostics.publish(self.status.state(facts))
+        self.diagnostics.publish(self.status.state(facts), self._period)
 
 
 def main(args: list[str] | None = None) -> int:
-    with ros(args) as stop:
-        node = CliffNode(stop, note_start(os.environ))
-        executor = SingleThreadedExecutor()
-        executor.add_node(node)
-
-        def spin() -> None:
-            spin_once(executor, node, node.complain, 0.2)  # signals are heard in between
-
-        try:
-            if node.restarts.count:
-                recover(node, spin)
-            elif not stop and node.parameters.current().autostart:
-                node.bring_up()
-            while not stop and rclpy.ok():
-                spin()
-        finally:
-            node.destroy_node()
+    try:
+        with ros(args) as stop:
+            _run(made(lambda: CliffNode(stop, note_start(os.environ))), stop)
+    except MiddlewareError as error:
+        rclpy.logging.get_logger('cliff').fatal(str(error))
+        return 1
     return 0
+
+
+def _run(node: CliffNode, stop: StopRequest) -> None:
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+
+    def spin() -> None:
+        spin_once(executor, node, node.complain, 0.2)  # signals are heard in between
+
+    try:
+        if node.restarts.count:
+            recover(node, spin)
+        elif not stop and node.parameters.current().autostart:
+            node.bring_up()
+        while not stop and rclpy.ok():
+            spin()
+    finally:
+        node.destroy_node()
 
 
 if __name__ == '__main__':

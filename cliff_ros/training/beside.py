@@ -27,6 +27,13 @@ def run_beside(settings: Settings, began: float) -> None:
     """The process beside: the regressor learns skeletons, then the detector learns stills."""
     signals.leave_interrupts_to_parent()
     signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        _learn(settings, began)
+    except KeyboardInterrupt:
+        raise SystemExit(128 + signal.SIGTERM) from None
+
+
+def _learn(settings: Settings, began: float) -> None:
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     clock, device = Clock(settings.seconds, began), settings.torch_device
     log = Log(clock, settings.record / 'training_beside.log')

@@ -11,6 +11,7 @@ import contextlib
 import copy
 import json
 import multiprocessing
+import sys
 import time
 import traceback
 from collections.abc import Iterator
@@ -36,6 +37,7 @@ from cliff_ros.training.weights import export_embedded, write_weights
 GOING_ON = 0.6  # of the encoder's learning rate, for one that was trained before
 EARLY = (0.35, 0.55)  # when the network is also written before it is finished
 PARTS = (0.0, 0.6)  # of the regressor's crops, each of which is seen so often, the share that shows a part of a person
+PATIENCE = 0.4  # [s] with the other processes, when somebody waits for the end
 CROP_BYTES = 128 * 96 * 3 + 315 * 4
 
 
@@ -105,11 +107,15 @@ class _Run:
             self._keep_time()
             for feeder in feeders:
                 feeder.close()
-            if renderers:
-                renderers.stop(5)
+            patience = PATIENCE if isinstance(sys.exc_info()[1], KeyboardInterrupt) else 5.0
             if beside.is_alive():
                 beside.terminate()
-                beside.join(5)
+            if renderers:
+                renderers.stop(patience)
+            beside.join(patience)
+            if beside.is_alive():  # what it writes is whole or absent
+                beside.kill()
+                beside.join()
         self.log('finished' if not self.failed else 'finished, but not all of it: see above')
         return not self.failed
 

@@ -9,6 +9,7 @@ import contextlib
 import itertools
 import multiprocessing
 import os
+import signal
 import time
 import traceback
 from collections.abc import Iterator
@@ -81,7 +82,7 @@ class Renderers:
         context = multiprocessing.get_context('spawn')
         self._stop = context.Event()
         self._processes = [
-            context.Process(target=_render, args=(plan, index, count, self._stop), daemon=True)
+            context.Process(target=_render, args=(plan, index, count, self._stop, os.getpid()), daemon=True)
             for index in range(count)
         ]
         with _one_thread():
@@ -97,9 +98,14 @@ class Renderers:
         deadline = time.monotonic() + wait
         for process in self._processes:
             process.join(max(0.0, deadline - time.monotonic()))
+        late = [process for process in self._processes if process.is_alive()]
+        for process in late:
+            process.terminate()
+        for process in late:
+            process.join(0.5)
             if process.is_alive():
-                process.terminate()
-                process.join(5)
+                process.kill()
+                process.join()
 
 
 @contextlib.contextmanager
@@ -137,14 +143,14 @@ def jobs(index: int, count: int) -> Iterator[tuple[str, int]]:
             yield 'crops', (k // 4 * 3 + (k % 4 > 1) * (k % 4 - 1)) * count + index
 
 
-def _render(plan: Plan, index: int, count: int, stop: Event) -> None:
+def _render(plan: Plan, index: int, count: int, stop: Event, parent: int) -> None:
     signals.leave_interrupts_to_parent()
+    signals.end_with_parent(signal.SIGKILL)  # what it writes is whole or absent
     with contextlib.suppress(OSError):
         os.nice(plan.nice)
     import cv2
 
     cv2.setNumThreads(1)
-    parent = os.getppid()
 
     def over() -> bool:
         return stop.is_set() or os.getppid() != parent

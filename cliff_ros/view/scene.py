@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from cliff_ros.body import BodyModel
-from cliff_ros.body.skin import bone_orientations, rest_pose
+from cliff_ros.body.skin import bone_orientations, quaternions, rest_pose
 from cliff_ros.people import Person, TrackState
 from cliff_ros.render.colors import color_of
 from cliff_ros.view.floor import Floor
@@ -106,10 +106,8 @@ class Scene:
             self._set_pose(rotation, position)
 
     def _set_pose(self, rotation: np.ndarray, position: np.ndarray) -> None:
-        from scipy.spatial.transform import Rotation
-
         self._rotation, self._position = rotation, position
-        self._camera.wxyz = Rotation.from_matrix(rotation).as_quat(scalar_first=True)
+        self._camera.wxyz = np.roll(quaternions(rotation), 1)
         self._camera.position = position
 
     def _show_camera(self, moment: Moment, picture: np.ndarray | None) -> None:

@@ -384,7 +384,7 @@ def test_interrupted_it_still_reports_what_was_done(tmp_path, monkeypatch, capsy
 
     monkeypatch.setattr(Evaluation, 'add', add_two)
     path = tmp_path / 'report.json'
-    assert cli.main(['evaluate', '--frames', '4', '--size', '320x240', '--report', str(path)]) == 1
+    assert cli.main(['evaluate', '--frames', '4', '--size', '320x240', '--report', str(path)]) == 130
     content = json.loads(path.read_text())
     assert not content['complete'] and content['frames'] == 2
     assert 'interrupted after 2 of 4 images' in capsys.readouterr().err

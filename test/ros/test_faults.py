@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import resource
 import signal
+import subprocess
+import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import weakref
 
 import numpy as np
+import onnxruntime
 import pytest
-from conftest import FOCAL, FRAME, HEIGHT, SIZE, WIDTH, Peer, cell_picture
+from conftest import FOCAL, HEIGHT, WIDTH, Peer
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 pytest.importorskip('rclpy', reason='needs ROS 2')
 pytest.importorskip('cliff_ros.msg', reason='needs the generated messages: install the package')
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from camera_world import BEST_EFFORT, ERROR, OK, ONE, QUICKLY, SMALL, WARN, Camera, World
 from lifecycle_msgs.msg import Transition
 from rclpy.duration import Duration
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -24,86 +28,7 @@ from sensor_msgs.msg import Image
 from cliff_ros.errors import EngineError
 from cliff_ros.msg import SmplArray
 from cliff_ros.ros.runtime import diagnostics
-
-ONE = cell_picture((2, 2))
-SMALL = np.ascontiguousarray(ONE[::2, ::2])
-OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
-BEST_EFFORT = QoSProfile(depth=50, reliability=ReliabilityPolicy.BEST_EFFORT)
-QUICKLY = {'diagnostics_rate': 10.0, 'watchdog_timeout': 0.5, 'camera_info_timeout': 0.3}
-
-
-@dataclass
-class Camera:
-    """What the camera does at present."""
-
-    running: bool = True
-    pixels: np.ndarray = field(default_factory=lambda: ONE)
-    encoding: str = 'rgb8'
-    frame_id: str = FRAME
-    infos: bool = True
-    info_size: tuple[int, int] = SIZE
-    focal: float = FOCAL
-    boxes: bool = True
-    stamp: Callable[[float], float] = float  # of the time [s] of an image
-
-
-class World:
-    """A camera that sends whenever somebody waits, the node, and what is heard of it."""
-
-    def __init__(self, node, peer: Peer, vision=None) -> None:
-        self.node, self.peer, self.camera = node, peer, Camera()
-        self.said = peer.listen(DiagnosticArray, '/diagnostics')
-        self.people = peer.listen(SmplArray, '/cliff/people', BEST_EFFORT)
-        self.images = peer.images
-        self.vision = vision
-        if vision:
-            self.boxes = peer.node.create_publisher(vision.Detection2DArray, 'detections', 10)
-        self.sent = 0.0
-        self.start = 1_700_000_000.0
-
-    def send(self) -> None:
-        camera, now = self.camera, time.monotonic()
-        if not camera.running or now - self.sent < 0.04:
-            return
-        self.sent = now
-        seconds = camera.stamp(self.start + now)
-        stamp = int(seconds), int(seconds % 1 * 1e9)
-        if camera.infos:
-            self.peer.infos.publish(self.peer.info(stamp, camera.frame_id, camera.info_size, camera.focal))
-        image = self.peer.image(camera.pixels, stamp, FRAME, camera.encoding)
-        self.images.publish(image)
-        if self.vision and camera.boxes:
-            found = self.vision.Detection2D()
-            found.bbox.center.position.x, found.bbox.center.position.y = 200.0, 200.0
-            found.bbox.size_x, found.bbox.size_y = 80.0, 160.0
-            self.boxes.publish(self.vision.Detection2DArray(header=image.header, detections=[found]))
-
-    def until(self, condition: Callable[[], bool], seconds: float = 20.0) -> bool:
-        """With the camera sending."""
-        return self.peer.until(lambda: self.send() or condition(), seconds)
-
-    @property
-    def status(self) -> DiagnosticStatus:
-        return self.said[-1].status[0]
-
-    def is_said(self, level: bytes, words: str) -> bool:
-        return bool(self.said) and self.status.level == level and words in self.status.message
-
-    def is_well(self) -> bool:
-        """The diagnostics say so, and somebody was seen a moment ago."""
-        return bool(self.people) and len(self.people[-1].people) == 1 and self.is_said(OK, '1 people')
-
-    def fault(self, name: str, level: bytes, words: str) -> None:
-        del self.said[:-1]
-        assert self.until(lambda: self.is_said(level, words)), (
-            name,
-            words,
-            [(s.level, s.message) for m in self.said[-30:] for s in m.status][-1:],
-        )
-
-    def recover(self, name: str) -> None:
-        del self.people[:], self.said[:-1]
-        assert self.until(self.is_well), (name, self.status, len(self.people))
+from cliff_ros.ros.runtime.complaints import Complaints
 
 
 @pytest.fixture(autouse=True)
@@ -189,18 +114,21 @@ def test_subscribers_that_ask_for_more_than_is_offered(world):
         world.recover(name)
 
 
-@pytest.mark.parametrize('policy', ['reliability', 'durability'])
+ASKED = {'reliability': 'reliable', 'durability': 'transient_local', 'deadline': 100_000_000}  # [ns]
+
+
+@pytest.mark.parametrize('policy', ASKED)
 def test_a_camera_that_offers_less_than_the_user_asks_for(cliff, peer, policy):
-    override = {'reliability': 'reliable', 'durability': 'transient_local'}[policy]
+    override = ASKED[policy]
     world = World(cliff(**QUICKLY, **{f'qos_overrides./image.subscription.{policy}': override}), peer)
     peer.node.destroy_publisher(world.images)
     world.images = peer.node.create_publisher(Image, 'image', BEST_EFFORT)
     assert peer.change('configure') and peer.change('activate')
     world.fault(policy, WARN, f'asks for ({policy})')
+    assert f'qos_overrides./image.subscription.{policy} asks for too much' in world.status.message
     peer.node.destroy_publisher(world.images)
-    world.images = peer.node.create_publisher(
-        Image, 'image', QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-    )
+    offered = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL, deadline=Duration(seconds=0.1))
+    world.images = peer.node.create_publisher(Image, 'image', offered)
     world.recover(policy)
 
 
@@ -217,7 +145,7 @@ def test_a_detector_that_dies(world, vision):
 
 def test_an_engine_that_fails_and_one_that_is_lost(world, monkeypatch):
     world = world()
-    observer, works = world.node.pipeline._observer, world.node.pipeline._observer.understand
+    observer, works = world.node.configured.pipeline._observer, world.node.configured.pipeline._observer.understand
 
     def failing(error: Exception):
         def understand(*args):
@@ -234,11 +162,95 @@ def test_an_engine_that_fails_and_one_that_is_lost(world, monkeypatch):
         world.fault(words, WARN, words)
         observer.understand = works
         world.recover(words)
+    run = onnxruntime.InferenceSession.run
+    for error, words in (  # in the detector, too, which comes first
+        (ort_errors.Fail('[ONNXRuntimeError] : 1 : FAIL : Gemm'), 'could not run the detector: [ONNX'),
+        (ort_errors.RuntimeException('bad allocation: Failed to allocate memory'), 'too little memory to run'),
+        (MemoryError(), 'too little memory to run'),
+    ):
+        monkeypatch.setattr(onnxruntime.InferenceSession, 'run', failing(error))
+        world.fault(words, WARN, words)
+        monkeypatch.setattr(onnxruntime.InferenceSession, 'run', run)
+        world.recover(words)
     observer.understand = failing(EngineError('the GPU is gone: restart the node', lost=True))
     world.fault('lost', ERROR, 'The GPU is gone')
     assert world.until(lambda: world.node.lifecycle_state[1] == 'unconfigured')
     assert world.peer.change('configure') and world.peer.change('activate')
     world.recover('lost')
+
+
+def test_twice_as_many_images_as_can_be_worked_on(world):
+    world = world()
+    observer, works = world.node.configured.pipeline._observer, world.node.configured.pipeline._observer.understand
+
+    def slow(*args):
+        time.sleep(0.2)  # the camera sends five in that time
+        return works(*args)
+
+    observer.understand = slow
+    world.fault('overload', WARN, 'faster than this node can work on them')
+    del world.people[:]
+    assert world.until(lambda: len(world.people) > 5)  # the newest are answered all the same
+    assert all(len(message.people) == 1 for message in world.people)
+    assert world.node.configured.worker.mailbox.dropped > 5
+    observer.understand = works
+    world.recover('overload')
+
+
+LISTENER = """import rclpy
+from cliff_ros.msg import SmplArray
+rclpy.init()
+node = rclpy.create_node('listener')
+node.create_subscription(SmplArray, '/cliff/people', lambda message: None, 1000)
+rclpy.spin(node)
+"""
+
+
+def test_a_reliable_subscriber_that_never_reads(world):
+    world = world()
+    listener = subprocess.Popen([sys.executable, '-c', LISTENER])
+    try:
+        assert world.until(lambda: world.peer.node.count_subscribers('/cliff/people') == 2)
+        world.recover('somebody listens')
+        listener.send_signal(signal.SIGSTOP)
+        del world.people[:]
+        assert world.until(lambda: len(world.people) > 60)  # more than anybody keeps for it
+        world.recover('nobody reads')
+    finally:
+        listener.kill()
+        listener.wait()
+    world.recover('nobody listens')
+
+
+def test_a_full_disk(ros, start, peer, tiny_files, tmp_path, monkeypatch):
+    """Nothing can be written any more, not even the log: what is to be said still is, and people are found."""
+    monkeypatch.setenv('ROS_LOG_DIR', str(tmp_path))
+    node = start('cliff_ros.ros.node', **as_words(tiny_files), autostart='true')
+    world = World(None, peer)
+    world.recover('at the start')
+    limits = resource.prlimit(node.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(node.pid, resource.RLIMIT_FSIZE, (0, limits[1]))
+    sizes = {path: path.stat().st_size for path in tmp_path.iterdir()}
+    for encoding in ('32FC7', 'rgba8'):
+        world.camera = Camera(encoding=encoding)
+        world.fault(encoding, WARN, {'32FC7': "'32FC7' is not supported", 'rgba8': 'step'}[encoding])
+        world.camera = Camera()
+        world.recover(encoding)
+    assert sizes == {path: path.stat().st_size for path in tmp_path.iterdir()}
+    assert node.poll() is None
+
+
+def as_words(tiny_files: dict) -> dict[str, object]:
+    """Parameters of a node on the tiny files, as a command line has them."""
+    values = {
+        **tiny_files,
+        'engine': 'onnx',
+        'score_threshold': 0.6,
+        'num_threads': 1,
+        'smoothing': False,
+        'diagnostics_rate': 10.0,
+    }
+    return {name: json.dumps(value) if isinstance(value, bool) else value for name, value in values.items()}
 
 
 def test_a_clock_that_stops(world):
@@ -278,15 +290,7 @@ STATES = {
 
 @pytest.mark.parametrize('state', STATES)
 def test_killed_in_any_state_and_started_again_it_works(ros, start, tiny_files, state):
-    parameters = {
-        **tiny_files,
-        'engine': 'onnx',
-        'score_threshold': 0.6,
-        'num_threads': 1,
-        'smoothing': False,
-        'diagnostics_rate': 10.0,
-    }
-    parameters = {name: json.dumps(value) if isinstance(value, bool) else value for name, value in parameters.items()}
+    parameters = as_words(tiny_files)
     child = start('cliff_ros.ros.node', **parameters)
     before = Peer()
     try:
@@ -324,7 +328,7 @@ def test_room_for_a_giant_image_is_not_kept(world, monkeypatch):
 
     monkeypatch.setattr(delivery, 'GIANT', 2_000_000)
     world = world()
-    images = world.node.inputs.images
+    images = world.node.active.inputs.images
     before = images._subscription
     giant = np.zeros((4 * HEIGHT, 4 * WIDTH, 3), np.uint8)
     world.camera = Camera(pixels=giant, info_size=(4 * WIDTH, 4 * HEIGHT), focal=4 * FOCAL)
@@ -334,7 +338,54 @@ def test_room_for_a_giant_image_is_not_kept(world, monkeypatch):
     world.recover('giant')
     assert world.until(lambda: images._subscription is not before and images._handover is None)
     world.recover('another subscription')
-    received, largest = world.node.inputs.received, images._largest
-    assert world.until(lambda: world.node.inputs.received > received + 20)
+    received, largest = world.node.active.inputs.received, images._largest
+    assert world.until(lambda: world.node.active.inputs.received > received + 20)
     assert largest < 2_000_000
     assert len({s for s in world.node.subscriptions if s.topic_name == '/image'}) == 1
+
+
+def test_what_is_new_is_said_at_once_and_all_else_in_its_time(ros, monkeypatch):
+    node = ros.create_node('said')
+    try:
+        complaints = Complaints(node.get_logger())
+        said, status = [], diagnostics.Diagnostics(node, complaints)
+        monkeypatch.setattr(status, '_publisher', Listened(said))
+        for _ in range(3):
+            status.publish(diagnostics.State('active'), 1000.0)
+        assert len(said) == 1
+        complaints('kind', 'One thing.')
+        for _ in range(3):
+            complaints('kind', 'The same thing.')
+            status.publish(diagnostics.State('active'), 1000.0)
+        assert [message.status[0].level for message in said] == [OK, WARN]
+        status.publish(diagnostics.State('inactive'), 1000.0)
+        status.publish(diagnostics.State('inactive'), 0.0)
+        assert len(said) == 4
+        # What was said before anybody listened is said to whoever comes.
+        monkeypatch.setattr(diagnostics, 'RECENT', 0.0)
+        status.publish(diagnostics.State('active'), 1000.0)
+        assert said[-1].status[0].level == OK
+        late, unheard = [], diagnostics.Diagnostics(node, complaints)
+        complaints('kind', 'Before anybody listens.')
+        monkeypatch.setattr(unheard, '_publisher', Listened(late, 0))
+        unheard.publish(diagnostics.State('active'))
+        assert late[-1].status[0].message == 'Before anybody listens.'
+    finally:
+        node.destroy_node()
+
+
+class Listened:
+    """A publisher with so many subscribers."""
+
+    def __init__(self, said: list, count: int = 1) -> None:
+        self.publish, self.get_subscription_count = said.append, lambda: count
+
+
+def test_what_was_loaded_is_freed_with_the_configuration(cliff, peer):
+    """Networks take much memory, and a node that lost its engine again and again must not keep them all."""
+    node = cliff()
+    peer.bring_up()
+    loaded = weakref.ref(node.configured.pipeline), weakref.ref(node.configured.pipeline.engine)
+    node.configured.worker.call(lambda: node._refuse(EngineError('the GPU is gone', lost=True)))
+    assert peer.until(lambda: node.lifecycle_state[1] == 'unconfigured')
+    assert peer.until(lambda: [one() for one in loaded] == [None, None], 5.0)

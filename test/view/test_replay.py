@@ -7,7 +7,7 @@ import time
 import cv2
 import numpy as np
 import pytest
-from browser import chromium, close_note, of_colors
+from browser import chromium, hide_notes, of_colors
 
 pytest.importorskip('viser', reason="needs the extra 'view'")
 
@@ -30,7 +30,7 @@ def test_a_replay_opens_from_disk_asks_for_nothing_and_moves(tmp_path):
         asked: list[str] = []
         page.on('request', lambda request: asked.append(request.url))
         page.goto(path.as_uri())
-        close_note(page)
+        hide_notes(page)
         seen: list[np.ndarray] = []
         end = time.monotonic() + 90
         while time.monotonic() < end and not (len(seen) > 1 and np.mean(seen[0] ^ seen[-1]) > 0.001):

@@ -7,7 +7,7 @@ import time
 import cv2
 import numpy as np
 import pytest
-from browser import SIZE, bytes_of_image, chromium, close_note, of_colors
+from browser import SIZE, bytes_of_image, chromium, hide_notes, of_colors
 
 pytest.importorskip('viser', reason="needs the extra 'view'")
 
@@ -50,7 +50,7 @@ def page(browser, viewer):
     made = browser.new_page(viewport=SIZE)
     made.goto(viewer.url)
     assert until(lambda: viewer.watched)
-    close_note(made)
+    hide_notes(made)
     return made
 
 

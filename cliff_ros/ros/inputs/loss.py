@@ -62,9 +62,11 @@ class Losses:
             lost = max(0, told - self._told[0][1])
         return lost, lost + len(stamps)
 
-    def info_rate(self) -> float:
-        """CameraInfo a second, lately; 0 where only one came."""
-        return max(0, len(_since(self._infos, time.monotonic() - _WINDOW)) - 1) / _WINDOW
+    def info_rate(self, since: float) -> float:
+        """CameraInfo a second, lately and since a moment (time.monotonic()); 0 where only one came."""
+        now = time.monotonic()
+        since = max(since, now - _WINDOW)
+        return max(0, len(_since(self._infos, since)) - 1) / max(now - since, 0.1)
 
 
 def missing(stamps: Sequence[float]) -> int:
@@ -98,7 +100,7 @@ def check_losses(inputs: Inputs, complain: Callable[[str, str], None]) -> None:
 
 def explain_silence(inputs: Inputs, publishers: str) -> str:
     """Why nothing comes from publishers who are there."""
-    rate = inputs.losses.info_rate()
+    rate = inputs.losses.info_rate(inputs.last_image)  # what came before, came with images
     if rate < _LIKE_A_CAMERA:
         return (
             f'{publishers} publishes it but sends nothing; check that it runs, and that '

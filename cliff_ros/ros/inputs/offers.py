@@ -14,6 +14,7 @@ LATCHED, VOLATILE = DurabilityPolicy.TRANSIENT_LOCAL, DurabilityPolicy.VOLATILE
 
 RELIABILITIES = ('auto', 'reliable', 'best_effort')  # values of the parameter image_reliability
 UNKNOWN = '_NODE_NAME_UNKNOWN_'  # rmw's
+_ENDLESS = 1 << 63  # [ns] 0 in a profile of ours, a large number in one of the graph
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,11 @@ def unmet_policy(offered: QoSProfile, asked: QoSProfile) -> str:
     """Which of the policies of two incompatible profiles it is."""
     if offered.reliability == BEST_EFFORT and asked.reliability == RELIABLE:
         return 'reliability'
-    return 'durability' if offered.durability == VOLATILE and asked.durability == LATCHED else 'deadline or liveliness'
+    if offered.durability == VOLATILE and asked.durability == LATCHED:
+        return 'durability'
+    if 0 < asked.deadline.nanoseconds < (offered.deadline.nanoseconds or _ENDLESS):
+        return 'deadline'
+    return 'liveliness'
 
 
 def overrides(node: Node, topic: str) -> frozenset[str]:

@@ -14,7 +14,8 @@ from std_msgs.msg import Header
 from cliff_ros.ros.runtime.complaints import Complaints
 
 WINDOW = 10.0  # [s] over which rates and percentiles are taken
-RECENT = 5.0  # [s] a complaint counts after it occurred last
+RECENT = 1.25  # [s] a complaint counts after it occurred last
+LOOK = 0.25  # [s] between looks: what is new is published at once, what is not when its time has come
 MOST_SENTENCES = 8  # in the status itself
 
 
@@ -59,14 +60,28 @@ class Diagnostics:
         self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', 10)
         self.processed = Rate()
         self.people = 0
+        self._said: tuple[str, str, frozenset[str]] | None = None  # what was said last, and when
+        self._when = 0.0
+        self._since = time.monotonic()
+        self._heard: float | None = None  # when somebody first listened
 
     def reset(self) -> None:
         self.processed = Rate()
         self.people = 0
 
-    def publish(self, state: State) -> None:
+    def publish(self, state: State, period: float = 0.0) -> None:
+        """Say it, if that is new or was said ``period`` seconds ago. In the executor's thread."""
+        now = time.monotonic()
+        if self._heard is None and self._publisher.get_subscription_count():
+            self._heard = now
+        # What was said before anybody listened is said to those who came.
+        at_start = self._heard is None or now - self._heard < RECENT
+        recent = self._complaints.recent(now - self._since if at_start else RECENT)
+        says = (state.lifecycle, state.failure, frozenset(c.kind for c in recent))
+        if says == self._said and now - self._when < period - LOOK / 2:
+            return
+        self._said, self._when = says, now
         rate, latencies = self.processed.recent()
-        recent = self._complaints.recent(RECENT)
         if state.failure:
             level, message = DiagnosticStatus.ERROR, state.failure
         elif recent:

@@ -122,7 +122,7 @@ class CliffSettings:
     # housekeeping
     diagnostics_rate: float = parameter(1.0, 'how often to publish /diagnostics [Hz]', When.START, range=(0.1, 10.0))
     watchdog_timeout: float = parameter(
-        5.0, 'say what is missing when no image came for so long [s]', When.LIVE, range=(0.5, 3600.0)
+        1.25, 'say what is missing when no image came for so long [s]', When.LIVE, range=(0.5, 3600.0)
     )
     autostart: bool = parameter(False, 'configure and activate without being asked', When.START)
 

@@ -4,31 +4,36 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo
 
 from cliff_ros.ros.inputs.loss import check_losses, explain_silence
+from cliff_ros.ros.inputs.mailbox import Mailbox
 from cliff_ros.ros.inputs.offers import type_name
 from cliff_ros.ros.inputs.subscriptions import Inputs
+from cliff_ros.ros.runtime.overload import Overload
 from cliff_ros.ros.runtime.settings import CliffSettings
 from cliff_ros.ros.runtime.silence import ClockWatch, check_boxes
 
 
 class Watchdog:
-    """Checks the inputs of the active node."""
+    """Checks the inputs of the active node, and whether its worker keeps up with its mailbox."""
 
-    def __init__(self, node: Node, inputs: Inputs, complain: Callable[[str, str], None]) -> None:
+    def __init__(self, node: Node, inputs: Inputs, mailbox: Mailbox[Any], complain: Callable[[str, str], None]) -> None:
         self._node = node
         self._inputs = inputs
         self._complain = complain
         self._clock = ClockWatch(node, complain, time.monotonic())
+        self._overload = Overload(mailbox, complain)
 
     def check(self, settings: CliffSettings) -> None:
         """Complain about what is missing. Call it now and then, from the executor's thread."""
         now, inputs = time.monotonic(), self._inputs
         self._clock.check(now, settings)
         check_losses(inputs, self._complain)
+        self._overload.check(now)
         silence = now - inputs.last_image
         if silence >= settings.watchdog_timeout:
             self._complain(

@@ -17,7 +17,7 @@ from cliff_ros.cliff.embedded import EmbeddedCliff
 from cliff_ros.cliff.network import Cliff
 from cliff_ros.errors import InputError, ModelError
 from cliff_ros.files import write_json
-from cliff_ros.signals import StopRequest, asking
+from cliff_ros.signals import StopRequest, asking, heard
 from cliff_ros.training.averaging import AveragedWeights
 from cliff_ros.training.loop import Stage
 from cliff_ros.training.progress import channels_last_of
@@ -214,6 +214,8 @@ class Training(Stage[Cliff | EmbeddedCliff]):
             self._log()
         if self.validation and self.count % config.validation.every == 0 and not last:
             self._validate()
+        if self._stop:
+            heard()
         if self.count % config.checkpoint_every == 0 or last or self._stop:
             self._save()
         if self._stop and not last:
