@@ -54,14 +54,14 @@ def play(scene: Scene, folder: Path, node: dict[str, str], view: bool = False) -
     ProcessFailed : a process ended early, or nothing came for too long. All others are stopped by then.
     """
     try:
-        _play(scene, folder, node)
+        _play(scene, folder, node, view)
     except KeyboardInterrupt:
         for half in folder.glob('*.[0-9]*.partial.*'):  # of a recorder that was not waited for
             half.unlink(missing_ok=True)
         raise
 
 
-def _play(scene: Scene, folder: Path, node: dict[str, str]) -> None:
+def _play(scene: Scene, folder: Path, node: dict[str, str], view: bool) -> None:
     logs = folder / 'logs'
     with Processes(logs, for_large_messages(ros_environment(), logs, scene.largest_message)) as processes:
         processes.start(RECORDER, ['-m', 'cliff_ros.demo.recorder', str(folder)])
