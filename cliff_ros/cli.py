@@ -20,7 +20,7 @@ from cliff_ros.errors import CliffError
 from cliff_ros.private import private_files
 
 LOOK_ONLY = ('doctor',)  # these have nothing to lose: a signal ends them at once
-SHOW_PEOPLE = ('demo', 'video')  # what these write is for the user's eyes only
+SHOW_PEOPLE = ('demo', 'video', 'bag')  # what these write is for the user's eyes only
 
 
 def main(argv: list[str] | None = None) -> int:

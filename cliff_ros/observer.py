@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
@@ -38,16 +38,18 @@ class Look:
 class Observer:
     """Looks at people with a network.
 
-    engine: what `load_engine` gives. say: told (topic, sentence) of what goes wrong.
+    engine: what `load_engine` gives. turn_beyond: of `PipelineOptions`. say: told (topic, sentence) of what goes wrong.
     """
 
     def __init__(self, engine: Engine, body: BodyModel, upright: int, say: Callable[[str, str], None]) -> None:
-        self.engine, self.upright = engine, upright
+        self.engine, self.upright, self.turn_beyond = engine, upright, -1.0
         self._outline, self._say = Outline(body), say
 
     def cut(self, frame: Frame, boxes: Sequence[Box]) -> Look:
         """Cut the crops around boxes; those that the lens cannot see are left out."""
         spec = self.engine.spec
+        if self.turn_beyond >= 0:
+            spec = replace(spec, turn_beyond=self.turn_beyond)
         found = list(zip(boxes, views_of(boxes, frame.camera, spec, self.upright), strict=True))
         views = [view for _, view in found if view is not None]
         if len(views) < len(found):
@@ -56,7 +58,21 @@ class Observer:
                 'a box is left out: it lies outside the view of the lens; drop such boxes, or check that '
                 'the camera is calibrated for this image',
             )
+        self._check_places(views)
         return Look([box for box, view in found if view is not None], views, self.engine.cropper(frame, views))
+
+    def _check_places(self, views: Sequence[View]) -> None:
+        """Say where somebody is farther from the axis than anybody whom the network was trained on."""
+        known = self.engine.spec.turn_beyond
+        if self.turn_beyond <= known:
+            return
+        farthest = max((float(np.hypot(*view.location[:2])) for view in views), default=0.0)
+        if farthest > np.tan(np.radians(known)):
+            self._say(
+                'place',
+                f'somebody is more than {known:.0f} degrees off the axis, where the network was trained on nobody: '
+                'their direction is a guess; leave turn_beyond at -1, or set it lower',
+            )
 
     def understand(self, look: Look, vertices: bool) -> People:
         """The people in the boxes, under the boxes' ids, as the network sees them; whom it fails on is left out.

@@ -60,6 +60,12 @@ class PipelineOptions:
         'degrees by which images must be turned clockwise for people to stand upright in them',
         choices=(0, 90, 180, 270),
     )
+    turn_beyond: float = _option(
+        -1.0,
+        'angle off the optical axis [deg] beyond which people are seen through a view turned toward them; 0: always; '
+        'below 0: where the network was trained on nobody any more',
+        range=(-1.0, 60.0),
+    )
 
     def __post_init__(self) -> None:
         for name, (default, spec) in SPECS.items():

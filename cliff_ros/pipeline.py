@@ -99,6 +99,7 @@ class Pipeline:
     def options(self, options: PipelineOptions) -> None:
         self._options = self._reporter.options = options
         self._observer.upright, self.detector.threshold = options.upright, options.score_threshold
+        self._observer.turn_beyond = options.turn_beyond
 
     @property
     def engine(self) -> Engine:

@@ -52,24 +52,33 @@ def read_pickle(path: Path) -> dict[Any, Any]:
     OSError
         where the file cannot be read.
     """
-    check_regular(path)
-    try:
-        content = _Machine(path.read_bytes()).run()
-    except (ModelError, OSError, MemoryError):
-        raise
-    except Exception as error:  # noqa: BLE001  a damaged pickle can fail in any way
-        reason = f'{type(error).__name__}: {error}'[:200]
-        raise ModelError(f'is not a body model or is damaged ({reason}): download it again') from None
+    content = read_records(path)
     if not isinstance(content, dict):
         kind = content.name if isinstance(content, Record) else type(content).__name__
         raise ModelError(f'holds a {kind}, but a body model is a dictionary of arrays')
     return content
 
 
+def read_records(path: Path, packages: tuple[str, ...] = ()) -> Any:
+    """Whatever is in a pickle file; errors as of `read_pickle`.
+
+    packages: whose names become Records too. As always, none of them is imported or called.
+    """
+    check_regular(path)
+    try:
+        return _Machine(path.read_bytes(), packages).run()
+    except (ModelError, OSError, MemoryError):
+        raise
+    except Exception as error:  # noqa: BLE001  a damaged pickle can fail in any way
+        reason = f'{type(error).__name__}: {error}'[:200]
+        raise ModelError(f'is not a body model or is damaged ({reason}): download it again') from None
+
+
 class _Machine:
     """Runs the instructions of one pickle; `pickletools` knows how their arguments are written."""
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: bytes, packages: tuple[str, ...] = ()) -> None:
+        self.packages = packages
         self.file = io.BytesIO(content)
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
@@ -195,15 +204,15 @@ class _Machine:
         self.stack.append(frozenset(map(_key, self._popped())))
 
     def _global(self, names: str) -> None:
-        self.stack.append(_allowed(*names.split(' ', 1)))
+        self.stack.append(self._allowed(*names.split(' ', 1)))
 
     def _stack_global(self, _: None) -> None:
         name, module = self.stack.pop(), self.stack.pop()
-        self.stack.append(_allowed(module, name))
+        self.stack.append(self._allowed(module, name))
 
     def _inst(self, names: str) -> None:
         args = self._popped()
-        self.stack.append(_called(_allowed(*names.split(' ', 1)), tuple(args)))
+        self.stack.append(_called(self._allowed(*names.split(' ', 1)), tuple(args)))
 
     def _obj(self, _: None) -> None:
         kind, *args = self._popped()
@@ -223,6 +232,11 @@ class _Machine:
     def _build(self, _: None) -> None:
         state = self.stack.pop()
         self._top(Record).state = state
+
+    def _allowed(self, module: Any, name: Any) -> Name:
+        if type(module) is str and type(name) is str and module.partition('.')[0] in self.packages:
+            return Name(f'{module}.{name}')
+        return _allowed(module, name)
 
     def _top(self, kind: type) -> Any:
         if type(self.stack[-1]) is not kind:
@@ -284,6 +298,7 @@ _NAMES = frozenset(
                 'str',
                 'bytes',
                 'bytearray',
+                'slice',
             )
         ),
         'copyreg._reconstructor',

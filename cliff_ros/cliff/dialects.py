@@ -30,6 +30,8 @@ class Dialect:
         crop: (height, width) [px]. margin: crop height over max(box height, box width * height / width).
         antialias: whether the authors low-pass filter a crop before they shrink it.
         integer_rectangle: whether they round it to whole pixels.
+        turn_beyond: how far off the axis [deg] the people were whom it was trained on; who is farther out is seen
+            through a view turned toward them (see CropSpec).
         mean, std: per channel, RGB in [0, 1].
     Location: bbox_info = (gain l0, gain l1, (side l2 - size_mean) / size_spread)
         side: the authors' box size over the crop's height; their camera scale s refers to that size too.
@@ -47,6 +49,7 @@ class Dialect:
     unused: tuple[str, ...] = ()
     antialias: bool = False
     integer_rectangle: bool = False
+    turn_beyond: float = 30.0  # of Human3.6M, and of photographs whose diagonal stands for their focal length
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
     gain: float = 1.0
@@ -101,6 +104,7 @@ DIALECTS = {
             head='head.',
             unused=('backbone.final_layer.', 'head.downsample_module.', 'smpl.'),
             antialias=True,
+            turn_beyond=40.0,  # its cameras see up to 65 degrees across
             licence='Max Planck, for non-commercial research only',
         ),
         # Their box is a square of side 1.2 max(w, h), which becomes the crop's WIDTH; its height is 4/3 of that.

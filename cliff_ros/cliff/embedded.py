@@ -9,7 +9,7 @@ full frame. Two things differ, because a small encoder trained on rendered peopl
   the heatmap; it also says whether its crop shows a person at all, which a detector that sees far fewer pixels must
   guess;
 - the regressor (lifting.py) is not CLIFF's linear iteration: location has to rotate the body, which is a product of
-  features, and only the published encoders are large enough to prepare it linearly.
+  features, and in a linear layer location adds the same to everybody (docs/why-cliff.md).
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ class Cliff(nn.Module):
     def spec(self) -> CropSpec:
         """The crops that the network wants."""
         form = self.conventions
-        return CropSpec(*form.crop, form.margin, form.antialias, form.integer_rectangle)
+        return CropSpec(*form.crop, form.margin, form.antialias, form.integer_rectangle, form.turn_beyond)
 
     def normalize(self, crops: Tensor) -> Tensor:
         """Crops (B, h, w, 3) uint8 RGB -> (B, 3, h, w) float32, as ``forward`` takes them."""

@@ -6,8 +6,16 @@ import argparse
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from cliff_ros.commands import evaluate_benchmark
+from cliff_ros.evaluation.benchmarks.registry import BENCHMARKS
 from cliff_ros.evaluation.datasets import DATASETS
+
+if TYPE_CHECKING:
+    from cliff_ros.evaluation.page import Worst
+    from cliff_ros.evaluation.run import Evaluation
+    from cliff_ros.render.page import Page
 
 TRUTH = 'truth'
 
@@ -17,10 +25,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     parser.add_argument(
         '--dataset',
-        choices=DATASETS,
+        choices=(*DATASETS, *BENCHMARKS),
         default='synthetic',
         help='; '.join(
-            f'{name} (default): {what}' if name == 'synthetic' else f'{name}: {what}' for name, what in DATASETS.items()
+            [f'{name} (default): {what}' for name, what in DATASETS.items()]
+            + [f'{benchmark.name}: {benchmark.text}' for benchmark in BENCHMARKS.values()]
         ),
     )
     parser.add_argument('--seed', type=int, default=0, help='of the scenes (default: 0)')
@@ -57,6 +66,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--engine', default='auto', choices=ENGINES)
     parser.add_argument('--sheet', metavar='FILE', type=Path, help='draw 12 of the images, truth in white (.png)')
     parser.add_argument('--report', metavar='FILE', type=Path, help='write all measures as JSON')
+    parser.add_argument('--page', metavar='FILE', type=Path, help='write what people look at (.html or .png)')
+    evaluate_benchmark.add_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -64,10 +75,19 @@ def run(args: argparse.Namespace) -> int:
     from cliff_ros.evaluation.datasets import open_dataset
     from cliff_ros.files import make_folder, write_json
 
+    if args.page:
+        from cliff_ros.render.page import check
+
+        check(args.page)
+    if args.dataset in BENCHMARKS:
+        return evaluate_benchmark.run(args)
+    if args.root:
+        raise InputError(f'--root belongs to a published benchmark: name one as --dataset ({", ".join(BENCHMARKS)})')
     if args.sheet and args.sheet.suffix.lower() != '.png':
         raise InputError(f"--sheet is '{args.sheet}': name it *.png")
     dataset = open_dataset(args.dataset, args.seed, args.frames, args.size, args.look, args.visible)
 
+    from cliff_ros.evaluation.page import Worst
     from cliff_ros.evaluation.run import Evaluation
     from cliff_ros.evaluation.sheet import Sheet
     from cliff_ros.evaluation.tables import render
@@ -85,13 +105,14 @@ def run(args: argparse.Namespace) -> int:
     evaluation, sheet = Evaluation(pipeline, true_boxes), None
     if args.sheet:
         sheet = Sheet(pipeline.body.faces, len(dataset))
-    for path in filter(None, (args.sheet, args.report)):  # said before an hour of work, not after it
+    worst = Worst() if args.page else None
+    for path in filter(None, (args.sheet, args.report, args.page)):  # said before an hour of work, not after it
         make_folder(path.parent)
     engine = pipeline.engine
     print(
         f'{len(dataset)} images of {args.dataset}, model {args.model}, boxes from {args.detector}, engine {engine.name}'
     )
-    complete = _go(dataset, evaluation, sheet)
+    complete = _go(dataset, evaluation, sheet, worst)
     report = {
         'dataset': args.dataset,
         'look': args.look,
@@ -118,6 +139,10 @@ def run(args: argparse.Namespace) -> int:
         with keeping(unwritten):
             if sheet.save(args.sheet, f'cliff evaluate: {args.dataset}, seed {args.seed}; white: the truth'):
                 print(f'Pictures: {args.sheet}')
+    if worst:
+        with keeping(unwritten):
+            _page(report, evaluation, worst).write(args.page)
+            print(f'Page:     {args.page}')
     if not complete:
         print(f'cliff evaluate: interrupted after {report["frames"]} of {len(dataset)} images', file=sys.stderr)
     raise_all(unwritten)
@@ -126,9 +151,30 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _go(dataset, evaluation, sheet) -> bool:
+def _page(report: dict[str, Any], evaluation: Evaluation, worst: Worst) -> Page:
+    import numpy as np
+
+    from cliff_ros.evaluation.page import figures_table, page_of
+    from cliff_ros.evaluation.tables import ROWS
+
+    names = {key: label.strip() for label, key, _, _ in ROWS}
+    text = f'{report["frames"]} images, model {report["model"]}, boxes from {report["detector"]}, {report["engine"]}'
+    return page_of(
+        f'cliff evaluate: {report["dataset"]}, seed {report["seed"]}',
+        text,
+        [figures_table('Figures', report, names)],
+        report,
+        np.array(evaluation.scores.joint_errors).reshape(-1, 24),
+        worst.section('Worst images: what was found as meshes, the truth in white'),
+        'mpjpe_mm',
+    )
+
+
+def _go(dataset, evaluation, sheet, worst) -> bool:
     """All images through the pipeline; False if it was interrupted: what was done until then still counts."""
     from tqdm import tqdm
+
+    from cliff_ros.evaluation.sheet import draw_sample
 
     try:
         # Without a terminal a bar would fill a log file with carriage returns: one line every 10 s is enough.
@@ -137,6 +183,9 @@ def _go(dataset, evaluation, sheet) -> bool:
                 people = evaluation.add(sample)
                 if sheet:
                     sheet.add(index, sample, people)
+                if worst and worst.wants(error := evaluation.last_error):
+                    picture = draw_sample(sample, people, evaluation.pipeline.body.faces)
+                    worst.add(error, index, picture, f'image {index}: {error:.0f} mm')
                 bar.update()
     except KeyboardInterrupt:
         return False

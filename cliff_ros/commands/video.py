@@ -29,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     record.add_arguments(parser)
     privacy.add_argument(parser)
     parser.add_argument('--report', metavar='FILE', type=Path, help='write counts, speed and plausibility as JSON')
+    parser.add_argument('--page', metavar='FILE', type=Path, help='write what people look at (.html or .png)')
     parser.add_argument('--model', default='embedded', help="'embedded' (default) or a runtime graph .onnx")
     parser.add_argument('--body', default='embedded', help="'embedded' (default) or an SMPL file")
     parser.add_argument('--engine', default='auto', choices=ENGINES)
@@ -52,6 +53,10 @@ def run(args: argparse.Namespace) -> int:
         from cliff_ros.errors import InputError
 
         raise InputError('--max-frames must be at least 1.')
+    if args.page:
+        from cliff_ros.render.page import check
+
+        check(args.page)
     if args.record and not args.output:
         from cliff_ros.errors import InputError
 
@@ -156,14 +161,15 @@ class _Run:
         self.timings.append(people.timings)
         self.log.add(index, frame.stamp, people)
         self.plausibility.add(people)
-        if self.video:
+        if self.video or self.args.page:
             from cliff_ros.render.overlay import draw_people
             from cliff_ros.render.privacy import covered
 
             start = time.perf_counter()
             image = covered(frame.image, people, frame.camera, self.args.privacy)
             picture = draw_people(image, people, frame.camera, self.pipeline.body.faces)
-            self.video.add(picture)
+            if self.video:
+                self.video.add(picture)
             self.picks.add(picture, f'{frame.stamp:.2f} s' if not self.source.live else f'frame {index}')
             self.timings[-1]['draw'] = 1e3 * (time.perf_counter() - start)
             self._record(frame, people, image, picture)
@@ -203,6 +209,11 @@ class _Run:
 
             with keeping(unwritten):
                 write_json(self.args.report, report)
+        if self.args.page:
+            from cliff_ros.evaluation.video_page import video_page
+
+            with keeping(unwritten):
+                video_page(report, self.people_per_frame, self.picks.kept()).write(self.args.page)
         self._print(report)
 
     def _report(self, stopped: str | None) -> dict:
@@ -246,6 +257,6 @@ class _Run:
         )
         for stage, ms in report['stage_ms'].items():
             print(f'  {stage:<9} p50 {ms["p50"]:7.1f} ms   p95 {ms["p95"]:7.1f} ms')
-        for path in (self.output, self.args.report, *self.recorded):
+        for path in (self.output, self.args.report, self.args.page, *self.recorded):
             if path and path.exists():
                 print(f'written: {path}')

@@ -22,8 +22,8 @@ from cliff_ros.crop import sampling
 from cliff_ros.errors import InputError
 from cliff_ros.people import Box
 
-# A flat image stretches 1/cos^2 outwards: fourfold at 60 degrees, where turning the view becomes better.
-MAX_OFF_AXIS = np.radians(60.0)
+# [deg] A flat image stretches 1/cos^2 outwards: fourfold at 60 degrees, where turning the view becomes better.
+MAX_OFF_AXIS = 60.0
 # Nobody who stands more than this to the side of the middle of their own box can be drawn flat.
 _MAX_IN_VIEW = np.radians(75.0)
 # The path of a crop's pixels through a lens is smooth: a polynomial through so many nodes each way follows it
@@ -49,6 +49,9 @@ class CropSpec:
         bilinear sampling, as CLIFF's authors do).
     integer_rectangle: the authors' preprocessing to the letter: box coordinates count from the corner of the
         first pixel instead of its center, and the rectangle is rounded to whole pixels.
+    turn_beyond: angle off the optical axis [deg] beyond which a person is seen through a view turned toward them, in
+        which they stand on the axis; 0: always. Where a network was trained on people nearer to the axis, it does not
+        know what a location farther out means.
     """
 
     height: int
@@ -56,6 +59,7 @@ class CropSpec:
     margin: float = 1.1
     antialias: bool = False
     integer_rectangle: bool = False
+    turn_beyond: float = MAX_OFF_AXIS
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +150,7 @@ def views_of(boxes: Sequence[Box], camera: Camera, spec: CropSpec, upright: int 
     """The views of several people, who share the work of the lens; None where ``view_of`` would refuse the box."""
     xyxy = np.array([box.xyxy for box in boxes]).reshape(-1, 4) - (0.5 if spec.integer_rectangle else 0)
     centers, extents, rotation = (xyxy[:, :2] + xyxy[:, 2:]) / 2, xyxy[:, 2:] - xyxy[:, :2], _roll(upright)
-    plain = [camera.is_pinhole and upright == 0 and _fits(one, camera) for one in xyxy]
+    plain = [camera.is_pinhole and upright == 0 and _fits(one, camera, spec) for one in xyxy]
     # A person touches the sides of a box near their middles, not its corners: carry the inscribed ellipse.
     outlines = centers[:, None] + _ELLIPSE * extents[:, None]
     rays = outlines if all(plain) else camera.ray(outlines)
@@ -226,7 +230,7 @@ def _view_around(
     rays = _seen(outline, rays, camera)
     if not len(rays):
         return None
-    if rays[:, 2].min() < np.cos(MAX_OFF_AXIS):
+    if rays[:, 2].min() < np.cos(np.radians(spec.turn_beyond)):
         rotation = _look(rotation @ rays.mean(axis=0)) @ rotation
     points = _flatten(rays @ rotation.T) * camera.f + (camera.cx, camera.cy)
     low, high = points.min(axis=0), points.max(axis=0)
@@ -238,10 +242,10 @@ def _view(rotation: np.ndarray, camera: Camera, center: np.ndarray, extent: np.n
     return View(rotation, camera.f, camera.cx, camera.cy, center, float(size))
 
 
-def _fits(xyxy: np.ndarray, camera: Camera) -> bool:
+def _fits(xyxy: np.ndarray, camera: Camera, spec: CropSpec) -> bool:
     """Whether the whole box lies near enough to the optical axis of a pinhole."""
     farthest = np.abs(xyxy.reshape(2, 2) - (camera.cx, camera.cy)).max(axis=0)
-    return bool(np.hypot(*farthest) <= camera.f * np.tan(MAX_OFF_AXIS))
+    return bool(np.hypot(*farthest) <= camera.f * np.tan(np.radians(spec.turn_beyond)))
 
 
 def _seen(raw: np.ndarray, rays: np.ndarray, camera: Camera) -> np.ndarray:

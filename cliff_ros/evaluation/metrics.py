@@ -5,9 +5,12 @@ Everything is float64 numpy over N people; lengths come in as metres and go out 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from scipy import integrate
 from scipy.optimize import linear_sum_assignment
 
 from cliff_ros.body.tree import world_rotations
@@ -15,21 +18,33 @@ from cliff_ros.boxes import inside, iou
 
 # Joints whose global orientation the 3DPW challenge and EMDB compare.
 MPJAE_JOINTS = (0, 1, 2, 4, 5, 16, 17, 18, 19)
+PCK_JOINTS = (1, 2, 4, 5, 7, 8, 16, 17, 18, 19, 20, 21)  # those of the 3DPW challenge
+MID_HIP = (1, 2)  # EMDB and AGORA take the mean of SMPL's hips for the pelvis
 NECK = 12
 # A yaw error beyond this is the front taken for the back, not a person turned a little too far [deg].
 FLIP = 90.0
 
 
-def mpjpe(predicted: np.ndarray, true: np.ndarray, root: int | None = 0) -> np.ndarray:
+def mpjpe(predicted: np.ndarray, true: np.ndarray, root: int | Sequence[int] | None = 0) -> np.ndarray:
     """Mean per-joint position error (N,) [mm] of joints (N, J, 3) [m].
 
-    root: the joint both sides are moved to (3DPW challenge: SMPL's pelvis, 0); None compares as they are.
+    root: what both sides are moved to: a joint (3DPW challenge: SMPL's pelvis, 0), or the mean of some (`MID_HIP`:
+    EMDB, AGORA); None compares as they are.
     """
+    return joint_errors(predicted, true, root).mean(-1)
+
+
+def joint_errors(predicted: np.ndarray, true: np.ndarray, root: int | Sequence[int] | None = 0) -> np.ndarray:
+    """Position error (N, J) [mm] of every joint of (N, J, 3) [m]; root as of `mpjpe`."""
     predicted, true = _float(predicted), _float(true)
     if root is not None:
-        predicted = predicted - predicted[..., root : root + 1, :]
-        true = true - true[..., root : root + 1, :]
-    return 1e3 * np.linalg.norm(predicted - true, axis=-1).mean(-1)
+        predicted, true = predicted - root_of(predicted, root), true - root_of(true, root)
+    return 1e3 * np.linalg.norm(predicted - true, axis=-1)
+
+
+def root_of(joints: np.ndarray, root: int | Sequence[int]) -> np.ndarray:
+    """(..., 1, 3): that joint of (..., J, 3), or the mean of those."""
+    return _float(joints)[..., np.atleast_1d(root), :].mean(-2, keepdims=True)
 
 
 def mpjpe_visible(predicted: np.ndarray, true: np.ndarray, visible: np.ndarray, root: int = NECK) -> np.ndarray:
@@ -48,27 +63,54 @@ def pa_mpjpe(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
     return mpjpe(procrustes(predicted, true), true, root=None)
 
 
+def pa_mpvpe(predicted: np.ndarray, true: np.ndarray, joints: np.ndarray, true_joints: np.ndarray) -> np.ndarray:
+    """Mean per-vertex error (N,) [mm] of meshes (N, V, 3) after the similarity transform that fits their joints
+    (N, J, 3) best (EMDB: MVE-PA)."""
+    return mpjpe(Similarity.between(joints, true_joints)(predicted), true, root=None)
+
+
 def mpvpe(predicted: np.ndarray, true: np.ndarray, predicted_root: np.ndarray, true_root: np.ndarray) -> np.ndarray:
     """Mean per-vertex error (N,) [mm] of meshes (N, V, 3) moved to their pelvis (N, 3) (3DPW: PVE)."""
     predicted = _float(predicted) - _float(predicted_root)[..., None, :]
     return mpjpe(predicted, _float(true) - _float(true_root)[..., None, :], root=None)
 
 
-def procrustes(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Points (N, J, 3) scaled, turned and moved to lie as close to the target as they can.
+@dataclass(frozen=True)
+class Similarity:
+    """N similarity transforms: x -> scale x rotation^T + shift. scale (N,), rotation (N, 3, 3), shift (N, 3)."""
 
-    Least squares over similarity transforms without reflection (Umeyama 1991).
-    """
-    source, target = _float(source), _float(target)
-    mean_source, mean_target = source.mean(-2, keepdims=True), target.mean(-2, keepdims=True)
-    a, b = source - mean_source, target - mean_target
-    u, s, vt = np.linalg.svd(np.swapaxes(a, -1, -2) @ b)
-    sign = np.sign(np.linalg.det(u) * np.linalg.det(vt))
-    u[..., -1] *= sign[..., None]
-    s[..., -1] *= sign
-    size = (a**2).sum((-1, -2))
-    scale = np.divide(s.sum(-1), size, out=np.zeros_like(size), where=size > 0)
-    return scale[..., None, None] * (a @ u @ vt) + mean_target
+    scale: np.ndarray
+    rotation: np.ndarray
+    shift: np.ndarray
+
+    @classmethod
+    def between(cls, source: np.ndarray, target: np.ndarray) -> Similarity:
+        """Those that bring points (N, J, 3) as close to the target as they can.
+
+        Least squares, without reflection (Umeyama 1991). A source of one point only is moved to the target's mean.
+        """
+        source, target = _float(source), _float(target)
+        mean_source, mean_target = source.mean(-2, keepdims=True), target.mean(-2, keepdims=True)
+        a, b = source - mean_source, target - mean_target
+        u, s, vt = np.linalg.svd(np.swapaxes(a, -1, -2) @ b)
+        sign = np.sign(np.linalg.det(u) * np.linalg.det(vt))
+        u[..., -1] *= sign[..., None]
+        s[..., -1] *= sign
+        size = (a**2).sum((-1, -2))
+        scale = np.divide(s.sum(-1), size, out=np.zeros_like(size), where=size > 0)
+        turn = np.swapaxes(u @ vt, -1, -2)
+        shift = mean_target[..., 0, :] - scale[..., None] * (mean_source @ np.swapaxes(turn, -1, -2))[..., 0, :]
+        return cls(scale, turn, shift)
+
+    def __call__(self, points: np.ndarray) -> np.ndarray:
+        """Points (N, K, 3), each of the N by its own transform."""
+        turned = _float(points) @ np.swapaxes(self.rotation, -1, -2)
+        return self.scale[..., None, None] * turned + self.shift[..., None, :]
+
+
+def procrustes(source: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Points (N, J, 3) scaled, turned and moved to lie as close to the target as they can."""
+    return Similarity.between(source, target)(source)
 
 
 def rotation_error(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
@@ -97,6 +139,35 @@ def mpjae(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
     return rotation_error(
         global_rotations(predicted)[..., joints, :, :], global_rotations(true)[..., joints, :, :]
     ).mean(-1)
+
+
+def mpjae_pa(predicted: np.ndarray, true: np.ndarray, joints: np.ndarray, true_joints: np.ndarray) -> np.ndarray:
+    """`mpjae` (N,) [deg] after turning everybody as the similarity transform of their joints (N, J, 3) does
+    (3DPW challenge and EMDB: MPJAE-PA)."""
+    turned = _float(predicted).copy()
+    turned[..., 0, :, :] = Similarity.between(joints, true_joints).rotation @ turned[..., 0, :, :]
+    return mpjae(turned, true)
+
+
+def pck(errors: np.ndarray, threshold: float = 50.0) -> float:
+    """Share of joint errors (N, J) [mm] that are at most the threshold [mm] (3DPW challenge: of `PCK_JOINTS`)."""
+    return float((_float(errors) <= threshold).mean()) if np.size(errors) else float('nan')
+
+
+def auc(errors: np.ndarray, most: float = 200.0) -> float:
+    """Area under the curve of `pck` over thresholds 0, 1, ..., most - 1 mm, which are brought to 0..1 (3DPW challenge).
+
+    Integrated as the challenge's code does, to give its figure: adaptively, which for this curve of many corners ends
+    some 1e-5 beside the sum of the trapezoids.
+    """
+    errors = _float(errors)
+    if not errors.size:
+        return float('nan')
+    thresholds = np.arange(0.0, most)
+    shares = np.searchsorted(np.sort(errors, axis=None), thresholds, side='right') / errors.size
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', integrate.IntegrationWarning)
+        return float(integrate.quad(lambda x: np.interp(x, thresholds / thresholds[-1], shares), 0.0, 1.0)[0])
 
 
 def joint_angle_error(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:

@@ -24,6 +24,7 @@ class Evaluation:
     def __init__(self, pipeline: Pipeline, true_boxes: bool = False) -> None:
         self.pipeline, self.true_boxes = pipeline, true_boxes
         self.scores = Scores()
+        self.last_error = float('nan')  # [mm] of whoever was found worst in the last image
         self._timings: list[tuple[str, int, dict[str, float]]] = []
 
     def add(self, sample: Sample) -> People:
@@ -31,8 +32,11 @@ class Evaluation:
         self.pipeline.reset()
         boxes = [Box(person.box) for person in sample.people] if self.true_boxes else None
         people = self.pipeline(Frame(sample.image, sample.camera), boxes)
+        before = len(self.scores.joint_errors)
         size = f'{sample.camera.width}x{sample.camera.height}'
         self.scores.add(people, sample.people, sample.ignored, size, sample.camera.size)
+        errors = [error.mean() for error in self.scores.joint_errors[before:]]
+        self.last_error = float(max(errors, default=np.nan))
         self._timings.append((size, people.num_crops, people.timings))
         return people
 

@@ -57,6 +57,7 @@ class Scores:
         self.min_iou = min_iou
         self._rows: dict[str, list[Any]] = {name: [] for name in ('group', 'pelvis', 'found', *_SUMS)}
         self._counts: dict[str, Counter[str]] = {}
+        self.joint_errors: list[Floats] = []  # (24,) [mm] about the pelvis, of everybody who was found
 
     def add(
         self,
@@ -81,6 +82,8 @@ class Scores:
             left_out=int(metrics.left_out(predicted.box[lost], unasked).sum()),
         )
         errors = _errors(predicted[[i for i, _ in pairs]], true[[j for _, j in pairs]], size)
+        for i, j in pairs:
+            self.joint_errors.append(metrics.joint_errors(predicted.joints[i], true.joints[j]))
         found = {j: row for row, (_, j) in enumerate(pairs)}
         for j in range(len(true)):
             self._rows['group'].append(group)

@@ -29,14 +29,7 @@ class Sheet:
         """Offer an image: meshes are what was found, white skeletons the truth, dashed boxes who is not asked for."""
         if index not in self._chosen:
             return
-        # Ids only count up from image to image: here they say who is who in one picture.
-        numbered = people.with_(id=np.arange(len(people)))
-        picture = draw_people(sample.image, numbered, sample.camera, self._faces)
-        for person in sample.people:
-            draw_skeleton(picture, person.joints2d, _TRUTH, thickness=1)
-        for box in sample.ignored:
-            draw_box(picture, box, _IGNORED, dashed=True)
-        self._tiles.append(_fit(picture))
+        self._tiles.append(_fit(draw_sample(sample, people, self._faces)))
         self._captions.append(f'{index}: {len(people)} found, {len(sample.people)} asked for')
 
     def save(self, path: Path, title: str) -> bool:
@@ -44,6 +37,18 @@ class Sheet:
         if self._tiles:
             save_png(path, contact_sheet(self._tiles, self._captions, title=title))
         return bool(self._tiles)
+
+
+def draw_sample(sample: Sample, people: People, faces: np.ndarray) -> np.ndarray:
+    """(H, W, 3) uint8 RGB: meshes are what was found, white skeletons the truth, dashed boxes who is not asked for."""
+    # Ids only count up from image to image: here they say who is who in one picture.
+    numbered = people.with_(id=np.arange(len(people)))
+    picture = draw_people(sample.image, numbered, sample.camera, faces)
+    for person in sample.people:
+        draw_skeleton(picture, person.joints2d, _TRUTH, thickness=1)
+    for box in sample.ignored:
+        draw_box(picture, box, _IGNORED, dashed=True)
+    return picture
 
 
 def _fit(picture: np.ndarray) -> np.ndarray:

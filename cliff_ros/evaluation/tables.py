@@ -13,7 +13,7 @@ ANGLES = (0, 5, 10, 15, 20, 25, 30, 50)  # [deg]
 DISTANCES = (0, 2, 3, 4, 6, 9, 14)  # [m]
 
 # What a person asks for, in that order: label, key, form, factor.
-_ROWS = (
+ROWS = (
     ('images', 'frames', '{:.0f}', 1),
     ('people asked for', 'people_true', '{:.0f}', 1),
     ('people found (recall, IoU 0.5)', 'recall', '{:.3f}', 1),
@@ -69,7 +69,7 @@ def render(report: dict) -> str:
     """The report of `Evaluation` as text: all images and each size, then by angle and distance."""
     sizes = report['by_size'] if len(report['by_size']) > 1 else {}
     lines = [f'  {"":<40}{"all":>12}' + ''.join(f'{size:>12}' for size in sizes)]
-    for label, *cell in _ROWS:
+    for label, *cell in ROWS:
         lines.append(f'  {label:<40}' + ''.join(f'{_cell(of, *cell):>12}' for of in (report, *sizes.values())))
     slope, (low, high) = report['yaw_slope'], report['yaw_slope_interval']
     if slope is not None and low is not None:

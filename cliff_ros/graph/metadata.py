@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from cliff_ros import assets
-from cliff_ros.crop.views import CropSpec
+from cliff_ros.crop.views import MAX_OFF_AXIS, CropSpec
 from cliff_ros.errors import ModelError
 from cliff_ros.graph.onnx_file import OnnxFile
 
@@ -70,7 +70,7 @@ class GraphMetadata:
         flags = {name: bool(stored.get(name, False)) for name in _CROP_FLAGS}
         return cls(
             **{name: stored[name] for name in known if name in stored} | {PRESENCE: bool(stored.get(PRESENCE, False))},
-            spec=CropSpec(height, width, margin, **flags),
+            spec=CropSpec(height, width, margin, **flags, turn_beyond=float(stored.get('turn_beyond', MAX_OFF_AXIS))),
             sha256=sha256,
             more={key: value for key, value in stored.items() if key not in known | _OF_CROPS | {'format', 'sha256'}},
         )
@@ -86,6 +86,7 @@ class GraphMetadata:
             margin=spec.margin,
             antialias=spec.antialias,
             integer_rectangle=spec.integer_rectangle,
+            turn_beyond=spec.turn_beyond,
             body=self.body,
             body_sha256=self.body_sha256,
             num_vertices=self.num_vertices,
@@ -120,7 +121,7 @@ class GraphMetadata:
 
 
 _CROP_FLAGS = ('antialias', 'integer_rectangle')
-_OF_CROPS = {'crop', 'margin', *_CROP_FLAGS}
+_OF_CROPS = {'crop', 'margin', 'turn_beyond', *_CROP_FLAGS}
 _REQUIRED = ('model', 'crop', 'margin', 'body', 'body_sha256', 'num_vertices')
 
 
@@ -136,6 +137,7 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys(('model', 'body', 'body_sha256', 'dialect', 'licence'), _is_text),
     'crop': lambda value: isinstance(value, list) and len(value) == 2 and all(_is_count(side, 4096) for side in value),
     'margin': lambda value: type(value) in (int, float) and 0 < value < 100,
+    'turn_beyond': lambda value: type(value) in (int, float) and 0 <= value <= MAX_OFF_AXIS,
     'num_vertices': lambda value: _is_count(value, 1 << 20),
     'num_betas': lambda value: _is_count(value, 1 << 12),
     'shared': lambda value: isinstance(value, dict) and all(map(_is_text, value.values())),

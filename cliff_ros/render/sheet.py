@@ -72,12 +72,16 @@ class Picks:
                 self._stride *= 2
         self._seen += 1
 
-    def sheet(self, title: str = '') -> np.ndarray:
-        """The contact sheet of what was picked; InputError if nothing was offered."""
+    def kept(self) -> tuple[list[np.ndarray], list[str]]:
+        """Pictures and captions of what was picked."""
         count = len(self._kept)
         chosen = sorted(set(np.linspace(0, count - 1, min(count, self._wanted)).round().astype(int).tolist()))
-        kept = [self._kept[i] for i in chosen]
-        return contact_sheet([image for image, _ in kept], [caption for _, caption in kept], title=title)
+        kept = [self._kept[i] for i in chosen] if count else []
+        return [image for image, _ in kept], [caption for _, caption in kept]
+
+    def sheet(self, title: str = '') -> np.ndarray:
+        """The contact sheet of what was picked; InputError if nothing was offered."""
+        return contact_sheet(*self.kept(), title=title)
 
 
 def save_png(path: Path, image: np.ndarray) -> None:

@@ -106,6 +106,7 @@ class BagSource(Source):
                 self.missing += 1
                 continue
             stamp = message.header.stamp
+            self.stamp_ns = stamp.sec * 10**9 + stamp.nanosec  # of the frame that is given now, exactly
             height, width = pixels.shape[:2]
             yield Frame(
                 np.ascontiguousarray(pixels),

@@ -245,7 +245,8 @@ def test_people_far_off_the_axis_of_a_fisheye(azimuth, elevation, side):
 def test_nearby_descriptions_on_both_sides_of_the_limit():
     """Turning the view changes the description, not the place: both see a point of the world at one pixel."""
     camera = CAMERAS['fisheye']
-    limit = camera.project([np.sin(features.MAX_OFF_AXIS), 0, np.cos(features.MAX_OFF_AXIS)])[0]
+    angle = np.radians(features.MAX_OFF_AXIS)
+    limit = camera.project([np.sin(angle), 0, np.cos(angle)])[0]
     views = [view_of(box_at(limit + shift - 20, camera.cy, 40, 60), camera, SPEC) for shift in (-1, 1)]
     assert np.allclose(views[0].rotation, np.eye(3)) and not np.allclose(views[1].rotation, np.eye(3))
     for view in views:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import published
 import pytest
 import yaml
 from places import ROOT
@@ -39,7 +40,8 @@ from cliff_ros.training.published.config import (
     load_config,
 )
 from cliff_ros.training.published.logs import Scalars
-from cliff_ros.training.published.networks import Trainee, blind, make_network, read_backbone, read_means, write_network
+from cliff_ros.training.published.means import fit_means, read_means
+from cliff_ros.training.published.networks import Trainee, blind, make_network, read_backbone, write_network
 from cliff_ros.training.published.sources import Rendered, Rendering, render_missing, stream_seed
 from cliff_ros.training.published.trainer import CHECKPOINT, rate_factor, train
 
@@ -302,7 +304,7 @@ def test_a_training_on_photographs(tmp_path, shards) -> None:
         shape=labels['betas'][:4],
         global_t=np.array([[0, 0.2, 3]] * 4),
     )
-    source = DataSource(kind='cliff_gt', labels=str(tmp_path / 'labels.npz'), images=str(tmp_path))
+    source = DataSource(kind='cliff_gt', labels=str(tmp_path / 'labels.npz'), images=str(tmp_path), focal='diagonal')
     mixed = (replace(source, weight=3.0), DataSource(shards=shards, num_shards=2, weight=1.0))
     config = tiny(
         tmp_path / 'out',
@@ -395,3 +397,47 @@ def test_the_embedded_network_is_written_as_a_graph(tmp_path) -> None:
     again = make_network(TrainingConfig(network='embedded', initial_network=str(path), data=SYNTHETIC))
     name = 'regressor.leave.weight'
     assert torch.equal(again.state_dict()[name], model.state_dict()[name])
+
+
+def test_the_mean_person_is_fitted_or_given_and_no_t_pose(tmp_path) -> None:
+    config = TrainingConfig(data=SYNTHETIC)
+    pose = make_network(config).regressor.init_pose[0].unflatten(0, (24, 3, 2))
+    assert pose[0].flatten().tolist() == [1, 0, 0, -1, 0, 0]
+    arms = pose[[16, 17], 1, 0]  # a T-pose's upper arms are level; people's hang, left and right alike
+    assert arms[0] < -0.3 and arms[1] == pytest.approx(-arms[0], abs=0.1)
+    again = make_network(replace(config, mean_parameters='fit')).regressor.init_pose
+    assert torch.equal(again[0], pose.flatten())
+    # labels: the mean of the people whom they know, none of them without a pose
+    people = np.zeros((4, 72))
+    people[:, 5] = [0.2, 0.4, 0.2, 0.4]  # left hips
+    labels = dict(imgname=np.array(['a'] * 4), center=np.zeros((4, 2)), scale=np.ones(4), part=np.ones((4, 24, 3)))
+    np.savez(tmp_path / 'gt.npz', **labels, pose=people, shape=np.arange(40.0).reshape(4, 10), focal_l=np.ones(4))
+    source = DataSource('cliff_gt', labels=str(tmp_path / 'gt.npz'), images=str(tmp_path))
+    model = build('official', 'resnet50')
+    assert fit_means(model, TrainingConfig(data=(source,))) == 4
+    assert torch.atan2(model.regressor.init_pose[0, 8], model.regressor.init_pose[0, 6]).item() == pytest.approx(0.3)
+    assert model.regressor.init_shape[0].tolist() == list(range(15, 25))
+    np.savez(tmp_path / 'bare.npz', **labels, focal_l=np.ones(4))
+    bare = replace(source, labels=str(tmp_path / 'bare.npz'))
+    with pytest.raises(ModelError, match='mean_parameters'):
+        make_network(TrainingConfig(data=(bare,)))
+    # of a checkpoint
+    other = published.load('mmhuman3d_resnet50', tmp_path)
+    read_means(model, tmp_path / 'mmhuman3d_resnet50.pth')
+    assert torch.equal(model.regressor.init_pose, other.regressor.init_pose)
+
+
+def test_a_training_goes_on_from_any_dialect(tmp_path) -> None:
+    published.load('mmhuman3d_resnet50', tmp_path)
+    config = TrainingConfig(data=SYNTHETIC, initial_network=str(tmp_path / 'mmhuman3d_resnet50.pth'))
+    model = make_network(config)
+    assert model.dialect == 'mmhuman3d'
+    crops, location = published.inputs(model, 2, 0)
+    with torch.no_grad():
+        rotations, betas, camera = Trainee(model.eval(), True)(torch.from_numpy(crops), torch.from_numpy(location))
+        head = model.inference_head()(
+            model.encoder(model.normalize(torch.from_numpy(crops))), torch.from_numpy(location)
+        )
+    # The scale is relative to the crop's height, as a graph's.
+    for got, want in zip((rotations, betas, camera), head, strict=True):
+        torch.testing.assert_close(got, want, atol=2e-4, rtol=2e-4)

@@ -6,6 +6,7 @@ import pickle
 from dataclasses import replace
 
 import cv2
+import miniatures
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -15,7 +16,14 @@ torch = pytest.importorskip('torch')
 
 from cliff_ros.body import load_body
 from cliff_ros.crop.views import CropSpec
-from cliff_ros.errors import InputError
+from cliff_ros.datasets.bedlam import Bedlam, in_root
+from cliff_ros.datasets.cameras import Cameras
+from cliff_ros.datasets.cliff_gt import CliffGT
+from cliff_ros.datasets.sample import Sample, face_of
+from cliff_ros.datasets.threedpw import ThreeDPW
+from cliff_ros.errors import InputError, ModelError
+from cliff_ros.evaluation.bodies import BodyFolder
+from cliff_ros.evaluation.regressed import J14
 from cliff_ros.synthetic.actor import FACE_VERTICES
 from cliff_ros.synthetic.poses import euler_to_matrix, sample_poses
 from cliff_ros.synthetic.scene import FACING_CAMERA
@@ -23,10 +31,11 @@ from cliff_ros.track.so3 import log
 from cliff_ros.training import losses
 from cliff_ros.training.published.augment import box_of
 from cliff_ros.training.published.batches import BatchPlan, Mixture, collate
-from cliff_ros.training.published.config import Augmentation
-from cliff_ros.training.published.readers import Bedlam, CliffGT, ThreeDPW
-from cliff_ros.training.published.sample import MIRROR_KEYPOINTS, Sample, face_of, mirrored
+from cliff_ros.training.published.config import Augmentation, DataSource, TrainingConfig
+from cliff_ros.training.published.objective import Keypoints
+from cliff_ros.training.published.sample import MIRROR_KEYPOINTS, mirrored
 from cliff_ros.training.published.sources import Bodies, Photographs, truth_of_label
+from cliff_ros.training.published.validation import ValidationSet
 
 SIZE = WIDTH, HEIGHT = 250, 190  # a pixel's color says where it is
 PLAIN, OFFICIAL = CropSpec(128, 96), CropSpec(256, 192, integer_rectangle=True)
@@ -322,13 +331,42 @@ def test_cliff_gt(image, tmp_path) -> None:
     _, truth = source.crop(1, np.random.default_rng(0), None)
     assert np.flatnonzero(truth['confidence']).tolist() == [2, 16, 17, 24, 25]
     assert not truth['rotations_known'].any() and not truth['placed']
-    assert np.flatnonzero(truth['joints_known']).tolist() == [1, 2, 4, 5, 7, 8]
+    # nor their hips in 3D, which are not SMPL's: such people are compared about the mean of their other joints
+    assert np.flatnonzero(truth['joints_known']).tolist() == [4, 5, 7, 8]
     # without 2D joints, those of the body
     np.savez(tmp_path / 'bare.npz', **{k: v for k, v in content.items() if k not in ('part', 'has_smpl', 'S')})
     _, truth = Photographs(CliffGT(tmp_path / 'bare.npz', image.parent), OFFICIAL, Bodies(load_body())).crop(
         1, np.random.default_rng(0), None
     )
     np.testing.assert_allclose(project(truth), truth['keypoints'][:24], atol=1e-4)
+
+
+def test_focal_lengths_are_known_given_or_refused(tmp_path) -> None:
+    names = ['images/S9_Posing.60457274_000001.jpg', 'S1/Seq1/imageFrames/video_4/frame_000001.jpg']
+    content = dict(imgname=np.array(names), center=np.zeros((2, 2)), scale=np.ones(2), part=np.ones((2, 24, 3)))
+    np.savez(tmp_path / 'spin.npz', **content)
+    with pytest.raises(InputError, match=r"nothing of focal lengths.*'S1/Seq1.*'cameras'.*'focal'"):
+        CliffGT(tmp_path / 'spin.npz', tmp_path)
+    (tmp_path / 'cameras.yaml').write_text('S1/Seq1/imageFrames/video_4: [1500, 1501, 1000, 1010]\n')
+    people = CliffGT(tmp_path / 'spin.npz', tmp_path, 0, Cameras.read(tmp_path / 'cameras.yaml'))
+    assert people[0].K[0, 0] == pytest.approx(1145.5, abs=0.1)  # not the diagonal, 1415.6
+    np.testing.assert_array_equal(people[1].K, [[1500, 0, 1000], [0, 1501, 1010], [0, 0, 1]])
+    assert CliffGT(tmp_path / 'spin.npz', tmp_path, 0, Cameras.read(focal='900'))[1].camera(100, 100).f == 900
+    guess = CliffGT(tmp_path / 'spin.npz', tmp_path, 0, Cameras.read(focal='diagonal'))[1]
+    assert guess.camera(300, 400).f == 500
+    # a label that says it is believed, whatever is given
+    np.savez(tmp_path / 'said.npz', **content, focal_l=np.full(2, 777.0))
+    assert [p.camera(100, 100).f for p in CliffGT(tmp_path / 'said.npz', tmp_path, 0, Cameras.read(focal='9'))] == [
+        777.0
+    ] * 2
+    with pytest.raises(InputError, match='nothing says'):
+        Sample(tmp_path / 'a.jpg').camera(100, 100)
+    for wrong in ('0', '-3', 'long'):
+        with pytest.raises(InputError, match='focal'):
+            Cameras.read(focal=wrong)
+    (tmp_path / 'cameras.yaml').write_text('a: [1500, 1501, 1000]\n')
+    with pytest.raises(InputError, match='list of cameras'):
+        Cameras.read(tmp_path / 'cameras.yaml')
 
 
 def test_3dpw(image, tmp_path) -> None:
@@ -474,3 +512,51 @@ def test_the_face_is_the_whole_bodys() -> None:
     small_joints, small = face_of(load_body())(**person)
     np.testing.assert_allclose(small_joints, joints, atol=1e-6)
     np.testing.assert_allclose(small, vertices[:, FACE_VERTICES], atol=1e-6)
+
+
+def test_validation_on_3dpw_measures_what_is_published(tmp_path) -> None:
+    shots = miniatures.shots(1, people=2)
+    miniatures.threedpw(tmp_path / '3dpw', shots * 2, 'validation')
+    folder = BodyFolder(miniatures.bodies(tmp_path / 'bodies'))
+    bodies = Bodies(*(folder.body(gender) for gender in ('neutral', 'male', 'female')))
+    source = DataSource(
+        '3dpw', labels=str(tmp_path / '3dpw/sequenceFiles/validation'), images=str(tmp_path / '3dpw/imageFiles')
+    )
+    config = TrainingConfig(data=(DataSource(),))
+    people = ValidationSet(source, config, OFFICIAL, bodies)
+    truth = [people.people.crop(i, np.random.default_rng(0), None)[1] for i in people.pick]
+    rotations = torch.from_numpy(np.stack([one['rotations'] for one in truth]))
+    betas = torch.from_numpy(np.stack([shots[0].people[i // 2].betas for i in people.pick])).float()
+    bent = rotations.clone()
+    bent[:, 18] = torch.from_numpy(euler_to_matrix(np.array([0, 0, 60.0]))).float()  # left elbows
+    found = [
+        people.measure(
+            lambda images, location, turned=turned: (turned, betas, torch.tensor([[0.9, 0, 0]] * len(betas))),
+            Keypoints(bodies.neutral),
+            torch.device('cpu'),
+        )
+        for turned in (rotations, bent)
+    ]
+    assert found[0]['mpjpe_mm'] < 0.1 and found[0]['pve_mm'] < 0.1
+    vertices = [bodies.neutral(betas.numpy(), side.numpy(), np.zeros((len(betas), 3)))[1] for side in (rotations, bent)]
+    regressor = folder.body().J_regressor_h36m
+    true, off = ((regressor @ side)[:, list(J14)] - (regressor @ side)[:, :1] for side in vertices)
+    assert found[1]['mpjpe_mm'] == pytest.approx(1e3 * np.linalg.norm(true - off, axis=-1).mean(), rel=1e-3)
+    assert found[1]['mpjpe_mm'] > 5
+    with pytest.raises(ModelError, match='J_regressor_h36m'):
+        ValidationSet(source, config, OFFICIAL, Bodies(load_body(), load_body(), load_body()))
+
+
+def test_smplx_labels_teach_their_joints_where_there_is_a_body(tmp_path) -> None:
+    shots = miniatures.shots(2, people=1)
+    miniatures.bedlam(tmp_path / 'bedlam', shots)
+    (labels,) = in_root(tmp_path / 'bedlam')
+    bare = Photographs(labels, PLAIN, Bodies(load_body())).crop(1, np.random.default_rng(0), None)[1]
+    assert not bare['joints_known'].any() and bare['rotations_known'].sum() == 22
+    bodies = Bodies(load_body(), folder=BodyFolder(miniatures.bodies(tmp_path / 'bodies')))
+    truth = Photographs(labels, PLAIN, bodies).crop(1, np.random.default_rng(0), None)[1]
+    assert np.flatnonzero(truth['joints_known']).tolist() == list(range(22)) and truth['placed']
+    np.testing.assert_allclose(truth['joints'][:22], shots[1].people[0].joints[:22], atol=2e-4)
+    np.testing.assert_allclose(project(truth)[:22], truth['keypoints'][:22], atol=1e-3)
+    assert not truth['betas_known']
+    assert bodies['male'].num_vertices == 6890  # found in the folder

@@ -20,7 +20,7 @@ from cliff_ros.training.published.config import (
     Validation,
     load_config,
 )
-from cliff_ros.training.published.objective import Keypoints, objective
+from cliff_ros.training.published.objective import Keypoints, anchors_of, objective
 
 # ---- configuration
 
@@ -193,3 +193,11 @@ def test_what_is_not_known_is_not_learned() -> None:
     first = {name: value[:1] for name, value in truth.items()}
     _, alone = objective(wrong[:1], betas[:1], camera[:1], first, keypoints, LossWeights())
     assert parts['reprojection'].item() == pytest.approx(alone['reprojection'].item(), rel=1e-5)
+
+
+def test_joints_without_hips_are_compared_about_their_own_mean() -> None:
+    known = torch.zeros(3, 24)
+    known[0], known[1, [4, 5, 7, 8]], known[2, 4] = 1, 1, 1
+    anchors = anchors_of(known)
+    assert anchors[0].nonzero().flatten().tolist() == [1, 2]
+    assert torch.allclose(anchors[1, [4, 5, 7, 8]], torch.tensor(0.25)) and anchors.sum(1).tolist() == [1, 1, 0]

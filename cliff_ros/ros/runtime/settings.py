@@ -90,6 +90,7 @@ class CliffSettings:
         range=(0.0, 86400.0),
     )
     upright: int = option('upright', when=When.SETUP)
+    turn_beyond: float = option('turn_beyond')
     image_reliability: str = parameter(
         'auto',
         'auto: reliable delivery of images where all their publishers offer it, best effort otherwise; '

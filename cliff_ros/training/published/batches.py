@@ -7,7 +7,8 @@ step at which a training went on.
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -98,13 +99,15 @@ def collate(items: list[tuple[np.ndarray, np.ndarray]]) -> tuple[Tensor, dict[st
     return torch.from_numpy(np.stack(images)), as_truth(np.stack(truths))
 
 
-def loader(mixture: Mixture, plan: BatchPlan, workers: int, pin_memory: bool) -> DataLoader:
-    """Batches in the order of the plan, prepared ahead by ``workers`` processes."""
+def loader(
+    mixture: Mixture, plan: BatchPlan, workers: int, pin_memory: bool, together: Callable[[list], Any] = collate
+) -> DataLoader:
+    """Batches in the order of the plan, each put ``together``, prepared ahead by ``workers`` processes."""
     return DataLoader(
         mixture,
         batch_sampler=plan,
         num_workers=workers,
-        collate_fn=collate,
+        collate_fn=together,
         pin_memory=pin_memory,
         worker_init_fn=_one_thread,
         prefetch_factor=2 if workers else None,

@@ -70,6 +70,8 @@ class DataSource:
     labels: str = option('', '.npz file (bedlam, cliff_gt), or folder of .pkl files (3dpw)')
     images: str = option('', 'folder that the image names in the labels start from')
     turn: int = option(0, 'degrees by which stored images are turned clockwise before the labels fit them', (0, 270))
+    cameras: str = option('', 'YAML file of intrinsics by part of the image name, for labels that have none')
+    focal: str = option('', "of all other images whose labels have none [px]; diagonal: the guess of CLIFF's authors")
     shards: str = option('', 'synthetic: folder of rendered crops; empty: render while training')
     num_shards: int = option(15, 'synthetic: files in that folder; those that are missing are rendered', (1, 100_000))
     shard_size: int = option(4000, 'synthetic: crops per file', (1, 100_000))
@@ -96,13 +98,18 @@ class TrainingConfig:
     body: str = option('embedded', "the SMPL body of the network: 'embedded' or an SMPL file")
     body_male: str = option('', 'SMPL file for labels of men')
     body_female: str = option('', 'SMPL file for labels of women')
+    bodies: str = option('', 'folder of SMPL and SMPL-X files for labels of anybody; those named above go before')
     location: bool = option(True, "feed the crop's place in the full frame (bbox_info); false: HMR's input")
     full_frame_loss: bool = option(True, 'compare 2D joints in the full frame; false: in the crop, as HMR does')
 
     # from what
     initial_network: str = option('', "a CLIFF checkpoint to go on from, or 'embedded'")
     initial_backbone: str = option('', 'ImageNet weights of the encoder (torchvision, timm or HRNet file)')
-    mean_parameters: str = option('', "smpl_mean_params.npz: the regressor's mean pose, shape and camera")
+    mean_parameters: str = option(
+        '',
+        "the regressor's mean pose, shape and camera: smpl_mean_params.npz, a CLIFF checkpoint, or 'fit' to the data; "
+        "empty: the initial network's, else 'fit'",
+    )
 
     # how long and how
     seed: int = option(0, 'of everything random', (0, 2**31))

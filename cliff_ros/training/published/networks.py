@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -19,6 +17,7 @@ from cliff_ros.cliff.network import Cliff, build
 from cliff_ros.errors import ModelError
 from cliff_ros.graph.export import export_graph
 from cliff_ros.training.published.config import TrainingConfig
+from cliff_ros.training.published.means import FIT, fit_means, read_means
 
 # What ImageNet files hold besides the encoder, and what old ones lack.
 _CLASSIFIERS = ('fc.', 'classifier.')
@@ -28,20 +27,21 @@ LICENCE = 'unknown: decided by the training data'
 
 
 def make_network(config: TrainingConfig) -> Cliff | EmbeddedCliff:
-    """The network of a configuration, with its first weights, in the official dialect; or the embedded one."""
+    """The network of a configuration, with its first weights; or the embedded one.
+
+    In the official dialect, or in that of the checkpoint it goes on from. Means: of the checkpoint, given, or fitted.
+    """
     if config.network == 'embedded':
         return _embedded(config.initial_network)
     licence = LICENCE
     if config.initial_network:
         model = load_model(config.initial_network)
-        if not isinstance(model, Cliff) or (model.dialect, model.name, model.body) != (
-            'official',
-            f'cliff_{config.network}',
-            'smpl',
-        ):
+        # BEDLAM's encoder is HRNet-W48 too, in its form for poses; the dialect's crops and location come with it.
+        names = (f'cliff_{config.network}', f'cliff_{config.network}_pose')
+        if not isinstance(model, Cliff) or model.name not in names or model.body != 'smpl':
             raise ModelError(
                 f"'{config.initial_network}' is {model.name} for {model.body} in the {model.dialect} "
-                f'dialect: training {config.network} goes on from official SMPL checkpoints of it'
+                f'dialect: training {config.network} goes on from SMPL checkpoints of it, of any dialect'
             )
         licence = model.licence if LICENCE in model.licence else f'{model.licence}; trained on: {LICENCE}'
     else:
@@ -51,8 +51,10 @@ def make_network(config: TrainingConfig) -> Cliff | EmbeddedCliff:
                 nn.init.kaiming_normal_(layer.weight, mode='fan_out', nonlinearity='relu')
         if config.initial_backbone:
             read_backbone(model.encoder, Path(config.initial_backbone).expanduser())
-    if config.mean_parameters:
+    if config.mean_parameters and config.mean_parameters != FIT:
         read_means(model, Path(config.mean_parameters).expanduser())
+    elif config.mean_parameters == FIT or not config.initial_network:
+        fit_means(model, config)
     if not config.location:
         blind(model)
     model.licence = licence
@@ -112,21 +114,6 @@ def _tensors(path: Path) -> dict[str, Tensor]:
     raise ModelError(f"'{path}' holds no tensors: it is not a file of weights")
 
 
-def read_means(model: Cliff, path: Path) -> None:
-    """Load smpl_mean_params.npz (pose (144,), shape (10,), cam (3,)) into what the regressor starts from."""
-    regressor = model.regressor
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            for key, buffer in (
-                ('pose', regressor.init_pose),
-                ('shape', regressor.init_shape),
-                ('cam', regressor.init_cam),
-            ):
-                buffer.copy_(torch.from_numpy(np.asarray(file[key], np.float32).reshape(buffer.shape)))
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise ModelError(f"'{path}' is not SPIN's smpl_mean_params.npz, with pose, shape and cam ({error})") from None
-
-
 @torch.no_grad()
 def blind(model: Cliff) -> None:
     """Cut the regressor's connections from the location. With zeros for its input, training leaves them cut."""
@@ -152,7 +139,10 @@ class Trainee(nn.Module):
         x = model.normalize(crops).contiguous(memory_format=torch.channels_last)
         with torch.autocast(x.device.type, self.precision, enabled=self.precision != torch.float32):
             features = model.encoder(x)
-        return model.features_to_parameters(features.float(), info)
+        rotations, betas, camera = model.features_to_parameters(features.float(), info)
+        # Losses take the camera's scale relative to the crop's height, as a graph's is.
+        side = getattr(getattr(model, 'conventions', None), 'side', 1.0)
+        return rotations, betas, camera if side == 1 else torch.cat([camera[:, :1] * side, camera[:, 1:]], 1)
 
 
 def write_network(model: Cliff | EmbeddedCliff, body: BodyModel, folder: Path) -> Path:

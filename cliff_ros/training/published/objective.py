@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from cliff_ros.body import NUM_JOINTS, BodyModel
 from cliff_ros.body.layer import SmplLayer
+from cliff_ros.datasets.sample import NUM_BETAS, face_of
 from cliff_ros.training.losses import in_crop, in_full_frame
 from cliff_ros.training.published.config import LossWeights
-from cliff_ros.training.published.sample import NUM_BETAS, face_of
 
 HIPS = [1, 2]
 
@@ -50,17 +50,30 @@ def objective(
     rotations (B, 24, 3, 3), betas (B, 10) and camera (B, 3) as the network predicts them; truth as `TRUTH`.
     """
     points = keypoints(betas, rotations)
-    hips = truth['joints_known'][:, HIPS].prod(1)
     joints, true = points[:, :NUM_JOINTS], truth['joints']
-    off = (joints - joints[:, HIPS].mean(1, keepdim=True)) - (true - true[:, HIPS].mean(1, keepdim=True))
+    anchors = anchors_of(truth['joints_known'])
+    off = joints - true
+    off = off - (off * anchors[..., None]).sum(1, keepdim=True)
     parts = dict(
         reprojection=_mean(residual(points, camera, truth, full_frame) ** 2, truth['confidence']),
-        joints=_mean(off**2, truth['joints_known'] * hips[:, None]),
+        joints=_mean(off**2, truth['joints_known'] * (anchors.sum(1, keepdim=True) > 0)),
         pose=_mean((rotations - truth['rotations']) ** 2, truth['rotations_known']),
         betas=_mean((betas - truth['betas']) ** 2, truth['betas_known']),
         scale=torch.exp((-20 * camera[:, 0]).clamp(max=40)).mean(),
     )  # bounded: float32 ends at e^88
     return sum(getattr(weights, name) * part for name, part in parts.items()), parts
+
+
+def anchors_of(known: Tensor) -> Tensor:
+    """Weights (B, 24), of sum 1, of the joints about which 3D joints are compared, from which of them are known.
+
+    SMPL's hips where both are. Labels without a body have other joints, whose hips are not SMPL's (`cliff_gt` leaves
+    them out): they are compared about the mean of those that are known. 0 where fewer than two are.
+    """
+    hips = torch.zeros_like(known)
+    hips[:, HIPS] = 0.5
+    number = known.sum(1, keepdim=True)
+    return torch.where(known[:, HIPS].prod(1, keepdim=True) > 0, hips, (number > 1) * known / number.clamp(min=1))
 
 
 def _mean(values: Tensor, weights: Tensor) -> Tensor:

@@ -19,17 +19,22 @@ from tqdm import tqdm
 from cliff_ros.body import NUM_JOINTS, BodyModel, load_body
 from cliff_ros.camera import Camera
 from cliff_ros.crop.views import CropSpec, View, crop, view_of
+from cliff_ros.datasets.bedlam import Bedlam
+from cliff_ros.datasets.cameras import Cameras
+from cliff_ros.datasets.cliff_gt import CliffGT
+from cliff_ros.datasets.sample import Sample, face_of, outline
+from cliff_ros.datasets.threedpw import ThreeDPW
 from cliff_ros.errors import InputError
+from cliff_ros.evaluation.bodies import BodyFolder
 from cliff_ros.files import read_image
 from cliff_ros.people import Box
 from cliff_ros.synthetic import crops
 from cliff_ros.training.data import VALIDATION_SHARD, load_shard, render_shard, shard_path
-from cliff_ros.training.published import readers
 from cliff_ros.training.published.augment import angle_of, box_of, change_pixels, rolled_pixels, rolled_view
 from cliff_ros.training.published.config import Augmentation, DataSource, TrainingConfig
-from cliff_ros.training.published.sample import TRUTH, Sample, face_of, mirrored, outline, rolled
+from cliff_ros.training.published.sample import TRUTH, mirrored, rolled
 
-READERS = {'bedlam': readers.Bedlam, 'cliff_gt': readers.CliffGT, '3dpw': readers.ThreeDPW}
+READERS = {'bedlam': Bedlam, 'cliff_gt': CliffGT, '3dpw': ThreeDPW}
 _TURNS = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
 _NEAREST = 0.05  # [m] points nearer to the camera, or behind it, are not in the image
 _SMALLEST = 16.0  # [px] side of what is left of a box inside the image
@@ -48,8 +53,16 @@ class Source(Protocol):
 class Bodies:
     """The body of the network, and those that labels of men and women belong to."""
 
-    def __init__(self, neutral: BodyModel, male: BodyModel | None = None, female: BodyModel | None = None) -> None:
+    def __init__(
+        self,
+        neutral: BodyModel,
+        male: BodyModel | None = None,
+        female: BodyModel | None = None,
+        folder: BodyFolder | None = None,
+    ) -> None:
+        """folder: where bodies that are not given are looked for, and those of SMPL-X."""
         self.by_gender = {'neutral': neutral, 'male': male, 'female': female}
+        self.folder = folder
 
     @classmethod
     def of(cls, config: TrainingConfig) -> Bodies:
@@ -57,14 +70,21 @@ class Bodies:
         return cls(
             load_body(config.body),
             *(load_body(file) if file else None for file in (config.body_male, config.body_female)),
+            folder=BodyFolder(Path(config.bodies).expanduser()) if config.bodies else None,
         )
+
+    def smplx(self, gender: str) -> BodyModel | None:
+        """SMPL-X's body, on SMPL's joints; None where nobody gave one."""
+        return self.folder.body(gender, 'smplx') if self.folder and self.folder.has(gender, 'smplx') else None
 
     def __getitem__(self, gender: str) -> BodyModel:
         body = self.by_gender[gender]
+        if body is None and self.folder and self.folder.has(gender):
+            body = self.by_gender[gender] = self.folder.body(gender)
         if body is None:
             raise InputError(
                 f"the labels have {gender} people, whose shape belongs to SMPL's {gender} body: give that "
-                f"file as 'body_{gender}'"
+                f"file as 'body_{gender}', or a folder that has it as 'bodies'"
             )
         return body
 
@@ -85,7 +105,8 @@ class Photographs:
                 f"there is no image '{first.image}': give as 'images' the folder that the names in the "
                 'labels start from'
             )
-        bodies[first.gender]
+        if np.isfinite(first.betas).all():
+            bodies[first.gender]
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -93,20 +114,11 @@ class Photographs:
     def crop(
         self, index: int, rng: np.random.Generator, augmentation: Augmentation | None
     ) -> tuple[np.ndarray, np.ndarray]:
-        sample = self.samples[index]
-        image = read_image(sample.image, cv2.IMREAD_COLOR)
-        if image is None:
-            raise InputError(f"cannot read the image '{sample.image}': get it again, or leave it out of the labels")
-        if sample.turn:
-            image = cv2.rotate(image, _TURNS[sample.turn])
-        height, width = image.shape[:2]
-        person = Person(sample, sample.camera(width, height), self.bodies)
+        image, person = self.open(index)
         box = person.box
         if augmentation:
             box = box_of(box, person.keypoints, person.confidence, augmentation, rng)
-        # the authors' preprocessing counts boxes from the corner of the first pixel: see CropSpec
-        box = Box(box + 0.5 if self.spec.integer_rectangle else box)
-        view = view_of(box, person.camera, self.spec)
+        view = view_of(corner_box(box, self.spec), person.camera, self.spec)
         truth = person.truth(view)
         angle = angle_of(augmentation, rng) if augmentation else 0.0
         if angle:
@@ -117,6 +129,17 @@ class Photographs:
         if rng.random() < augmentation.flip:
             pixels, truth = pixels[:, ::-1], mirrored(truth)
         return change_pixels(augmentation)(pixels, rng), truth
+
+    def open(self, index: int) -> tuple[np.ndarray, Person]:
+        """The image (H, W, 3) BGR as its labels count pixels, and the person in its camera."""
+        sample = self.samples[index]
+        image = read_image(sample.image, cv2.IMREAD_COLOR)
+        if image is None:
+            raise InputError(f"cannot read the image '{sample.image}': get it again, or leave it out of the labels")
+        if sample.turn:
+            image = cv2.rotate(image, _TURNS[sample.turn])
+        height, width = image.shape[:2]
+        return image, Person(sample, sample.camera(width, height), self.bodies)
 
 
 class Person:
@@ -140,15 +163,25 @@ class Person:
                 body, self.betas, self.rotations, self.translation if self.placed else np.zeros(3)
             )
             self.joints = points[:NUM_JOINTS]
+        elif sample.smplx_betas is not None and (smplx := bodies.smplx(sample.gender)):
+            self._place_smplx(sample, smplx)
         if sample.gender != 'neutral':
             self.betas = np.full_like(self.betas, np.nan)  # another body's: joints and pose carry what they say
         self.keypoints, self.confidence = sample.keypoints, sample.confidence
         if not self.confidence.any() and self.placed:
             self.keypoints = np.nan_to_num(camera.project(points))
             self.confidence = (points[:, 2] > _NEAREST).astype(float)
-        self.box = sample.box
-        if self.box is None:
-            self.box = self._extents(surface, sample)
+        self.box: np.ndarray = self._extents(surface, sample) if sample.box is None else sample.box
+
+    def _place_smplx(self, sample: Sample, body: BodyModel) -> None:
+        """Joints of SMPL-X's body, which are SMPL's but for the hands; its shape is nobody's here."""
+        assert sample.smplx_betas is not None
+        known = np.isfinite(self.rotations).all((1, 2))
+        rotations = np.where(known[:, None, None], self.rotations, np.eye(3))
+        self.placed = bool(np.isfinite(self.translation).all())
+        betas, place = sample.smplx_betas[None, : body.num_betas], np.nan_to_num(self.translation)[None]
+        joints = body.joints(betas, rotations[None], place)[0].astype(np.float64)
+        self.joints = np.where(known[:, None], joints, np.nan)
 
     def _extents(self, surface: np.ndarray | None, sample: Sample) -> np.ndarray:
         """The box of what the image shows of the body."""
@@ -180,6 +213,11 @@ class Person:
         truth['keypoints'] = np.where(seen[:, None], (tangents - location[:2]) / location[2], 0)
         truth['confidence'] = np.where(seen, self.confidence, 0)
         return truth
+
+
+def corner_box(box: np.ndarray, spec: CropSpec) -> Box:
+    """A box as the crop's preprocessing counts it: the authors' counts from the first pixel's corner (CropSpec)."""
+    return Box(box + 0.5 if spec.integer_rectangle else box)
 
 
 class Rendered:
@@ -288,7 +326,12 @@ def open_source(
     process, start: which process of how far a training asks; streams of rendered crops differ by them.
     """
     if source.kind != 'synthetic':
-        reader = READERS[source.kind](Path(source.labels).expanduser(), Path(source.images).expanduser(), source.turn)
+        reader = READERS[source.kind](
+            Path(source.labels).expanduser(),
+            Path(source.images).expanduser(),
+            source.turn,
+            Cameras.read(source.cameras, source.focal),
+        )
         return Photographs(reader, spec, bodies)
     if source.shards:
         paths = render_missing(

@@ -1,0 +1,1 @@
+"""Published benchmarks: their labels, their protocols, their published figures."""
