@@ -106,7 +106,7 @@ def _synthetic(args: argparse.Namespace) -> int:
     from cliff_ros.files import make_folder, write_json
     from cliff_ros.training.annotation.annotator import Annotator
     from cliff_ros.training.data import VALIDATION_SHARD, render_shard
-    from cliff_ros.training.published.sources import Rendered
+    from cliff_ros.training.published.crop_sources import Rendered
 
     body, spec = load_body(args.body), load_model(args.model).spec
     make_folder(args.work)
@@ -172,7 +172,7 @@ def _photographs(args: argparse.Namespace) -> int:
     from cliff_ros.files import make_folder, write_json
     from cliff_ros.training.annotation import files as written
     from cliff_ros.training.annotation.annotator import Annotator
-    from cliff_ros.training.published.sources import Bodies, Photographs
+    from cliff_ros.training.published.crop_sources import Bodies, Photographs
 
     body, output = load_body(args.body), args.output or args.work
     make_folder(output)

@@ -293,7 +293,8 @@ def left_out(predicted: np.ndarray, ignored: np.ndarray, min_iou: float = 0.4) -
     of ignored (M, 4): they overlap it by min_iou, or lie mostly in it.
     """
     predicted, ignored = (np.reshape(_float(boxes), (-1, 4)) for boxes in (predicted, ignored))
-    return ((iou(predicted, ignored) >= min_iou) | (inside(predicted, ignored) > 0.5)).any(1)
+    mostly = (iou(predicted, ignored) >= min_iou) | (inside(predicted, ignored) > 0.5)
+    return np.any(mostly, axis=1)
 
 
 def recall_precision(frames: Iterable[Sequence[np.ndarray]], min_iou: float = 0.5) -> tuple[float, float]:

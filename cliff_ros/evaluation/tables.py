@@ -69,19 +69,21 @@ def render(report: dict) -> str:
     """The report of `Evaluation` as text: all images and each size, then by angle and distance."""
     sizes = report['by_size'] if len(report['by_size']) > 1 else {}
     lines = [f'  {"":<40}{"all":>12}' + ''.join(f'{size:>12}' for size in sizes)]
-    for label, *cell in ROWS:
-        lines.append(f'  {label:<40}' + ''.join(f'{_cell(of, *cell):>12}' for of in (report, *sizes.values())))
+    for label, key, form, scale in ROWS:
+        lines.append(
+            f'  {label:<40}' + ''.join(f'{_cell(of, key, form, scale):>12}' for of in (report, *sizes.values()))
+        )
     slope, (low, high) = report['yaw_slope'], report['yaw_slope_interval']
     if slope is not None and low is not None:
         lines += [
             f'  {"yaw error by azimuth (slope)":<40}{slope:>12.3f}   [{low:.3f}, {high:.3f}] (95 %)',
             '    0 is right; -1 is blind to where in the image people stand',
         ]
-    for title, key in (('angle off axis, deg', 'by_angle_off_axis'), ('distance, m', 'by_distance')):
+    for title, table in (('angle off axis, deg', 'by_angle_off_axis'), ('distance, m', 'by_distance')):
         lines += ['', f'  {title:<20}' + ''.join(f'{name:>10}' for name, *_ in _COLUMNS)]
         lines += [
-            f'  {name:<20}' + ''.join(f'{_cell(row, *cell):>10}' for _, *cell in _COLUMNS)
-            for name, row in report[key].items()
+            f'  {name:<20}' + ''.join(f'{_cell(row, key, form, scale):>10}' for _, key, form, scale in _COLUMNS)
+            for name, row in report[table].items()
             if row['n']
         ]
     return '\n'.join(lines)

@@ -21,7 +21,7 @@ from cliff_ros.errors import InputError
 from cliff_ros.evaluation import metrics
 from cliff_ros.synthetic import crops
 from cliff_ros.training.annotation.annotator import Annotator, Settings
-from cliff_ros.training.published.sources import Rendered
+from cliff_ros.training.published.crop_sources import Rendered
 
 PEOPLE = 16
 

@@ -39,10 +39,10 @@ from cliff_ros.training.published.config import (
     changed,
     load_config,
 )
+from cliff_ros.training.published.crop_sources import Rendered, Rendering, render_missing, stream_seed
 from cliff_ros.training.published.logs import Scalars
 from cliff_ros.training.published.means import fit_means, read_means
 from cliff_ros.training.published.networks import Trainee, blind, make_network, read_backbone, write_network
-from cliff_ros.training.published.sources import Rendered, Rendering, render_missing, stream_seed
 from cliff_ros.training.published.trainer import CHECKPOINT, rate_factor, train
 
 SYNTHETIC = (DataSource(),)

@@ -29,12 +29,12 @@ from cliff_ros.synthetic.poses import euler_to_matrix, sample_poses
 from cliff_ros.synthetic.scene import FACING_CAMERA
 from cliff_ros.track.so3 import log
 from cliff_ros.training import losses
-from cliff_ros.training.published.augment import box_of
+from cliff_ros.training.published.augmentation import box_of
 from cliff_ros.training.published.batches import BatchPlan, Mixture, collate
 from cliff_ros.training.published.config import Augmentation, DataSource, TrainingConfig
+from cliff_ros.training.published.crop_sources import Bodies, Photographs, truth_of_label
 from cliff_ros.training.published.objective import Keypoints
 from cliff_ros.training.published.sample import MIRROR_KEYPOINTS, mirrored
-from cliff_ros.training.published.sources import Bodies, Photographs, truth_of_label
 from cliff_ros.training.published.validation import ValidationSet
 
 SIZE = WIDTH, HEIGHT = 250, 190  # a pixel's color says where it is

@@ -23,8 +23,8 @@ from cliff_ros.cliff import load_model
 from cliff_ros.errors import InputError, ModelError
 from cliff_ros.files import make_folder, save_tensors, write_aside, write_json
 from cliff_ros.training.published.batches import BatchPlan, Mixture, collate, in_sentences, loader
+from cliff_ros.training.published.crop_sources import Source
 from cliff_ros.training.published.objective import Keypoints, residual
-from cliff_ros.training.published.sources import Source
 
 FORMAT = 1
 CHUNK = 1024  # people in a file of predictions: what a second start need not do again

@@ -29,7 +29,7 @@ from cliff_ros.render.raster import shade
 from cliff_ros.render.sheet import contact_sheet, save_png
 from cliff_ros.track.so3 import log
 from cliff_ros.training.annotation.annotator import Estimates
-from cliff_ros.training.published.sources import Photographs, corner_box
+from cliff_ros.training.published.crop_sources import Photographs, corner_box
 
 _J24_PELVIS, _J24_NECK = 14, 12
 _TILE = (320, 400)  # [px] width, height

@@ -20,7 +20,7 @@ from cliff_ros import signals
 from cliff_ros.errors import CliffError
 from cliff_ros.training.losses import as_truth
 from cliff_ros.training.published.config import Augmentation
-from cliff_ros.training.published.sources import Source
+from cliff_ros.training.published.crop_sources import Source
 
 Key = tuple[int, int, int, int]  # source, item, step, place in the batch
 

@@ -89,7 +89,7 @@ def _rendered(seed: int) -> tuple[np.ndarray, np.ndarray]:
 def _labelled(source, config: TrainingConfig) -> tuple[np.ndarray, np.ndarray]:
     """Rotations (N, 24, 3, 3) and betas (M, 10) of people evenly chosen, of those who have them."""
     from cliff_ros.datasets.cameras import Cameras
-    from cliff_ros.training.published.sources import READERS
+    from cliff_ros.training.published.crop_sources import READERS
 
     people = READERS[source.kind](
         Path(source.labels).expanduser(),

@@ -24,11 +24,11 @@ from cliff_ros.training.progress import channels_last_of
 from cliff_ros.training.published import state
 from cliff_ros.training.published.batches import BatchPlan, Mixture, in_sentences, loader
 from cliff_ros.training.published.config import TrainingConfig
+from cliff_ros.training.published.crop_sources import Bodies, open_source
 from cliff_ros.training.published.logs import Scalars
 from cliff_ros.training.published.networks import Trainee, make_network, write_network
 from cliff_ros.training.published.objective import Keypoints, objective
 from cliff_ros.training.published.process_group import ProcessGroup, process_group
-from cliff_ros.training.published.sources import Bodies, open_source
 from cliff_ros.training.published.validation import ValidationSet
 
 CHECKPOINT = 'checkpoint.pt'

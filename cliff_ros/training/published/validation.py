@@ -13,9 +13,9 @@ from cliff_ros.evaluation.regressed import about_pelvis, h36m_joints, h36m_regre
 from cliff_ros.training.data import VALIDATION_SHARD
 from cliff_ros.training.published.batches import collate
 from cliff_ros.training.published.config import DataSource, TrainingConfig
+from cliff_ros.training.published.crop_sources import Bodies, Photographs, Rendered, Source, open_source, render_missing
 from cliff_ros.training.published.networks import Trainee
 from cliff_ros.training.published.objective import Keypoints, residual
-from cliff_ros.training.published.sources import Bodies, Photographs, Rendered, Source, open_source, render_missing
 
 _BATCH = 64
 

@@ -30,7 +30,7 @@ from cliff_ros.files import read_image
 from cliff_ros.people import Box
 from cliff_ros.synthetic import crops
 from cliff_ros.training.data import VALIDATION_SHARD, load_shard, render_shard, shard_path
-from cliff_ros.training.published.augment import angle_of, box_of, change_pixels, rolled_pixels, rolled_view
+from cliff_ros.training.published.augmentation import angle_of, box_of, change_pixels, rolled_pixels, rolled_view
 from cliff_ros.training.published.config import Augmentation, DataSource, TrainingConfig
 from cliff_ros.training.published.sample import TRUTH, mirrored, rolled
 
@@ -61,15 +61,18 @@ class Bodies:
         folder: BodyFolder | None = None,
     ) -> None:
         """folder: where bodies that are not given are looked for, and those of SMPL-X."""
-        self.by_gender = {'neutral': neutral, 'male': male, 'female': female}
+        self.neutral = neutral  # the network's own
+        self.by_gender: dict[str, BodyModel | None] = {'neutral': neutral, 'male': male, 'female': female}
         self.folder = folder
 
     @classmethod
     def of(cls, config: TrainingConfig) -> Bodies:
         """The bodies that a configuration names."""
+        male, female = (load_body(file) if file else None for file in (config.body_male, config.body_female))
         return cls(
             load_body(config.body),
-            *(load_body(file) if file else None for file in (config.body_male, config.body_female)),
+            male,
+            female,
             folder=BodyFolder(Path(config.bodies).expanduser()) if config.bodies else None,
         )
 
@@ -87,11 +90,6 @@ class Bodies:
                 f"file as 'body_{gender}', or a folder that has it as 'bodies'"
             )
         return body
-
-    @property
-    def neutral(self) -> BodyModel:
-        """The network's own."""
-        return self.by_gender['neutral']
 
 
 class Photographs:
@@ -168,7 +166,7 @@ class Person:
         if sample.gender != 'neutral':
             self.betas = np.full_like(self.betas, np.nan)  # another body's: joints and pose carry what they say
         self.keypoints, self.confidence = sample.keypoints, sample.confidence
-        if not self.confidence.any() and self.placed:
+        if not self.confidence.any() and self.placed and points is not None:
             self.keypoints = np.nan_to_num(camera.project(points))
             self.confidence = (points[:, 2] > _NEAREST).astype(float)
         self.box: np.ndarray = self._extents(surface, sample) if sample.box is None else sample.box
@@ -176,7 +174,7 @@ class Person:
     def _place_smplx(self, sample: Sample, body: BodyModel) -> None:
         """Joints of SMPL-X's body, which are SMPL's but for the hands; its shape is nobody's here."""
         assert sample.smplx_betas is not None
-        known = np.isfinite(self.rotations).all((1, 2))
+        known = np.all(np.isfinite(self.rotations), axis=(1, 2))
         rotations = np.where(known[:, None, None], self.rotations, np.eye(3))
         self.placed = bool(np.isfinite(self.translation).all())
         betas, place = sample.smplx_betas[None, : body.num_betas], np.nan_to_num(self.translation)[None]
