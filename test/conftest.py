@@ -35,11 +35,11 @@ def pytest_pycollect_makemodule(module_path, parent):
 
 def pytest_collection_modifyitems(items):
     """`make test` runs two processes side by side: one has all that talks over ROS, so that no two graphs disturb each
-    other, and begins at once because that takes longest."""
+    other, and begins at once because that takes longest. A file of other tests stays together: they share what they make.
+    """
     for item in items:
-        if 'ros' in item.fixturenames:
-            item.add_marker(pytest.mark.xdist_group('graph'))
-    items.sort(key=lambda item: item.get_closest_marker('xdist_group') is None)
+        item.add_marker(pytest.mark.xdist_group('graph' if 'ros' in item.fixturenames else item.path.name))
+    items.sort(key=lambda item: item.get_closest_marker('xdist_group').args[0] != 'graph')
 
 
 def cell_picture(*cells: tuple[int, int]) -> np.ndarray:
