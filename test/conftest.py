@@ -35,7 +35,7 @@ def pytest_pycollect_makemodule(module_path, parent):
 
 def pytest_collection_modifyitems(items):
     """`make test` runs two processes side by side: one has all that talks over ROS, so that no two graphs disturb each
-    other, and begins at once because that takes longest. A file of other tests stays together: they share what they make.
+    other, and begins at once, as that takes longest. Other tests of a file stay together, and share what they make.
     """
     for item in items:
         item.add_marker(pytest.mark.xdist_group('graph' if 'ros' in item.fixturenames else item.path.name))
