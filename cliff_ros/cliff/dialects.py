@@ -65,6 +65,7 @@ class Dialect:
 
     @property
     def location_offset(self) -> tuple[float, float, float]:
+        """The last term of location_scale's equation: 0 for all but the size."""
         return 0.0, 0.0, -self.size_mean / self.size_spread
 
     def bbox_info(self, location: Any) -> Any:

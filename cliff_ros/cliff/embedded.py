@@ -49,6 +49,7 @@ NEVER = -40.0  # logit of a keypoint outside of the crop, where the encoder was 
 
 
 def conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
+    """(B, inputs, h, w) -> (B, outputs, h / stride, w / stride): convolution, batch normalization and ReLU."""
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False),
         nn.BatchNorm2d(outputs),
@@ -71,6 +72,7 @@ class Residual(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """x (B, inputs, h, w) -> (B, outputs, h / stride, w / stride), not negative: ReLU follows the sum."""
         return F.relu(self.second(self.first(x)) + self.shortcut(x))
 
 
@@ -99,6 +101,7 @@ class Maps(NamedTuple):
         return self.whole[:, : NUM_KEYPOINTS * 2].unflatten(1, (NUM_KEYPOINTS, 2)), self.whole[:, NUM_KEYPOINTS * 2 :]
 
     def float(self) -> Maps:
+        """The same in float32, for what comes after half precision."""
         return Maps(*(part.float() for part in self))
 
     def mirrored(self) -> Maps:
@@ -209,6 +212,8 @@ class KeypointEncoder(nn.Module):
         return pack_features(keypoints, spread, depth, maps.facing, confidence, maps.overview)
 
     def forward(self, crops: Tensor) -> Tensor:
+        """In training (B, NUM_FEATURES + 1): features and presence. In eval mode (B, NUM_FEATURES + 128 + 1), with the
+        free features of the mirrored crop before the presence; the features are then of both looks."""
         if self.training:
             maps = self.maps(crops)
             return torch.cat([self.features(maps), self.presence(maps.overview)], 1)
@@ -265,6 +270,8 @@ class EmbeddedCliff(nn.Module):
         return self.regressor.both_ways(features[:, :NUM_FEATURES], features[:, NUM_FEATURES:-1], bbox_info)
 
     def forward(self, crops: Tensor, bbox_info: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Rotations (B, 24, 3, 3) parent-relative, the root in the crop's view frame; betas (B, 10); camera (B, 3) =
+        (s, tx, ty), s in relation to the crop's height. In eval mode the mean over the crop and its mirror image."""
         return self.features_to_parameters(self.encoder(crops), bbox_info)
 
     def inference_head(self) -> EmbeddedHead:
@@ -280,6 +287,7 @@ class EmbeddedHead(nn.Module):
         self.model = model
 
     def forward(self, features: Tensor, location: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """As of `EmbeddedCliff`, from the encoder's features and the plain location (B, 3)."""
         return self.model.features_to_parameters(features, self.model.bbox_info(location))
 
     def confidence(self, features: Tensor) -> Tensor:

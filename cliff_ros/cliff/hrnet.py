@@ -91,6 +91,7 @@ class HRNetTrunk(nn.Module):
         return nn.ModuleList([*kept, cls._new_branch(*CHANNELS[num_branches - 1 : num_branches + 1])])
 
     def maps(self, x: Tensor) -> list[Tensor]:
+        """Four maps (B, c, h / s, w / s), finest first: c = 48, 96, 192, 384 at strides s = 4, 8, 16, 32."""
         x = torch.relu(self.bn1(self.conv1(x)))
         x = torch.relu(self.bn2(self.conv2(x)))
         x = self.layer1(x)
@@ -117,6 +118,7 @@ class HRNetW48(HRNetTrunk):
         self.final_layer = _conv_bn(widths[-1], self.num_features, 1, bias=True)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Merge the maps from fine to coarse, widen to 2048 channels, and average over the image: (B, 2048)."""
         total, *coarser = _each(self.incre_modules, self.maps(x))
         for halve, wide in zip(self.downsamp_modules, coarser, strict=True):
             total = wide + halve(total)
@@ -139,6 +141,7 @@ class HRNetW48Pose(HRNetTrunk):
         return nn.Sequential(*chain(*(_conv_bn(channels, channels, stride=2) for _ in range(times))))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Average each branch over the image at stride 32, channels in the order of the branches: (B, 720)."""
         first, second, third, fourth = self.maps(x)
         maps = (self.downsample_stage_1(first), self.downsample_stage_2(second), self.downsample_stage_3(third), fourth)
         return torch.cat([x.mean((2, 3)) for x in maps], 1)

@@ -80,6 +80,7 @@ class ResidualMLP(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(self, x: Tensor) -> Tensor:
+        """x (B, inputs) -> (B, width), not negative: a layer norm and ReLU come last."""
         x = self.enter(x)
         for block in self.blocks:
             x = x + block(x)
@@ -123,6 +124,7 @@ class LiftingRegressor(nn.Module):
             self.register_buffer(name, value, persistent=False)
 
     def forward(self, features: Tensor, bbox_info: Tensor) -> Parameters:
+        """The last of `tries`: features (B, NUM_FEATURES) of `pack_features`, bbox_info (B, 3)."""
         return self.tries(features, bbox_info)[-1]
 
     def both_ways(self, features: Tensor, overview: Tensor, bbox_info: Tensor) -> Parameters:

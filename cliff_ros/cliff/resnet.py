@@ -47,6 +47,7 @@ class BasicBlock(_Residual):
         self.conv2, self.bn2 = conv(planes, planes), nn.BatchNorm2d(planes)
 
     def body(self, x: Tensor) -> Tensor:
+        """x (B, num_in, h, w) -> (B, planes, h / stride, w / stride), without the shortcut and the last ReLU."""
         return self.bn2(self.conv2(torch.relu(self.bn1(self.conv1(x)))))
 
 
@@ -62,6 +63,7 @@ class Bottleneck(_Residual):
         self.conv3, self.bn3 = conv(planes, planes * 4, 1), nn.BatchNorm2d(planes * 4)
 
     def body(self, x: Tensor) -> Tensor:
+        """x (B, num_in, h, w) -> (B, 4 planes, h / stride, w / stride), without the shortcut and the last ReLU."""
         x = torch.relu(self.bn1(self.conv1(x)))
         x = torch.relu(self.bn2(self.conv2(x)))
         return self.bn3(self.conv3(x))
@@ -90,6 +92,7 @@ class ResNet50(nn.Module):
         self.layer4 = layer_of(Bottleneck, 1024, 512, 3, 2)
 
     def forward(self, x: Tensor) -> Tensor:
+        """The last stage's map, at stride 32, averaged over the image: (B, 2048)."""
         x = self.maxpool(torch.relu(self.bn1(self.conv1(x))))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return x.mean((2, 3))

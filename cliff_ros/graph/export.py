@@ -36,20 +36,47 @@ class Network(Protocol):
     encoder: Any
 
     @property
-    def name(self) -> str: ...  # of the architecture
+    def name(self) -> str:
+        """The architecture's, as ``model`` in the graph's metadata."""
+        ...  # of the architecture
+
     @property
-    def dialect(self) -> str: ...
+    def dialect(self) -> str:
+        """What the network's crops and location follow: a key of `DIALECTS`, or 'embedded'."""
+        ...
+
     @property
-    def body(self) -> str: ...  # 'smpl' or 'smplx'
+    def body(self) -> str:
+        """The body model whose joints and betas are regressed: it must be that of the exported body."""
+        ...  # 'smpl' or 'smplx'
+
     @property
-    def spec(self) -> CropSpec: ...
+    def spec(self) -> CropSpec:
+        """The crops that the network wants."""
+        ...
+
     @property
-    def half_encoder(self) -> bool: ...  # whether it may compute in float16 on a GPU
+    def half_encoder(self) -> bool:
+        """Whether engines may run the encoder, and nothing after it, in half precision."""
+        ...  # whether it may compute in float16 on a GPU
+
     @property
-    def num_betas(self) -> int: ...
-    def normalize(self, crops: Tensor) -> Tensor: ...
-    def inference_head(self) -> Any: ...
-    def eval(self) -> Self: ...
+    def num_betas(self) -> int:
+        """Shape coefficients that are regressed; the graph answers with no more than the body has."""
+        ...
+
+    def normalize(self, crops: Tensor) -> Tensor:
+        """Crops (B, h, w, 3) uint8 RGB -> (B, 3, h, w) float32, as the encoder takes them."""
+        ...
+
+    def inference_head(self) -> Any:
+        """A module: features and plain location (B, 3) -> rotations (B, 24, 3, 3), betas, camera (B, 3) = (s, tx, ty),
+        with s in relation to the crop's height."""
+        ...
+
+    def eval(self) -> Self:
+        """Switch to inference, as PyTorch's modules do, and return the network itself."""
+        ...
 
 
 class RuntimeGraph(nn.Module):

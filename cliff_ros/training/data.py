@@ -21,6 +21,7 @@ PADDING = 114
 
 
 def shard_path(folder: Path, shard: int) -> Path:
+    """The file of a shard, whether it exists or not."""
     return folder / f'crops_{shard:06d}.npz'
 
 
@@ -44,6 +45,7 @@ def render(folder: Path, first: int, count: int, workers: int, size: int = SHARD
 
 
 def load_shard(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Images (N, h, w, 3) uint8 RGB and labels (N,) of dtype `synthetic.crops.LABEL`."""
     with np.load(path) as file:
         return file['images'], file['labels']
 

@@ -52,6 +52,8 @@ class PersonDetector(nn.Module):
             self.head.bias.copy_(torch.tensor([-4.0, 1.5, 2.0, 1.5, 2.0]))  # type: ignore[union-attr]
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """h and w must be multiples of 16. Distances: of a cell's center from a box's left, top, right and bottom, as
+        logarithms of multiples of 4 pixels."""
         x8 = self.stage8(self.stem(image))
         x = self.stage16(x8)
         for block in self.wide:
@@ -68,6 +70,8 @@ class DetectorGraph(nn.Module):
         self.network = network
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores (1, 1, h/8, w/8), 0 where a neighbor's is higher, and distances (1, 4, h/8, w/8) [px] from the cell's
+        center to the left, top, right and bottom of the box."""
         heat, distance = self.network(normalize(image))
         heat = torch.sigmoid(heat)
         peak = (heat >= F.max_pool2d(heat, 3, 1, 1)).to(heat.dtype)
@@ -258,18 +262,23 @@ class DetectorStage(Stage[PersonDetector]):
 
     @property
     def batch_size(self) -> int:
+        """Frames in a batch, however many people are in them."""
         return self.batch
 
     def take(self) -> None:
+        """Move at most one file's frames from the feeder into the pool."""
         if self.feeder:
             for (sizes,) in self.feeder.take(1):
                 self.pool.add(sizes)
 
     def loss(self) -> tuple[Tensor, dict[str, Tensor]]:
+        """Of random frames of the pool, by `loss_on`; the log gets only the total."""
         loss = loss_on(self.module, *self.pool.batch(self.batch), self.looks)
         return loss, {'loss': loss}
 
     def look(self, when: str) -> None:
+        """Log recall and precision on the validation frames, where there are any; hand the averaged network to
+        `written`, except at the last look."""
         if self.validation is not None and len(self.validation):
             figures = rounded(validate(self.result, self.validation))
             self.log(f'{self.name}: {self.pool.frames} frames {when}; validation', figures)

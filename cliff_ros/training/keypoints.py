@@ -201,17 +201,21 @@ class KeypointStage(Stage[KeypointEncoder]):
 
     @property
     def batch_size(self) -> int:
+        """Crops in a batch; fewer once the device ran out of memory."""
         return self.batch
 
     def take(self) -> None:
+        """Move at most two files' crops from the feeder into the pool."""
         if self.feeder:
             for tensors in self.feeder.take(2):
                 self.pool.add(*tensors)
 
     def loss(self) -> tuple[Tensor, dict[str, Tensor]]:
+        """Of random crops of the pool, by `loss_on`."""
         return loss_on(self.module, *self.pool.batch(self.batch), self.looks)
 
     def shrink(self) -> bool:
+        """Make batches a quarter smaller and let the pool grow no more; False where batches have 64 crops or fewer."""
         if self.batch <= 64:
             return False
         self.batch = self.batch * 3 // 4
@@ -221,6 +225,8 @@ class KeypointStage(Stage[KeypointEncoder]):
         return True
 
     def look(self, when: str) -> None:
+        """Log figures on the validation crops, of whole people and of parts of them; hand the averaged encoder to
+        `written`, except at the last look."""
         self.log(f'{self.name}: {self.pool.taken} crops and {self.count} steps {when}')
         if len(self.validation):
             for name, parts in (('whole', False), ('parts', True)):

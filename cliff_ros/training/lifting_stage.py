@@ -106,20 +106,25 @@ class LiftingStage(Stage[LiftingRegressor]):
 
     @property
     def batch_size(self) -> int:
+        """Crops in a batch; the skeletons beside them are not counted."""
         return self.batch
 
     def begin(self) -> None:
+        """Log how many features there are, and the figures before the first step."""
         self.log(f'{self.name}: {len(self.features)} feature vectors')
         self.look('at the start')
 
     def loss(self) -> tuple[Tensor, dict[str, Tensor]]:
+        """Of random crops and new skeletons, by `loss_on`."""
         return loss_on(self.module, self.features, self.truth, self.sampler, self.batch, self.skeletons)
 
     def after(self, over: float, parts: dict[str, Tensor]) -> None:
+        """Look whenever a line of losses was due, not by the clock; no checkpoint is written."""
         if self.losses.add(self.count, over, self.samples, parts):
             self.look(f'{100 * over:.0f} %')
 
     def look(self, when: str) -> None:
+        """Log the `figures` of each validation set."""
         for name, held_out in self.validation.items():
             self.log(f'{self.name}, {when}, {name}:', figures(self.result, *held_out, self.skeleton))
 
@@ -156,5 +161,6 @@ def _on_crops(
 
 @torch.no_grad()
 def figures(regressor: LiftingRegressor, features: Tensor, truth: dict, skeleton: Skeleton) -> dict[str, float]:
+    """What `measure` says of the regressor on features (N, F): in mm, degrees, m and percent, to two digits."""
     rotations, betas, camera = regressor(features, EmbeddedCliff.bbox_info(truth['location']))
     return rounded(measure(rotations, betas, camera, truth, skeleton))

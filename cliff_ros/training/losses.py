@@ -32,6 +32,7 @@ class Skeleton(Kinematics):
 
 
 def project(points: Tensor) -> Tensor:
+    """Points (..., 3) [m] in the camera -> (..., 2) on its plane z = 1; depths are 0.1 m at least."""
     return points[..., :2] / points[..., 2:].clamp(min=0.1)  # nobody is rendered nearer
 
 

@@ -129,6 +129,7 @@ class CropPool:
         return [self.block if i < last else len(self) - last * self.block for i in range(len(self.blocks))]
 
     def bytes_per_crop(self) -> int:
+        """Of a crop's image and labels together, on the device; IndexError while the pool is empty."""
         images, rows = self.blocks[0]
         return images[0].numel() + rows[0].numel() * 4
 
@@ -198,6 +199,7 @@ class Feeder:
         return found
 
     def close(self) -> None:
+        """Stop reading, and wait up to 10 s for the thread; what was read before can still be taken."""
         self._stop.set()
         self._thread.join(10)
 

@@ -36,6 +36,7 @@ class Clock:
 
     @property
     def elapsed(self) -> float:
+        """Seconds since the training began, earlier starts included."""
         return time.monotonic() - self.began
 
     @property
@@ -106,10 +107,12 @@ def plain_of(module: Network) -> Network:
 
 
 def channels_last(x: Tensor) -> Tensor:
+    """The same images (B, C, h, w), laid out as convolutions are fastest with."""
     return x.contiguous(memory_format=torch.channels_last)
 
 
 def rounded(figures: dict[str, float], digits: int = 2) -> dict[str, float]:
+    """Figures for the log, to so many digits after the point."""
     return {name: round(value, digits) for name, value in figures.items()}
 
 

@@ -54,21 +54,26 @@ class Plan:
 
     @property
     def seen(self) -> Path:
+        """Folder of the crops that the encoder learns from."""
         return self.folder / 'crops'
 
     @property
     def unseen(self) -> Path:
+        """Folder of the crops that the encoder never sees, whose features the regressor learns from."""
         return self.folder / 'unseen'
 
     @property
     def frames(self) -> Path:
+        """Folder of the stills that the detector learns from."""
         return self.folder / 'stills'
 
     @property
     def held_out(self) -> Path:
+        """Folder of the crops and stills that all are validated on."""
         return self.folder / 'validation'
 
     def make_folders(self) -> None:
+        """Make the four folders, parents included, where they are missing."""
         for folder in (self.seen, self.unseen, self.frames, self.held_out):
             folder.mkdir(parents=True, exist_ok=True)
 
@@ -91,9 +96,11 @@ class Renderers:
 
     @property
     def alive(self) -> int:
+        """How many of the processes still render."""
         return sum(process.is_alive() for process in self._processes)
 
     def stop(self, wait: float = 20.0) -> None:
+        """Ask all to end and wait so many seconds in total; those that are late are terminated, then killed."""
         self._stop.set()
         deadline = time.monotonic() + wait
         for process in self._processes:

@@ -48,6 +48,7 @@ class Settings:
 
     @property
     def torch_device(self) -> torch.device:
+        """The device to train on: for 'auto' the GPU, where there is one. InputError for 'cuda' without a GPU."""
         if self.device == 'auto':
             return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
         if self.device == 'cuda' and not torch.cuda.is_available():
@@ -55,6 +56,7 @@ class Settings:
         return torch.device(self.device)
 
     def render_plan(self) -> Plan:
+        """What is rendered, into ``rendered`` in the folder `work`; `plan` replaces its defaults."""
         return Plan(self.work / 'rendered', self.first, **self.plan)
 
 
@@ -65,6 +67,7 @@ class Log:
         self.clock, self.path, self.name = clock, path, name
 
     def __call__(self, *words: object) -> None:
+        """Print the words as one line and append it to the file; a file that cannot be written is no error."""
         line = f'[{self.clock.elapsed:7.1f} s] ' + ' '.join(map(str, words))
         print(line, flush=True)
         with contextlib.suppress(OSError), self.path.open('a') as file:
@@ -80,6 +83,7 @@ def prepare(device: torch.device, workers: int) -> None:
 
 
 def describe(device: torch.device) -> str:
+    """The GPU's name or the number of CPU threads, and PyTorch's version: for the log."""
     if device.type == 'cuda':
         return f'{torch.cuda.get_device_name(device)}, PyTorch {torch.__version__}'
     return f'{torch.get_num_threads()} CPU threads, PyTorch {torch.__version__}'

@@ -243,15 +243,19 @@ class SkeletonStage(Stage[LiftingRegressor]):
 
     @property
     def batch_size(self) -> int:
+        """Skeletons in a batch."""
         return self.batch
 
     def begin(self) -> None:
+        """Seed the skeletons by the step, so that a resumed training sees new ones."""
         self.sampler = SkeletonSampler(self.skeleton, seed=self.count)
 
     def loss(self) -> tuple[Tensor, dict[str, Tensor]]:
+        """Of new skeletons, by `losses_of_tries`."""
         return losses_of_tries(self.module, *made(self.sampler, self.batch), self.skeleton)
 
     def end(self) -> None:
+        """Write the checkpoint, then set to zero what the regressor's first layer makes of the free features."""
         super().end()
         with torch.no_grad():  # the free features were always zero: what their weights are is chance
             self.module.first.enter.weight[:, NUM_FEATURES - GLOBAL_FEATURES : NUM_FEATURES].zero_()

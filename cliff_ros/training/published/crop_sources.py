@@ -47,7 +47,9 @@ class Source(Protocol):
 
     def crop(
         self, index: int, rng: np.random.Generator, augmentation: Augmentation | None
-    ) -> tuple[np.ndarray, np.ndarray]: ...
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Crop (h, w, 3) uint8 RGB and truth of dtype TRUTH; nothing is changed where augmentation is None."""
+        ...
 
 
 class Bodies:
@@ -112,6 +114,8 @@ class Photographs:
     def crop(
         self, index: int, rng: np.random.Generator, augmentation: Augmentation | None
     ) -> tuple[np.ndarray, np.ndarray]:
+        """Cut from its photograph, the truth in the frame of the crop's view. InputError where the image cannot be
+        read, or the person is behind the camera or outside of the lens's view."""
         image, person = self.open(index)
         box = person.box
         if augmentation:
@@ -236,6 +240,7 @@ class Rendered:
     def crop(
         self, index: int, rng: np.random.Generator, augmentation: Augmentation | None
     ) -> tuple[np.ndarray, np.ndarray]:
+        """Of the crops that show somebody, counted through all shards; resized to what the network wants."""
         shard, row = self.index[index]
         return self._changed(self.images[shard][row], self.labels[shard][row], rng, augmentation)
 
@@ -277,6 +282,7 @@ class Rendering(Rendered):
     def crop(
         self, index: int, rng: np.random.Generator, augmentation: Augmentation | None
     ) -> tuple[np.ndarray, np.ndarray]:
+        """The next crop of the sampler: asked twice for a number, it gives two crops."""
         return self._changed(*self.sampler.sample(), rng, augmentation)
 
 

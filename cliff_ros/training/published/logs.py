@@ -38,6 +38,7 @@ class Scalars:
                 self._board.add_scalar(name, value, step)
 
     def close(self) -> None:
+        """Close ``scalars.jsonl`` and TensorBoard's files."""
         self._file.close()
         if self._board is not None:
             self._board.close()

@@ -26,6 +26,7 @@ class Keypoints(nn.Module):
         self.body = SmplLayer(face_of(body), NUM_BETAS)
 
     def forward(self, betas: Tensor, rotations: Tensor) -> Tensor:
+        """betas (B, 10), rotations (B, 24, 3, 3) -> SMPL's 24 joints, then nose, eyes and ears: (B, 29, 3) [m]."""
         return torch.cat(self.body(betas, rotations), 1)
 
 

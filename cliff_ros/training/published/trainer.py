@@ -167,12 +167,14 @@ class Training(Stage[Cliff | EmbeddedCliff]):
 
     @property
     def batch_size(self) -> int:
+        """People in a step, all processes and accumulated parts together."""
         return self.config.batch
 
     def resume(self) -> None:
         """Where the checkpoint is, the data begin too: it was read before they were opened."""
 
     def take(self) -> None:
+        """Wait for the next batch, this process's share of it; an error in preparing it is raised here."""
         self._batch = next(self.batches)
 
     def step(self, over: float) -> dict[str, Tensor]:
@@ -206,6 +208,8 @@ class Training(Stage[Cliff | EmbeddedCliff]):
         return objective(rotations, betas, camera, target, self.keypoints, weights, self.config.full_frame_loss)
 
     def after(self, over: float, parts: dict[str, Tensor]) -> None:
+        """Log, validate and write the checkpoint, each as often as the configuration says. Raises KeyboardInterrupt,
+        the checkpoint written, after somebody asked to stop; ModelError for a loss that is no number."""
         config, last = self.config, self.count == self.config.steps
         for name, value in parts.items():
             self._sums[name] = self._sums.get(name, 0) + value
