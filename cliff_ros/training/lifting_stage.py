@@ -6,6 +6,7 @@ through the images. Nearly half of each batch stays synthetic skeletons: the cro
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import torch
@@ -120,7 +121,7 @@ class LiftingStage(Stage[LiftingRegressor]):
 
     def after(self, over: float, parts: dict[str, Tensor]) -> None:
         """Look whenever a line of losses was due, not by the clock; no checkpoint is written."""
-        if self.losses.add(self.count, over, self.samples, parts):
+        if self.losses.add(self.count, time.monotonic() - self._started, self.samples, parts):
             self.look(f'{100 * over:.0f} %')
 
     def look(self, when: str) -> None:
