@@ -54,6 +54,7 @@ class Processes:
             )
 
     def log(self, name: str) -> Path:
+        """Where the child of this name writes its output: ``logs/NAME.log``, whether or not it was started."""
         return self.logs / f'{name}.log'
 
     def tail(self, name: str, lines: int = 15) -> str:
@@ -62,6 +63,7 @@ class Processes:
         return '\n'.join(text.splitlines()[-lines:])
 
     def running(self, name: str) -> bool:
+        """Whether a child that was started has not ended yet."""
         return self._children[name].poll() is None
 
     def check(self, *must_run: str) -> None:

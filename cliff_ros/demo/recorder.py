@@ -142,6 +142,7 @@ def _xyz(vector: Vector3 | Point) -> tuple[float, float, float]:
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Record until SIGINT or SIGTERM, then save into the folder; exit status 1 if that fails."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('folder', type=Path)
     parser.add_argument('--camera', default='/camera', help='namespace of the camera')

@@ -35,6 +35,7 @@ class Scene:
 
     @property
     def frames(self) -> int:
+        """How many images that makes."""
         return round(self.seconds * self.rate)
 
     @property

@@ -97,7 +97,9 @@ class Recorder(Protocol):
     def __init__(self, folder: Path, body: BodyModel, fps: float, note: str) -> None:
         """folder: there; body: of all people; fps: of the source; note: the mode of `render.privacy`, '' for none."""
 
-    def add(self, take: Take) -> None: ...
+    def add(self, take: Take) -> None:
+        """Note one image's people, and the image where the format holds images."""
+        ...
 
     def close(self) -> list[Path]:
         """Finish; the files that were written. Raises OutputError."""
@@ -133,6 +135,7 @@ class Recorders:
         return bool(self._recorders)
 
     def add(self, take: Take) -> None:
+        """Pass a take on to every format. Raises the OutputError of the first that cannot write it."""
         for recorder in self._recorders:
             recorder.add(take)
 

@@ -57,6 +57,7 @@ class Bag:
         self._note, self._started = note, False
 
     def add(self, take: Take) -> None:
+        """Write all messages of one image with its stamp, ``body`` before the first. Raises OutputError."""
         stamp, header = take.stamp, self._header(take.stamp, take.frame_id)
         if not self._started:
             self._started = True
@@ -73,6 +74,7 @@ class Bag:
         self._write(f'{NODE}/skeleton', stamp, self._skeletons(take, header))
 
     def close(self) -> list[Path]:
+        """Finish the bag; ``recording/recording.mcap``, or the folder if that file is not there."""
         try:
             self._writer.close()
             inner = self._path / f'{self._path.name}.mcap'

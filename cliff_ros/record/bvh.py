@@ -30,9 +30,11 @@ class Bvh:
         self._folder, self._body, self._fps, self._motions = folder, body, fps, Motions()
 
     def add(self, take: Take) -> None:
+        """Keep the poses in memory; images are not used."""
         self._motions.add(take)
 
     def close(self) -> list[Path]:
+        """Write ``person_<id>.bvh`` for each person; no file if nobody was seen."""
         written = []
         for motion in self._motions.all():
             path = self._folder / f'person_{motion.id}.bvh'

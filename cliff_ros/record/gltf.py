@@ -31,11 +31,13 @@ class Gltf:
         self._fov: tuple[float, float] | None = None
 
     def add(self, take: Take) -> None:
+        """Keep the poses in memory, and the field of view of the latest camera; images are not used."""
         self._motions.add(take)
         camera = take.camera
         self._fov = 2 * np.arctan(camera.height / 2 / camera.f), camera.width / camera.height
 
     def close(self) -> list[Path]:
+        """Write ``people.glb``; no file if nobody was seen."""
         motions = self._motions.all()
         if not motions:
             return []

@@ -33,6 +33,7 @@ class Html:
         self._last: int | None = None
 
     def add(self, take: Take) -> None:
+        """Append this moment after a pause as long as in the stamps, 1 s at most; the first sets the page's view."""
         if self._last is not None:
             self._serializer.insert_sleep(float(np.clip((take.stamp - self._last) * 1e-9, 0.0, _LONGEST)))
         first, self._last = self._last is None, take.stamp
@@ -44,6 +45,7 @@ class Html:
             camera.position, camera.look_at = eye_beside(self._scene, 1.5)
 
     def close(self) -> list[Path]:
+        """Write ``replay.html`` unless nothing was taken, and stop the server."""
         try:
             if self._last is None:
                 return []

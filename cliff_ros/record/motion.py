@@ -34,6 +34,7 @@ class Motions:
         self._rows: dict[int, list[tuple[int, np.ndarray, np.ndarray, np.ndarray]]] = {}
 
     def add(self, take: Take) -> None:
+        """Keep shape, rotations and pelvis of one image's people by id; an image without people counts too."""
         index = len(self.stamps)
         self.stamps.append(take.stamp)
         for person in take.people:

@@ -23,10 +23,12 @@ class Obj:
         self._best: Take | None = None
 
     def add(self, take: Take) -> None:
+        """Keep this image if more people are in it than in any before; the first of equals stays."""
         if take.people and (self._best is None or len(take.people) > len(self._best.people)):
             self._best = take
 
     def close(self) -> list[Path]:
+        """Pose the meshes of that image and write ``people.obj``; no file if nobody was seen."""
         if self._best is None:
             return []
         write_bytes(self._path, obj_text(self._best, self._body).encode())

@@ -30,6 +30,7 @@ class Rrd:
         self._stream.log('privacy', rerun.TextDocument(note or 'off'), static=True)
 
     def add(self, take: Take) -> None:
+        """Log one image at its stamp; whoever is not in it any more is cleared from the view."""
         rr, stream = self._rr, self._stream
         stream.set_time('stamp', timestamp=np.datetime64(take.stamp, 'ns'))
         stream.set_time('image', sequence=self._count)
@@ -56,6 +57,7 @@ class Rrd:
         self._shown = {person.id for person in take.people}
 
     def close(self) -> list[Path]:
+        """Write what is still buffered; the rest is in ``people.rrd`` already."""
         self._stream.flush()
         self._stream.disconnect()
         return [self._path]

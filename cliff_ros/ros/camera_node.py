@@ -256,6 +256,7 @@ def _play(node: CameraNode, stop: StopRequest, failures: list[str]) -> None:
 
 
 def main(args: list[str] | None = None) -> int:
+    """Play until the source ends or a signal comes; exit status 1, with the reason in the log, where that fails."""
     failures: list[str] = []
     with ros(args) as stop:
         try:

@@ -85,6 +85,7 @@ class CliffNode(Guarded, LifecycleNode):
         return self._attempt('inactive', self._load, undo=self._release)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Enable the publishers and subscribe; where that fails the node stays inactive and its publishers silent."""
         super().on_activate(state)  # enables the publishers
         result = self._attempt('active', self._start, undo=self._stop)
         if result is not SUCCESS:
@@ -92,14 +93,17 @@ class CliffNode(Guarded, LifecycleNode):
         return result
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Unsubscribe, finish the image at hand, let what is shown vanish, and silence the publishers."""
         self._stop()
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Free network, body and detector; parameters that were locked may be set again."""
         self._release()
         return SUCCESS
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop and free everything, from whatever state."""
         self._stop()
         self._release()
         self.status.lifecycle = 'finalized'
@@ -127,6 +131,7 @@ class CliffNode(Guarded, LifecycleNode):
             self.trigger_activate()
 
     def destroy_node(self) -> None:
+        """Stop and free everything, and take the lifecycle's services out of the graph."""
         self._stop()
         self._release()
         # rclpy leaves the lifecycle's services in the graph until Python collects the node: nobody would answer there.
@@ -221,6 +226,7 @@ class CliffNode(Guarded, LifecycleNode):
 
 
 def main(args: list[str] | None = None) -> int:
+    """Run the node until it is asked to stop; exit status 1 where the middleware cannot be used."""
     try:
         with ros(args) as stop:
             _run(made(lambda: CliffNode(stop, note_start(os.environ))), stop)

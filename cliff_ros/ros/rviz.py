@@ -75,6 +75,7 @@ def frame_of_images(node_name: str) -> str:
 
 
 def main(args: list[str] | None = None) -> int:
+    """Write the configuration and become RViz, which gets all other options; exit status 1 if it is not there."""
     parser = argparse.ArgumentParser(prog='rviz', description=__doc__.partition('\n')[0])
     parser.add_argument('--node', default='/cliff', help='full name of the node; default: %(default)s')
     parser.add_argument('--frame', default='', help='the fixed frame; default: that of the images')
@@ -97,6 +98,7 @@ def main(args: list[str] | None = None) -> int:
 
 
 def shipped() -> Path:
+    """The configuration ``cliff.rviz`` in the share folder of the installed package."""
     from ament_index_python.packages import get_package_share_directory
 
     return Path(get_package_share_directory('cliff_ros'), 'config', 'cliff.rviz')

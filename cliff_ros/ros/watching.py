@@ -107,6 +107,7 @@ class Watcher:
         return True
 
     def close(self) -> None:
+        """Unsubscribe, and shut down the node and the rclpy context that it was given for itself."""
         self._stop()
         if self._latched is not None:
             self._node.destroy_subscription(self._latched)

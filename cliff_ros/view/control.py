@@ -15,6 +15,7 @@ class Control:
 
     @property
     def paused(self) -> bool:
+        """Whether the picture stands still."""
         return self._paused
 
     @property
@@ -28,11 +29,13 @@ class Control:
         return self._watched
 
     def watch(self, watched: bool) -> None:
+        """Note whether anybody looks; who waits is woken."""
         with self._changed:
             self._watched = watched
             self._changed.notify_all()
 
     def pause(self, paused: bool) -> None:
+        """Let the picture stand still, or go on; a step that was not shown yet is dropped."""
         with self._changed:
             self._paused, self._steps = paused, 0
             self._changed.notify_all()
@@ -44,6 +47,7 @@ class Control:
             self._changed.notify_all()
 
     def choose(self, source: int) -> None:
+        """Show this camera, an index into the viewer's ``sources``; who waits for another one is let go."""
         with self._changed:
             self._source = source
             self._changed.notify_all()

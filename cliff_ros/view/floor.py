@@ -28,6 +28,7 @@ class Floor:
         self.up, self.below = _LEVEL, _BEFORE  # (3,) unit vector; how far the floor is below the camera [m]
 
     def add(self, people: Sequence[Person]) -> None:
+        """Learn up from whoever stands straight, the height from all feet; guess anew every 10 images with people."""
         for person in people:
             joints = np.asarray(person.joints, np.float64)
             ankles, head = joints[list(_ANKLES)].mean(0), joints[_HEAD]

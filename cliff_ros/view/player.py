@@ -66,6 +66,7 @@ class Player:
         return True
 
     def close(self) -> None:
+        """Release the source."""
         self._source.close()
 
 

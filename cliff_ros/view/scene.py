@@ -142,6 +142,7 @@ class Place:
         self.pelvis = np.zeros(3)
 
     def show(self, person: Person, body: BodyModel, stamp: float) -> None:
+        """Pose the person's mesh, made anew where the shape changed, and move label and trail; stamp: [s]."""
         self.pelvis = np.asarray(person.joints[0], np.float64)
         newcomer = person.id != self._id
         if newcomer:
@@ -167,6 +168,7 @@ class Place:
                 node.visible = True
 
     def leave(self) -> None:
+        """Hide the person; the nodes stay for the next one."""
         for node in (self._mesh, self._label, self._path):
             if node is not None and node.visible:
                 node.visible = False

@@ -72,6 +72,7 @@ class Server:
             callback()
 
     def close(self) -> None:
+        """Stop listening, and let all visitors go."""
         with redirect_stdout(io.StringIO()):
             self.viser.stop()
 

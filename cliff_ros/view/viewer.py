@@ -54,10 +54,12 @@ class Viewer:
 
     @property
     def url(self) -> str:
+        """The page's address, with the token if visitors need one."""
         return self._server.url
 
     @property
     def port(self) -> int:
+        """The port that is listened on, which may be another than the one asked for."""
         return self._server.port
 
     @property
@@ -87,6 +89,7 @@ class Viewer:
             self._changed.notify()
 
     def close(self) -> None:
+        """Stop drawing (waits up to 5 s for the image at hand), let go of whoever waits, and stop the server."""
         with self._changed:
             self._closed = True
             self._changed.notify()

@@ -100,6 +100,7 @@ class Delivery:
         self.look()
 
     def close(self) -> None:
+        """Unsubscribe and stop following the publishers; nothing happens if it is not open."""
         if self._subscription is None:
             return
         self._finish_handover()

@@ -40,10 +40,12 @@ class Losses:
         self._told: deque[tuple[float, int]] = deque(maxlen=200)
 
     def image(self, stamp: tuple[int, int], size: int) -> None:
+        """An image of ``size`` bytes arrived just now; its stamp is (seconds, nanoseconds)."""
         self.size = size
         self._images.append((time.monotonic(), stamp[0] + stamp[1] * 1e-9))
 
     def info(self, stamp: tuple[int, int]) -> None:
+        """A CameraInfo arrived just now; its stamp is (seconds, nanoseconds)."""
         self._infos.append((time.monotonic(), stamp[0] + stamp[1] * 1e-9))
 
     def recent(self, told: int | None) -> tuple[int, int]:

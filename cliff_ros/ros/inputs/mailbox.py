@@ -24,6 +24,7 @@ class Mailbox(Generic[Item]):
         self.dropped = 0
 
     def put(self, item: Item) -> None:
+        """Leave an item for the reader, instead of one that is still unread. Does not wait for the reader."""
         with self._changed:
             self.received += 1
             if self._item is not None:

@@ -34,6 +34,7 @@ class InfoPairing(Generic[Image, Other]):
         self.latest: Other | None = None
 
     def image(self, stamp: Stamp, image: Image) -> list[tuple[Image, Other]]:
+        """An image came: one that still waits gets the latest CameraInfo, then this one is paired or waits."""
         complete = []
         if self._waiting is not None and self.latest is not None:
             self._in_pairs = False  # the last image's CameraInfo never came
@@ -49,6 +50,7 @@ class InfoPairing(Generic[Image, Other]):
         return complete
 
     def info(self, stamp: Stamp, info: Other) -> list[tuple[Image, Other]]:
+        """A CameraInfo came: it completes the image that waits if the stamps agree, or if no pair was seen lately."""
         self._infos[stamp] = self.latest = info
         if len(self._infos) > self._MEMORY:
             self._infos.popitem(last=False)
@@ -81,6 +83,7 @@ class BoxPairing(Generic[Image, Other]):
         self.nearest_miss: float | None = None
 
     def image(self, stamp: Stamp, image: Image) -> list[tuple[Image, Other]]:
+        """An image came: the pair, if its boxes are there; else it waits, and beyond ``memory`` the oldest goes."""
         found = self._nearest(self._boxes, stamp)
         if found is not None:
             return [(image, self._take(self._boxes, found))]
@@ -91,6 +94,7 @@ class BoxPairing(Generic[Image, Other]):
         return []
 
     def boxes(self, stamp: Stamp, boxes: Other) -> list[tuple[Image, Other]]:
+        """Boxes came: the pair, if their image is there; images before it are dropped and count as ``unmatched``."""
         found = self._nearest(self._images, stamp)
         if found is not None:
             older = list(self._images).index(found)

@@ -99,12 +99,14 @@ class Inputs:
         )
 
     def close(self) -> None:
+        """Unsubscribe from images, CameraInfo and boxes."""
         for subscription in self._subscriptions:
             subscription.close()
         self._subscriptions.clear()
 
     @property
     def has_info(self) -> bool:
+        """Whether any CameraInfo came yet, whatever its stamp."""
         return self._infos.latest is not None
 
     @property
@@ -114,6 +116,7 @@ class Inputs:
 
     @property
     def uses_detections(self) -> bool:
+        """Whether boxes come from a topic (parameter ``detector`` is 'topic')."""
         return self._boxes is not None
 
     @property

@@ -39,6 +39,7 @@ class Topic:
 
     @property
     def type(self) -> str:
+        """The first of the types that it is given; '' where nobody gives one."""
         return self.types[0] if self.types else ''
 
     @property

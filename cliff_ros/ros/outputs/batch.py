@@ -41,6 +41,7 @@ class Batch:
 
     @cached_property
     def ids(self) -> tuple[int, ...]:
+        """The N people's track ids, in their order."""
         return tuple(self.people.id.tolist())
 
     @cached_property

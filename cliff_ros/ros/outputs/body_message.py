@@ -44,6 +44,7 @@ class BodyOutput(Output):
         self._info = info_message(header, setup.pipeline.body, engine.metadata, engine.name, setup.settings.privacy)
 
     def start(self) -> None:
+        """Publish the SmplInfo; its stamp is the time of configuration."""
         self.publisher.publish(self._info)
 
     def wanted(self) -> bool:

@@ -97,6 +97,7 @@ class FrameWatch:
         return int(self._subscription is not None)
 
     def close(self) -> None:
+        """Stop looking, and unsubscribe from /tf."""
         self._node.destroy_timer(self._timer)
         self._unsubscribe()
 

@@ -38,5 +38,6 @@ class OverlayOutput(Output):
         self._faces = setup.pipeline.body.faces
 
     def publish(self, processed: Processed) -> None:
+        """Publish the image as rgb8, drawn as ``overlay_opacity``, ``overlay_joints`` and ``privacy`` say."""
         how = self.settings.overlay_opacity, self.settings.overlay_joints, self.settings.privacy
         self.publisher.publish(overlay_message(processed.frame, processed.batch, self._faces, *how))

@@ -91,7 +91,9 @@ class PeopleOutput(Output):
         return True
 
     def publish(self, processed: Processed) -> None:
+        """Publish a SmplArray with the image's header; it is empty when nobody is there."""
         self.publisher.publish(self._message.serialize(processed.batch))
 
     def clear(self, header: Header) -> None:
+        """Publish a SmplArray without people."""
         self.publisher.publish(SmplArray(header=header))

@@ -39,4 +39,5 @@ class TimingOutput(Output):
         self._clock = setup.node.get_clock()
 
     def publish(self, processed: Processed) -> None:
+        """Publish the image's times; those of the outputs before this one count as ``publish``."""
         self.publisher.publish(timing_message(processed, self._clock.now().to_msg()))

@@ -82,6 +82,7 @@ class TransformsOutput(Output):
 
     @classmethod
     def is_enabled(cls, settings: CliffSettings) -> bool:
+        """Whether the parameter ``publish_tf`` is set."""
         return settings.publish_tf
 
     def wanted(self) -> bool:
@@ -89,6 +90,7 @@ class TransformsOutput(Output):
         return self.publisher.get_subscription_count() > self.frames.listeners
 
     def publish(self, processed: Processed) -> None:
+        """Publish the frames of all people in one message; none without people, or where the image names no frame."""
         batch = processed.batch
         if len(batch) and batch.frame_id:
             message = self._message.serialize(batch)
@@ -96,5 +98,6 @@ class TransformsOutput(Output):
             self.publisher.publish(message)
 
     def close(self) -> None:
+        """Stop watching /tf, and take the topic away."""
         self.frames.close()
         super().close()

@@ -89,6 +89,7 @@ class Complaints:
         return sorted((c for c in self.all() if c.when >= since), key=lambda c: -c.when)
 
     def last(self) -> Complaint | None:
+        """The complaint that occurred latest; None if there was none."""
         return max(self.all(), key=lambda c: c.when, default=None)
 
     def all(self) -> list[Complaint]:
@@ -98,6 +99,7 @@ class Complaints:
 
 
 def sentence_of(error: Exception) -> str:
+    """The error's message (its type, if that is empty) with a capital at the beginning and a period at the end."""
     text = str(error).strip() or type(error).__name__
     return text[0].upper() + text[1:] + ('' if text.endswith('.') else '.')
 

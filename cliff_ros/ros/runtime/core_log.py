@@ -45,18 +45,21 @@ class CoreLog:
         self._complain = complain
 
     def open(self) -> None:
+        """Begin to pass on warnings; another that is opened later for the same thread takes over."""
         with _lock:
             _router.bridges = {**_router.bridges, self._thread: self}
             if _router not in _CORE.handlers:
                 _CORE.addHandler(_router)
 
     def close(self) -> None:
+        """Pass on no more; after the last one is closed the core logs as before."""
         with _lock:
             _router.bridges = {thread: bridge for thread, bridge in _router.bridges.items() if bridge is not self}
             if not _router.bridges:
                 _CORE.removeHandler(_router)
 
     def hear(self, record: logging.LogRecord) -> None:
+        """Complain about one record; its kind is the module and line that logged it."""
         text = record.getMessage()
         ending = '' if text.endswith(('.', '!', '?')) else '.'
         self._complain(f'core: {record.module}:{record.lineno}', f'{text[:1].upper()}{text[1:]}{ending}')

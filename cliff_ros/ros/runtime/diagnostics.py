@@ -26,6 +26,7 @@ class Rate:
         self._events: deque[tuple[float, float]] = deque(maxlen=2000)
 
     def add(self, value: float = 0.0) -> None:
+        """It happened just now; ``value`` is what `recent` gives back, such as a latency [ms]."""
         self._events.append((time.monotonic(), value))
 
     def recent(self) -> tuple[float, np.ndarray]:
@@ -66,6 +67,7 @@ class Diagnostics:
         self._heard: float | None = None  # when somebody first listened
 
     def reset(self) -> None:
+        """Forget the rate, the latencies and the number of people: another activation begins."""
         self.processed = Rate()
         self.people = 0
 

@@ -31,26 +31,32 @@ class Guarded(Node):
     complain: Complaints
 
     def create_subscription(self, msg_type: type, topic: str, callback: Callback, *args: Any, **kwargs: Any) -> Any:
+        """As rclpy's, with callback and QoS events guarded; a time on /clock that is none is refused."""
         if msg_type is Clock and not kwargs.get('raw'):  # rclpy's own: it would take any bytes for a time
             callback, kwargs['raw'] = _reading_clock(callback), True
         guarded = self._guard(f"Message on '{self.resolve_topic_name(topic)}'", callback)
         return super().create_subscription(msg_type, topic, guarded, *args, **self._events_guarded(topic, kwargs))
 
     def create_publisher(self, msg_type: type, topic: str, *args: Any, **kwargs: Any) -> Any:
+        """As rclpy's, with its QoS events guarded."""
         return super().create_publisher(msg_type, topic, *args, **self._events_guarded(topic, kwargs))
 
     def create_lifecycle_publisher(self, msg_type: type, topic: str, *args: Any, **kwargs: Any) -> Any:
+        """As rclpy's, with its QoS events guarded; only for lifecycle nodes."""
         kwargs = self._events_guarded(topic, kwargs)
         return super().create_lifecycle_publisher(msg_type, topic, *args, **kwargs)  # type: ignore[misc]  # if it has
 
     def create_timer(self, timer_period_sec: float, callback: Callback | None, *args: Any, **kwargs: Any) -> Any:
+        """As rclpy's, with a guarded callback: after an error the timer goes on."""
         guarded = callback and self._guard('What is done now and then', callback)
         return super().create_timer(timer_period_sec, guarded, *args, **kwargs)
 
     def create_guard_condition(self, callback: Callback, *args: Any, **kwargs: Any) -> Any:
+        """As rclpy's, with a guarded callback."""
         return super().create_guard_condition(self._guard('What was asked for', callback), *args, **kwargs)
 
     def create_service(self, srv_type: type, srv_name: str, callback: Callback, *args: Any, **kwargs: Any) -> Any:
+        """As rclpy's, with a guarded callback (`guard_request`): whoever asks gets an answer also after an error."""
         return super().create_service(srv_type, srv_name, self.guard_request(srv_name, callback), *args, **kwargs)
 
     def guard_request(self, srv_name: str, callback: Callback) -> Callback:
@@ -58,6 +64,7 @@ class Guarded(Node):
         return self._guard(f"Request to '{srv_name}'", callback, lambda error, request, response: response)
 
     def add_on_set_parameters_callback(self, callback: Callback) -> None:
+        """As rclpy's, with a guarded callback: where it fails the change is refused, with the error as the reason."""
         super().add_on_set_parameters_callback(
             self._guard(
                 'Parameter',

@@ -24,6 +24,7 @@ _ALWAYS_DECLARED = ('history', 'depth')
 
 
 def reliable(depth: int) -> QoSProfile:
+    """Reliable delivery; ``depth`` messages are kept for subscribers that are slow."""
     return QoSProfile(depth=depth, reliability=ReliabilityPolicy.RELIABLE)
 
 
@@ -81,6 +82,7 @@ def subscribe(
 
 
 def publisher_events(topic: str, complain: Complain) -> PublisherEventCallbacks:
+    """Has a publisher complain when a subscriber asks for a policy that it does not offer."""
     return PublisherEventCallbacks(
         incompatible_qos=lambda event: complain(
             f'qos {topic}',
