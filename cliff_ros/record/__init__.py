@@ -106,7 +106,7 @@ class Recorder(Protocol):
 
 
 class Recorders:
-    """All that were asked for. Nothing of theirs that fails keeps the others from being written."""
+    """All that were asked for. One that fails to close keeps no other from being closed."""
 
     def __init__(
         self,

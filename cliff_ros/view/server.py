@@ -57,7 +57,7 @@ class Server:
 
     @property
     def url(self) -> str:
-        """Where to moment, from this machine where any address is listened on."""
+        """Where to look, with the token if there is one; on this machine where any address is listened on."""
         name = {'0.0.0.0': 'localhost', '::': 'localhost'}.get(self.host, self.host)
         name = f'[{name}]' if ':' in name else name
         return f'http://{name}:{self.port}' + (f'/?token={self.token}' if self.token else '')
