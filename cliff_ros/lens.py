@@ -43,10 +43,12 @@ class Pinhole:
     """No distortion."""
 
     def bend(self, rays: np.ndarray) -> np.ndarray:
+        """Rays (N, 3) to points (N, 2); NaN where Z is not above zero."""
         depth = np.where(rays[:, 2:] > 0, rays[:, 2:], np.nan)
         return rays[:, :2] / depth
 
     def unbend(self, points: np.ndarray) -> np.ndarray:
+        """Points (N, 2) to unit rays (N, 3); every finite point has one."""
         return _unit(points)
 
 
@@ -60,6 +62,7 @@ class BrownConrady:
         self.coefficients = np.asarray(coefficients, np.float64)
 
     def bend(self, rays: np.ndarray) -> np.ndarray:
+        """Rays (N, 3) to points (N, 2); NaN behind the camera and beyond ``fold``."""
         tangents = Pinhole().bend(rays)
         unseen = ~(np.hypot(tangents[:, 0], tangents[:, 1]) <= self.fold)
         points, _ = _distort(np.where(unseen[:, None], 0.0, tangents), self.coefficients)
@@ -67,6 +70,7 @@ class BrownConrady:
         return points
 
     def unbend(self, points: np.ndarray) -> np.ndarray:
+        """Points (N, 2) to unit rays (N, 3), by Newton's method; NaN where no ray inside the fold leads there."""
         finite = np.isfinite(points).all(axis=1)
         target = np.where(finite[:, None], points, 0.0)
         tangents = self._radial_guess(target)
@@ -129,6 +133,7 @@ class KannalaBrandt:
         self._table_radius = self._radius(self._table_theta)
 
     def bend(self, rays: np.ndarray) -> np.ndarray:
+        """Rays (N, 3) to points (N, 2), also beyond 90 degrees; NaN beyond ``fold`` and straight behind."""
         across = np.hypot(rays[:, 0], rays[:, 1])
         theta = np.arctan2(across, rays[:, 2])
         # Straight ahead is the center; straight behind has no azimuth and so no place.
@@ -139,6 +144,7 @@ class KannalaBrandt:
         return points
 
     def unbend(self, points: np.ndarray) -> np.ndarray:
+        """Points (N, 2) to unit rays (N, 3), by Newton's method on theta; NaN farther out than ``fold`` reaches."""
         radius = np.hypot(points[:, 0], points[:, 1])
         target = np.minimum(radius, self._table_radius[-1])
         theta = np.interp(target, self._table_radius, self._table_theta)

@@ -213,6 +213,7 @@ class DeviceSource(Source):
             yield Frame(picture, self.camera, stamp=time.time())
 
     def close(self) -> None:
+        """Give back the camera, so that another program can open it."""
         self._capture.release()
 
 
@@ -228,6 +229,10 @@ class SyntheticSource(Source):
 
     @classmethod
     def from_seed(cls, seed: str, camera_yaml=None, fps: float | None = None, loop: bool = False) -> SyntheticSource:
+        """The scene of a seed, '' being 0, rendered at fps [1/s]; None takes the scene's own rate.
+
+        InputError where the seed is no number, or where a calibration is given.
+        """
         if seed and not seed.isdigit():
             raise InputError(f"'synthetic:{seed}' has no number after the colon: write, say, synthetic:7.")
         from cliff_ros.synthetic import Sequence

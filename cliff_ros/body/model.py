@@ -106,10 +106,12 @@ class BodyModel:
 
     @property
     def num_vertices(self) -> int:
+        """V: 6890 for SMPL, 10475 for SMPL-X."""
         return len(self.v_template)
 
     @property
     def num_betas(self) -> int:
+        """B, the number of shape directions in the file; networks may use fewer."""
         return self.shapedirs.shape[2]
 
     @cached_property

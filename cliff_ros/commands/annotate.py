@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``cliff annotate``."""
     what = parser.add_argument_group('whom to annotate')
     what.add_argument(
         '--labels', metavar='JSON', type=Path, help="keypoints in COCO's format (COCO, MPII, CrowdPose, any subset)"
@@ -54,6 +55,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Annotate the people of --labels, or measure the annotator on rendered ones, and write what was asked for; 0.
+
+    InputError where the options do not fit each other, MissingExtra without PyTorch: both before any work.
+    """
     from cliff_ros.errors import InputError, MissingExtra
 
     if not find_spec('torch'):

@@ -10,6 +10,7 @@ from typing import Any
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``cliff bag``."""
     from cliff_ros import options
     from cliff_ros.engine import ENGINES
 
@@ -30,6 +31,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Write the people of every image to OUT.mcap; 1 where it was interrupted or images could not be read, else 0.
+
+    InputError where OUT is not named *.mcap or the source is live.
+    """
     from cliff_ros import options
     from cliff_ros.commands.open_input import open_input
     from cliff_ros.errors import InputError

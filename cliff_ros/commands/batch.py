@@ -10,6 +10,7 @@ COMMANDS = ('video', 'bag')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``cliff batch``."""
     from cliff_ros.scale import options
 
     parser.add_argument(
@@ -27,6 +28,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Run the command on every source, each into a folder of its own below --output; 1 if any of them failed, else 0.
+
+    With --plan only the first source is run, to say what many frames would cost.
+    """
     import shlex
     from dataclasses import asdict
 

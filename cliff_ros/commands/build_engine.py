@@ -18,6 +18,7 @@ PICTURES = ('.png', '.jpg', '.jpeg', '.bmp')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``cliff build-engine``."""
     parser.add_argument(
         '--model', default='embedded', metavar='GRAPH', help="a runtime graph (.onnx), or 'embedded' (default)"
     )
@@ -51,6 +52,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Build a TensorRT engine from a runtime graph, into the cache or, with --output, into a file too; 0.
+
+    MissingExtra without TensorRT, CudaError without a GPU, ModelError where TensorRT cannot build the graph.
+    """
     if args.output and args.output.suffix != ENGINE_SUFFIX:
         raise InputError(f"FILE is '{args.output}': name it *{ENGINE_SUFFIX}")
     if args.max_people < 1:

@@ -12,6 +12,7 @@ BODY, NETWORK = '.npz', '.safetensors'
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``cliff convert``."""
     parser.add_argument(
         'source',
         type=Path,
@@ -30,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Write a body as .npz or a checkpoint as .safetensors, chosen by the suffix of TARGET; 0."""
     source, target = args.source.expanduser(), args.target.expanduser()
     if not source.is_file():
         raise InputError(f"there is no file '{source}': check the path")

@@ -10,6 +10,7 @@ REPLAY = 'replay.html'
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``cliff demo``."""
     from cliff_ros import record
     from cliff_ros.engine import ENGINES
 
@@ -35,6 +36,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Play a rendered scene through camera, node and recorder, then write report, video, pictures and replay.
+
+    1 where a process failed or the report shows that it did not work, else 0.
+    """
     from cliff_ros.record import require
 
     _require_ros()

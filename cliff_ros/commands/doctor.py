@@ -82,6 +82,7 @@ _LIBRARIES = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``cliff doctor``."""
     parser.add_argument(
         '--model',
         default='embedded',
@@ -107,6 +108,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Print what works here and what to do about the rest; 1 where something is broken, else 0.
+
+    With --network listen to ROS instead; 1 where faults are likely.
+    """
     if args.network:
         from cliff_ros.commands.doctor_network import run_network
 

@@ -17,6 +17,7 @@ def is_checkpoint(model: str) -> bool:
 
 
 def describe_body(body: str) -> str:
+    """One line about a body: vertices, faces, betas, license and hash. ModelError where it cannot be loaded."""
     from cliff_ros.body import load_body
 
     model = load_body(body)
@@ -42,6 +43,10 @@ def describe_body(body: str) -> str:
 
 
 def describe_checkpoint(model: str) -> str:
+    """One line about a checkpoint: dialect, parameters, crop size [px], license and hash.
+
+    ModelError where it cannot be loaded.
+    """
     from cliff_ros.cliff import load_model
 
     network = load_model(model)
@@ -67,6 +72,10 @@ def how_to_export(model: str, body: str) -> str:
 
 
 def describe_graph(model: str) -> str:
+    """One line about a runtime graph: network, crop size [px], body, license, hash and which TensorRT reads it.
+
+    A graph from elsewhere is tried in a child process first.
+    """
     from cliff_ros.engine.onnx_engine import OnnxEngine
     from cliff_ros.engine.trial import check_graph
     from cliff_ros.graph.metadata import find_graph

@@ -21,6 +21,7 @@ TRUTH = 'truth'
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``cliff evaluate``."""
     from cliff_ros.engine import ENGINES
 
     parser.add_argument(
@@ -71,6 +72,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Measure a network and a detector on a data set, print the figures and write the files asked for; 0.
+
+    Interrupted, it reports on the images done so far and then raises KeyboardInterrupt for the exit status.
+    """
     from cliff_ros.errors import InputError, OutputError, keeping, raise_all
     from cliff_ros.evaluation.datasets import open_dataset
     from cliff_ros.files import make_folder, write_json

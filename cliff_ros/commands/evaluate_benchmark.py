@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``cliff evaluate`` that only published benchmarks have."""
     from cliff_ros.evaluation.benchmarks.registry import BOXES, FOCALS
     from cliff_ros.scale import options as scale
 
@@ -38,6 +39,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Measure a network by a benchmark's own protocols; 1 where it was interrupted, else 0.
+
+    The figures are printed beside the published ones; --plan only estimates the cost.
+    """
     from cliff_ros.errors import InputError, OutputError, keeping, raise_all
     from cliff_ros.evaluation.benchmarks.open import open_runner
     from cliff_ros.evaluation.benchmarks.registry import BENCHMARKS

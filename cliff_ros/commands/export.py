@@ -9,6 +9,7 @@ from cliff_ros.errors import InputError, MissingExtra
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``cliff export``."""
     parser.add_argument(
         'model', metavar='MODEL', help="a CLIFF checkpoint (.pt, .ckpt, .pth, .safetensors), or 'embedded'"
     )
@@ -19,6 +20,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Write a network and a body as one runtime graph, and say which versions of TensorRT cannot read it; 0.
+
+    InputError where OUTPUT is not named *.onnx, MissingExtra without PyTorch.
+    """
     if args.output.suffix != '.onnx':
         raise InputError(f"OUTPUT is '{args.output}': name it *.onnx")
     from cliff_ros.body import load_body

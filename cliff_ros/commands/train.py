@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``cliff train``."""
     published = parser.add_argument_group('end to end, on any data (docs/training.md); also under torchrun')
     published.add_argument(
         '--config',
@@ -109,6 +110,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Train what --config says, or without it the embedded network and detector; 1 where a part of these failed.
+
+    --weights trains nothing: it only writes the graph of weights trained before.
+    """
     began = time.monotonic()
     if not find_spec('torch'):
         raise MissingExtra('training', 'torch')

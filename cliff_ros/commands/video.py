@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``cliff video``."""
     from cliff_ros import options, record
     from cliff_ros.engine import ENGINES
     from cliff_ros.render import privacy
@@ -44,6 +45,10 @@ if TYPE_CHECKING:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Run the pipeline over a source and write what was asked for; 1 where a video ends before the end it states.
+
+    Interrupted, it still writes what was done so far.
+    """
     from cliff_ros import options
     from cliff_ros.commands.open_input import open_input
     from cliff_ros.pipeline import Pipeline

@@ -7,6 +7,7 @@ import os
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``cliff view``."""
     from cliff_ros import options
     from cliff_ros.engine import ENGINES
     from cliff_ros.render import privacy
@@ -37,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Serve the page and play all sources into it until they end or Ctrl-C; 0 either way."""
     from cliff_ros.errors import InputError
     from cliff_ros.view.viewer import Viewer
 

@@ -28,4 +28,5 @@ class CpuCropper:
         self.spec = spec
 
     def __call__(self, frame: Frame, views: Sequence[View]) -> np.ndarray:
+        """Crops (N, h, w, 3) uint8 RGB as an array, whatever the channel order of the frame."""
         return crops(frame.image, frame.camera, views, self.spec, frame.order)

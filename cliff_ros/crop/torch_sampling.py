@@ -28,6 +28,7 @@ class TorchCropper:
 
     @torch.inference_mode()
     def __call__(self, frame: Frame, views: Sequence[View]) -> Tensor:
+        """Crops (N, h, w, 3) uint8 RGB as a tensor on the device; the frame is uploaded once for all views."""
         spec = self.spec
         crops = torch.empty(len(views), spec.height, spec.width, 3, dtype=torch.uint8, device=self._device)
         if not len(views):

@@ -15,7 +15,7 @@ from cliff_ros.track.so3 import exp
 
 MARGIN = 1.1  # crop height over the person's, in cliffGT files
 # SPIN's 24 joints -> ours: ankles, knees, hips, wrists, elbows, shoulders, nose, eyes, ears. Hips are those that
-# annotators mark, some centimetres outside of SMPL's: they count only where the body is not known otherwise.
+# annotators mark, some centimeters outside of SMPL's: they count only where the body is not known otherwise.
 SPIN = {
     0: 8,
     1: 5,

@@ -101,6 +101,7 @@ class Labels:
 
 
 def betas_of(values: np.ndarray) -> np.ndarray:
+    """The first NUM_BETAS shape coefficients, float64; InputError where there are fewer."""
     betas = np.asarray(values, np.float64)[:NUM_BETAS]
     if len(betas) < NUM_BETAS:
         raise InputError(f'there are {len(betas)} shape coefficients where {NUM_BETAS} are needed')
@@ -108,6 +109,7 @@ def betas_of(values: np.ndarray) -> np.ndarray:
 
 
 def gender_of(text: str) -> str:
+    """'male', 'female' or 'neutral', told by the first letter in either case; InputError for any other text."""
     names = {'m': 'male', 'f': 'female', 'n': 'neutral'}
     if text[:1].lower() not in names:
         raise InputError(f"a gender is '{text}': it must be male, female or neutral")

@@ -63,7 +63,7 @@ def draw_recording(
 
 
 def received_body(recording: Recording, folder: Path) -> BodyModel:
-    """The body that the node passed on; where its licence forbids that, the one installed here."""
+    """The body that the node passed on; where its license forbids that, the one installed here."""
     if not recording.body_npz:
         return load_body()
     path = folder / 'body.npz'

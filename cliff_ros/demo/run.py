@@ -15,7 +15,7 @@ from cliff_ros.demo.processes import Processes, ros_environment
 from cliff_ros.ros.runtime.middleware import for_large_messages
 
 CAMERA, NODE, RECORDER, VIEW = 'camera', 'cliff', 'recorder', 'view'
-_PREPARATION = 300.0  # [s] at most until the first image; the first run also compiles the rasteriser
+_PREPARATION = 300.0  # [s] at most until the first image; the first run also compiles the rasterizer
 _NODE_START = 30.0  # [s] at most that a ready camera waits for the node, and until the first answer
 _VIEW_START = 30.0  # [s] at most until the page can be opened
 _DRAIN = 10.0  # [s] at most for what is under way when the camera ends

@@ -33,6 +33,7 @@ class NoDetector:
     threshold: float | None = None
 
     def __call__(self, image: np.ndarray, order: str = 'rgb') -> list[Box]:
+        """InputError for every image: boxes must come with it."""
         raise InputError(
             "the detector is 'none' and no boxes were given: give boxes with the image, "
             "or choose the detector 'embedded'"

@@ -39,6 +39,10 @@ class HeatmapDetector:
         self.threshold, self.max_overlap = threshold, max_overlap
 
     def __call__(self, image: np.ndarray, order: str = 'rgb') -> list[Box]:
+        """Boxes in the pixels of the image, which is scaled so that its longer side has LONGER_SIDE pixels.
+
+        EngineError where the graph cannot be run.
+        """
         height, width = image.shape[:2]
         scale = LONGER_SIDE / max(height, width)
         inside = [max(round(side * scale), 1) for side in (height, width)]

@@ -62,6 +62,10 @@ class YoloDetector:
             )
 
     def __call__(self, image: np.ndarray, order: str = 'rgb') -> list[Box]:
+        """Boxes in the pixels of the image, which is letterboxed for the graph: BGR 0..255 for YOLOX, else RGB 0..1.
+
+        EngineError where the graph cannot be run.
+        """
         height, width = image.shape[:2]
         scale = min(self._size[0] / height, self._size[1] / width)
         inside = [max(round(side * scale), 1) for side in (height, width)]

@@ -35,16 +35,19 @@ class Phases:
         self._highest = 0.0
 
     def start(self, phase: str, parent: str | None, steps: int) -> None:
+        """A phase of so many steps begins within its parent; None or one that is not open: at the top."""
         self._open[phase] = (parent if parent in self._open else None, max(int(steps), 1), 0)
         self._say(phase)
 
     def step(self, phase: str, step: int) -> None:
+        """A step of a phase, counted from 0, is done; ignored where the phase is not open."""
         if phase in self._open:
             parent, steps, _ = self._open[phase]
             self._open[phase] = (parent, steps, min(int(step) + 1, steps))
             self._say(phase)
 
     def finish(self, phase: str) -> None:
+        """A phase is over: it is forgotten, and nothing is reported."""
         self._open.pop(phase, None)
 
     def _say(self, phase: str) -> None:

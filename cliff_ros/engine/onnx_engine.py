@@ -79,6 +79,10 @@ class OnnxEngine:
         self.name = f'onnx:{self._sessions[False].get_providers()[0]}'
 
     def __call__(self, crops: np.ndarray, location: np.ndarray, vertices: bool = True) -> dict[str, np.ndarray]:
+        """As `Engine` says; the first call with vertices, and the first without, may have to load a session.
+
+        EngineError where ONNX Runtime fails.
+        """
         if len(crops) == 0:
             return self.metadata.nobody(vertices)
         if vertices not in self._sessions:

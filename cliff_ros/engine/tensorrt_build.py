@@ -156,6 +156,7 @@ class Log(trt.ILogger):
         self.last_error = 'no reason given'
 
     def log(self, severity: Any, msg: str) -> None:
+        """Pass on TensorRT's errors and warnings as such and all else as debug; `last_error` keeps the last error."""
         level = self._LEVELS.get(severity.name, logging.DEBUG)
         if level == logging.ERROR:
             self.last_error = msg

@@ -62,6 +62,10 @@ class TensorRTEngine:
         self.cropper = self._cropper()
 
     def __call__(self, crops: np.ndarray, location: np.ndarray, vertices: bool = True) -> dict[str, np.ndarray]:
+        """As `Engine` says; crops may be an array or, by `cropper`, a tensor on the GPU.
+
+        InputError for more than max_people people, CudaError where the GPU fails.
+        """
         people = len(crops)
         if people == 0:
             return self.metadata.nobody(vertices)

@@ -69,6 +69,10 @@ class TorchEngine:
     def __call__(
         self, crops: np.ndarray | Tensor, location: np.ndarray, vertices: bool = True
     ) -> dict[str, np.ndarray]:
+        """As `Engine` says; crops may be an array or, by `cropper`, a tensor on the device.
+
+        EngineError where the GPU fails or has too little memory.
+        """
         people = len(crops)
         if people == 0:
             return self.metadata.nobody(vertices)

@@ -27,16 +27,24 @@ class Sample(Protocol):
     """
 
     @property
-    def image(self) -> np.ndarray: ...
+    def image(self) -> np.ndarray:
+        """(H, W, 3) uint8 RGB."""
+        ...
 
     @property
-    def camera(self) -> Camera: ...
+    def camera(self) -> Camera:
+        """The camera that took the image, its lens included."""
+        ...
 
     @property
-    def people(self) -> People: ...
+    def people(self) -> People:
+        """Whom to find, as they truly are: meters in the camera's optical frame, boxes and ``joints2d`` in pixels."""
+        ...
 
     @property
-    def ignored(self) -> np.ndarray: ...
+    def ignored(self) -> np.ndarray:
+        """(M, 4) left, top, right, bottom [px]: a prediction there is neither found nor a false alarm."""
+        ...
 
 
 class Dataset(Protocol):

@@ -1,6 +1,6 @@
 """Error measures of human mesh recovery, each by its published protocol.
 
-Everything is float64 numpy over N people; lengths come in as metres and go out as the unit in the docstring.
+Everything is float64 numpy over N people; lengths come in as meters and go out as the unit in the docstring.
 """
 
 from __future__ import annotations

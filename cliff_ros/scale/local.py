@@ -26,6 +26,7 @@ class Worker:
         self.number: int | None = None
 
     def begin(self, number: int, unit: Unit) -> None:
+        """Send a unit to the process, which works on it while this returns; OSError where the process has died."""
         self.number = number
         self.pipe.send(unit)
 

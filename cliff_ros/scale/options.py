@@ -6,6 +6,7 @@ import argparse
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options ``--workers``, ``--ray`` and ``--plan``."""
     group = parser.add_argument_group('on several processes or machines (docs/scale.md)')
     group.add_argument('--workers', type=int, default=1, metavar='N', help='processes of this machine (default: 1)')
     group.add_argument(

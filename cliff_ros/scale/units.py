@@ -81,6 +81,7 @@ class Notes:
         return None if outcome.error else outcome
 
     def write(self, number: int, outcome: Outcome) -> None:
+        """Keep what became of a unit, in a file of its own, whole or not at all; OutputError where that fails."""
         write_json(self._path(number), asdict(outcome))
 
     def _path(self, number: int) -> Path:

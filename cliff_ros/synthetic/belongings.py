@@ -34,6 +34,7 @@ class Thing:
     bound: tuple[np.ndarray, np.ndarray] | None = None
 
     def at(self, vertices: np.ndarray) -> Thing:
+        """The same thing with its vertices elsewhere, (V, 3) float32 [m], such as posed."""
         return replace(self, vertices=vertices)
 
 

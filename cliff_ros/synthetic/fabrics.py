@@ -37,7 +37,7 @@ def recolored(rng: np.random.Generator, light: float, color: np.ndarray | None =
         contrast = rng.uniform(0.5, 1.0)
         matrix[:, :3] = color[:, None] * contrast / light * LUMINANCE
         matrix[:, 3] = color * (1 - contrast)
-    elif kind < 0.85:  # the hue turned: a rotation about the grey axis
+    elif kind < 0.85:  # the hue turned: a rotation about the gray axis
         angle = rng.uniform(0, 2 * np.pi)
         c, s = np.cos(angle), np.sin(angle)
         matrix[:, :3] = (

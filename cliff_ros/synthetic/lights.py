@@ -26,6 +26,8 @@ class Light:
 
     @classmethod
     def sample(cls, rng: np.random.Generator) -> Light:
+        """Random lamps, sky and tint, with up to two shadow edges; the key light is mostly above the camera."""
+
         def direction(bias):
             v = rng.normal(0, 1, 3) + bias
             return (v / np.linalg.norm(v)).astype(np.float32)

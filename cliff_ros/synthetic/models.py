@@ -32,6 +32,7 @@ def _wheel_at(rng, center, radius: float, axis, parts: list[Part], color=None) -
 
 
 def wheel(rng) -> list[Part]:
+    """One upright wheel of 0.2 to 0.6 m radius, its axle along z."""
     parts: list[Part] = []
     radius = rng.uniform(0.2, 0.6)
     _wheel_at(rng, [0, radius, 0], radius, [0, 0, 1], parts)
@@ -39,6 +40,7 @@ def wheel(rng) -> list[Part]:
 
 
 def bicycle(rng) -> list[Part]:
+    """Along x, its wheels 1.04 m apart; three in ten have a box in front of the handlebar."""
     parts: list[Part] = []
     color, r = natural_color(rng), rng.uniform(0.28, 0.36)
     for x in (-0.52, 0.52):
@@ -63,6 +65,7 @@ def bicycle(rng) -> list[Part]:
 
 
 def car(rng) -> list[Part]:
+    """Along x, 3.4 to 5 m long: a body with a cabin, windows and headlights, on four wheels."""
     color, length, high = natural_color(rng), rng.uniform(3.4, 5), rng.uniform(1.35, 2.2)
     glass = np.full(3, rng.uniform(20, 90))
     waist = 0.5 * high + 0.1
@@ -84,6 +87,7 @@ def car(rng) -> list[Part]:
 
 
 def radiator(rng) -> list[Part]:
+    """4 to 19 upright round or flat ribs along x, between two pipes."""
     count, high, gap = int(rng.integers(4, 20)), rng.uniform(0.4, 1.9), rng.uniform(0.05, 0.09)
     color = np.full(3, rng.uniform(170, 245)) if rng.random() < 0.7 else natural_color(rng)
     parts = []
@@ -147,6 +151,7 @@ def table(rng) -> list[Part]:
 
 
 def chair(rng) -> list[Part]:
+    """A seat whose back is at -z, solid or of bars, on legs or castors; some have armrests."""
     color, seat, wide = natural_color(rng), rng.uniform(0.4, 0.6), rng.uniform(0.2, 0.3)
     parts = [block([-wide, seat, -wide], [wide, seat + rng.uniform(0.03, 0.15), wide], color)]
     back = seat + rng.uniform(0.3, 0.75)
@@ -174,6 +179,7 @@ def chair(rng) -> list[Part]:
 
 
 def sofa(rng) -> list[Part]:
+    """0.8 to 2.2 m between its armrests, its back at -z, with up to three cushions."""
     color, wide = natural_color(rng), rng.uniform(0.4, 1.1)
     parts = [block([-wide, 0.1, -0.4], [wide, 0.42, 0.4], color), block([-wide, 0.1, -0.55], [wide, 0.9, -0.35], color)]
     parts += [block([s * wide - 0.1, 0.05, -0.45], [s * wide + 0.1, 0.62, 0.42], color * 0.95) for s in (-1, 1)]
@@ -183,6 +189,7 @@ def sofa(rng) -> list[Part]:
 
 
 def lamp(rng) -> list[Part]:
+    """A floor lamp: foot, pole, and a shade or a bright ball; 0.5 m high or more."""
     high, shade = rng.uniform(0.5, 1.9), rng.uniform(0.1, 0.28)
     metal = np.full(3, rng.uniform(20, 200))
     parts = [rod([0, 0, 0], [0, 0.03, 0], shade * 0.8, metal, 14), rod([0, 0, 0], [0, high, 0], 0.015, metal, 6)]
@@ -195,6 +202,7 @@ def lamp(rng) -> list[Part]:
 
 
 def tripod(rng) -> list[Part]:
+    """Three legs and a box on top, half of the time with a lens toward +z."""
     high, spread, color = rng.uniform(0.8, 1.7), rng.uniform(0.2, 0.5), np.full(3, rng.uniform(15, 120))
     parts = [
         rod([0, high * 0.8, 0], [spread * np.cos(a), 0, spread * np.sin(a)], 0.016, color, 6)
@@ -210,11 +218,13 @@ def tripod(rng) -> list[Part]:
 
 
 def ball(rng) -> list[Part]:
+    """One ball of 0.1 to 0.35 m radius on the ground."""
     radius = rng.uniform(0.1, 0.35)
     return [ball_at([0, radius, 0], radius, natural_color(rng))]
 
 
 def shelf(rng) -> list[Part]:
+    """Boards along x between two sides, some with a back at -z, with books and boxes on them."""
     wide, high, rows, color = rng.uniform(0.3, 0.9), rng.uniform(0.6, 2.2), int(rng.integers(2, 6)), natural_color(rng)
     parts = [block([s * wide - 0.02, 0, -0.18], [s * wide + 0.02, high, 0.18], color) for s in (-1, 1)]
     if rng.random() < 0.6:
@@ -231,6 +241,7 @@ def shelf(rng) -> list[Part]:
 
 
 def cupboard(rng) -> list[Part]:
+    """A closed box with rows and columns of doors or drawers at +z, each with a handle."""
     wide, high, deep, color = rng.uniform(0.2, 0.8), rng.uniform(0.5, 2.1), rng.uniform(0.2, 0.4), natural_color(rng)
     parts = [block([-wide, 0, -deep], [wide, high, deep], color)]
     columns, rows = int(rng.integers(1, 4)), int(rng.integers(1, 6))
@@ -273,6 +284,7 @@ def machine(rng) -> list[Part]:
 
 
 def bin_or_bottle(rng) -> list[Part]:
+    """An upright cylinder, tapered or not, with a dome on top; half of them have a neck."""
     high, radius, color = rng.uniform(0.3, 1.6), rng.uniform(0.08, 0.3), natural_color(rng)
     parts = [rod([0, 0, 0], [0, high, 0], radius, color, 16, rng.uniform(0.8, 1.3))]
     parts.append(ball_at([0, high, 0], [radius, radius * rng.uniform(0.2, 0.8), radius], natural_color(rng)))

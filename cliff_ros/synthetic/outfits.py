@@ -145,6 +145,7 @@ class RichWardrobe(Wardrobe):
     # --- people ------------------------------------------------------------------------------------------------------
 
     def sample(self, rng: np.random.Generator) -> Look:
+        """Another person's look: garments, hair and textured skin; for a share of PROCEDURAL that of `Wardrobe`."""
         if rng.random() < PROCEDURAL:
             return super().sample(rng)
         hidden, things = np.zeros(len(self.vertices), bool), []

@@ -67,6 +67,7 @@ class WalkStyle:
 
     @classmethod
     def sample(cls, rng: np.random.Generator, n: int) -> WalkStyle:
+        """Styles of n people, every field drawn independently; a fifth of the elbows are bent by 60 degrees more."""
         return cls(
             stride=rng.uniform(10, 40, n),
             knee=rng.uniform(20, 75, n),

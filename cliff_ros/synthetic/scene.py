@@ -172,6 +172,10 @@ class Canvas:
         self._k = (fx * s, fy * s, (cx + 0.5) * s - 0.5, (cy + 0.5) * s - 0.5)
 
     def draw(self, actor: Actor, translation: np.ndarray, faces: np.ndarray, light: Light, label: int) -> None:
+        """Draw an actor whose SMPL translation (3,) is in the camera's optical frame [m].
+
+        faces: the body's (F, 3); none draws the things only. label: what the pixels are marked with in `labels`.
+        """
         scale = actor.scale(translation, self._k[0])
         for mesh, triangles, unlit, material in actor.meshes(faces):
             vertices = (mesh + translation).astype(np.float32)

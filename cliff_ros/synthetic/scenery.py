@@ -27,6 +27,7 @@ class Backdrop(NamedTuple):
     lighting: Lighting | None = None
 
     def light(self, rng: np.random.Generator) -> Light:
+        """Light that fits the place; without a place, any (`Light.sample`)."""
         return self.lighting.sample(rng) if self.lighting else Light.sample(rng)
 
 

@@ -125,6 +125,7 @@ class Sequence:
         return round(self.seconds * self.fps)
 
     def stamp(self, index: int) -> float:
+        """Time of a frame [s], the first being at 0."""
         return index / self.fps
 
     def _role(self, rng: np.random.Generator, index: int, people: int, fov: float, aspect: float) -> _Role:

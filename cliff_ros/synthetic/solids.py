@@ -57,10 +57,12 @@ def ring(center, radius: float, thick: float, axis, color, columns: int = 22) ->
 
 
 def block(low, high, color) -> Part:
+    """A box along the axes between its lowest and highest corner (3,) [m], with sharp edges."""
     low, high = np.asarray(low, float), np.asarray(high, float)
     return (*cuboid((low + high) / 2, high - low), np.asarray(color))
 
 
 def ball_at(center, radii, color) -> Part:
+    """An ellipsoid; radii: along x, y, z, or one for a ball [m]."""
     vertices, faces = ellipsoid(center, np.broadcast_to(radii, 3), rows=8, columns=12)
     return vertices, faces, np.asarray(color)

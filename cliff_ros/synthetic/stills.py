@@ -61,7 +61,7 @@ class StillSampler:
     look: as of CropSampler; an evaluation asks for 'plain', so that its figures stay comparable.
     visible: show of everybody the upper part, so much of their height in the image, down to its lower border; at most
         two people who hide nothing of each other, straight lenses.
-    device: where torch draws ('cuda', 'cpu'); '' for the rasteriser on the CPU.
+    device: where torch draws ('cuda', 'cpu'); '' for the rasterizer on the CPU.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""How things move: a constant-velocity Kalman filter, and where people are and how fast they go, in metres."""
+"""How things move: a constant-velocity Kalman filter, and where people are and how fast they go, in meters."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cliff_ros.arrays import Floats
 
 WALKING_SPEED = 1.4  # [m/s], what people choose when nobody hurries them (Bohannon 1997)
 TOP_SPEED = 7.5  # [m/s] nobody is said to move faster; most people never do
-# What one image says of the distance is off by some share of it, and of the place across by some metres. Beyond twice
+# What one image says of the distance is off by some share of it, and of the place across by some meters. Beyond twice
 # of that, and what top speed reaches, it is not the same person.
 ALONG_ERROR, ACROSS_ERROR = 0.15, 0.15
 ACCELERATION = 3.0  # [m/s^2] standard deviation of that of people who walk
@@ -27,6 +27,7 @@ class Spread:
         self._pp, self._pv, self._vv = noise**2, 0.0, speed**2
 
     def predict(self, dt: float, acceleration: float) -> None:
+        """Let dt [s] pass; acceleration: its standard deviation over the step, in the position's unit per s^2."""
         q = acceleration**2
         self._pp += dt * (2 * self._pv + dt * self._vv) + q * dt**4 / 4
         self._pv += dt * self._vv + q * dt**3 / 2
@@ -84,7 +85,7 @@ class ConstantVelocity:
 
 
 class Place:
-    """Where somebody's pelvis is said to be, and its velocity: in metres, in the optical frame.
+    """Where somebody's pelvis is said to be, and its velocity: in meters, in the optical frame.
 
     A single camera measures the place across its ray far better than along it, so each has a covariance of its own
     (the ray hardly turns from one image to the next). What is said never moves faster than `TOP_SPEED`: what lies

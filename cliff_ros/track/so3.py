@@ -1,4 +1,4 @@
-"""Exponential and logarithm of rotations, vectorised over any leading axes."""
+"""Exponential and logarithm of rotations, vectorized over any leading axes."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ import numpy as np
 from cliff_ros.errors import InputError
 from cliff_ros.ros.runtime.complaints import shortened
 
-DEPTH = '16UC1'  # REP-118: millimetres; a picture of such samples is called mono16
+DEPTH = '16UC1'  # REP-118: millimeters; a picture of such samples is called mono16
 
 
 @cache

@@ -10,7 +10,7 @@ _ALONE = {0x01, *range(0xD0, 0xD8)}
 # Start of frame: those of C0 to CF that are not tables (DHT, DAC) or reserved.
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _EOI, _SOS = 0xD9, 0xDA
-# The frame's header comes after colour profiles and remarks, of 64 kB each at most.
+# The frame's header comes after color profiles and remarks, of 64 kB each at most.
 _MOST_SEGMENTS, _MOST_BYTES = 1000, 1 << 22
 
 

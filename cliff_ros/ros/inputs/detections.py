@@ -17,7 +17,7 @@ from cliff_ros.ros.runtime.settings import CliffSettings
 
 Complain = Callable[[str, str], None]
 
-_LARGEST = 1e6  # [px] centre or size: no camera has such images
+_LARGEST = 1e6  # [px] center or size: no camera has such images
 _SMALLEST = 1e-6  # a fraction of an image still is larger
 # Who fills more than this many images cannot be seen in any of them.
 _LARGEST_IN_IMAGES = 20.0
@@ -118,7 +118,7 @@ class Placement:
         scale = np.array(size * 2, np.float64)
         xyxy = np.array([box.xyxy for box in boxes])
         if self._normalized:
-            xyxy = xyxy * scale - 0.5  # fractions count from the corner of the first pixel, pixels from its centre
+            xyxy = xyxy * scale - 0.5  # fractions count from the corner of the first pixel, pixels from its center
         elif np.abs(xyxy).max() <= _LARGEST_FRACTION and min(size) > 4 * _LARGEST_FRACTION:
             self._complain(
                 'detections: normalized',

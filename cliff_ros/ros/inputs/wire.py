@@ -89,7 +89,7 @@ class RawCameraInfo:
 
 
 class RawDetection(NamedTuple):
-    """vision_msgs/Detection2D. box: centre x, y, width, height; hypotheses: (class_id, score)."""
+    """vision_msgs/Detection2D. box: center x, y, width, height; hypotheses: (class_id, score)."""
 
     box: tuple[float, float, float, float]
     hypotheses: list[tuple[str, float]]

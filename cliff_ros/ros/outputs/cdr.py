@@ -2,7 +2,7 @@
 
 Filling 41,328 ``geometry_msgs/Point`` objects for one SMPL mesh takes rclpy about 150 ms; copying the same
 numbers into a message that is already serialized takes 0.3 ms. So a message's *layout* is made once, by
-rclpy itself: it is built from Python objects with recognisable numbers (sentinels) in the places
+rclpy itself: it is built from Python objects with recognizable numbers (sentinels) in the places
 that will change, serialized with the active middleware (encapsulation, strings and alignment are
 thereby right), and the places are found by looking for the sentinels. From then on only those bytes
 are written.

@@ -1,7 +1,7 @@
 """``~/mesh`` and ``~/skeleton``: people for RViz.
 
 What RViz is good at decided the form: the number of points of a marker never changes (it then updates in
-place), one colour per marker and alpha 1 (colours per vertex turn the light off, alpha below 1 the depth
+place), one color per marker and alpha 1 (colors per vertex turn the light off, alpha below 1 the depth
 buffer), ids stay with their person, a short lifetime, and DELETE for those who left (DELETEALL in every
 message flickers).
 """
@@ -28,7 +28,7 @@ _POINT = np.dtype((np.float64, 3))
 
 
 class _Markers:
-    """Serialises marker arrays with ``points`` spliced in, and remembers who is shown."""
+    """Serializes marker arrays with ``points`` spliced in, and remembers who is shown."""
 
     namespaces: tuple[str, ...] = ()
 

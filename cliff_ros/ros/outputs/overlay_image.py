@@ -16,7 +16,7 @@ def overlay_message(
     frame: Frame, batch: Batch, faces: np.ndarray, opacity: float, joints: bool = False, privacy: str = OFF
 ) -> Image:
     """An rgb8 image with the header of the image it is drawn on. privacy: what is covered before anything is drawn."""
-    from cliff_ros.render.overlay import draw_people  # brings the rasteriser's compiler along
+    from cliff_ros.render.overlay import draw_people  # brings the rasterizer's compiler along
 
     image = frame.image if frame.order == 'rgb' else frame.image[..., ::-1]
     image = covered(image, batch.people, frame.camera, privacy)

@@ -25,7 +25,7 @@ _TRANSFORM = np.dtype((np.float64, 7))  # translation x y z, rotation x y z w: a
 
 
 class TransformMessage:
-    """Serialises people as transforms; one template per set of ids and frame id."""
+    """Serializes people as transforms; one template per set of ids and frame id."""
 
     def __init__(self, prefix: str = '', joints: bool = True) -> None:
         """joints: False leaves only the pelvis frames."""

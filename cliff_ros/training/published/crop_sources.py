@@ -41,7 +41,7 @@ _SMALLEST = 16.0  # [px] side of what is left of a box inside the image
 
 
 class Source(Protocol):
-    """Labelled crops by number. How many there are; 0 where there is no end."""
+    """Labeled crops by number. How many there are; 0 where there is no end."""
 
     def __len__(self) -> int: ...
 
